@@ -1,0 +1,1 @@
+"""tsobs: watches a Tailscale network and a price forecast for a small team."""

@@ -1,0 +1,1 @@
+"""A simulated tailnet and price market behind the same contracts as the real ones."""

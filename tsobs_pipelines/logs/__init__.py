@@ -1,0 +1,1 @@
+"""JSON logs: the formatter, the set-up of every process, and the search."""

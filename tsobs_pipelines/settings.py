@@ -1,0 +1,306 @@
+"""Every environment variable of tsobs: name, type, unit and default, once.
+
+What belongs here: reading and judging the environment, and the few values that follow from it.
+What does not: anything that acts on a setting, and the sidecar's own variables (it is bash beside
+tailscaled, and documents them in ``sidecar/entrypoint.sh``).
+
+Variables are read from the process environment and from ``.env`` in the working directory, the
+environment winning. A bad value raises :class:`SettingsError`, one line that names the variable, the
+value (never that of a secret) and what was expected; :func:`unknown_names` finds misspelt ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_START_DATE = date(2026, 11, 1)
+"""First partition when neither the environment nor the state directory names one."""
+
+START_DATE_FILE = "start_date"
+"""The file in the state directory in which the first ``make up`` keeps the first partition's date."""
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class SettingsError(ValueError):
+    """A setting has a value that can't be used; the text is one line for the person who set it."""
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = "expected an http:// or https:// address"
+        raise ValueError(msg)
+    return value.rstrip("/")
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        msg = "expected a time zone name such as Europe/Madrid"
+        raise ValueError(msg) from error
+    return value
+
+
+def _price_source(value: str) -> str:
+    if value in {"demo", "redata"} or (value.startswith("csv:") and len(value) > len("csv:")):
+        return value
+    msg = "expected demo, redata or csv:<path>"
+    raise ValueError(msg)
+
+
+def _names(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name for name in re.split(r"[\s,]+", value) if name)
+    if not names:
+        msg = "expected names separated by commas"
+        raise ValueError(msg)
+    return tuple(dict.fromkeys(names))
+
+
+def _thresholds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    result: dict[str, float] = {}
+    for item in (part.strip() for part in value.split(",")):
+        if not item:
+            continue
+        name, _, number = item.rpartition("=")
+        try:
+            result[name.strip()] = float(number)
+        except ValueError:
+            name = ""
+        if not name.strip() or not 0 < result[name.strip()] < float("inf"):
+            msg = f"expected <node>=<milliseconds above 0>, separated by commas, not {item!r}"
+            raise ValueError(msg)
+    return result
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Thresholds = Annotated[dict[str, float], NoDecode, BeforeValidator(_thresholds)]
+
+
+class Settings(BaseSettings):
+    """The settings of every tsobs process. Relative paths are relative to the working directory."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    state_dir: Path = Field(Path("var"), validation_alias="TSOBS_STATE_DIR", description="all local state")
+    models_dir: str = Field(
+        "models",
+        validation_alias="TSOBS_MODELS_DIR",
+        description="metrics history and models; a path or an fsspec URL",
+    )
+    sidecar_url: HttpUrl | None = Field(
+        None, validation_alias="TSOBS_SIDECAR_URL", description="the sidecar; unset: the demo tailnet"
+    )
+    sidecar_token_file: Path | None = Field(
+        None, validation_alias="TSOBS_SIDECAR_TOKEN_FILE", description="file with the sidecar's bearer token"
+    )
+    critical_nodes: Names = Field(
+        ("git", "chocolate-factory-dev", "chocolate-factory"),
+        validation_alias="TSOBS_CRITICAL_NODES",
+        description="nodes to watch, separated by commas",
+    )
+    start_date_override: date | None = Field(
+        None,
+        validation_alias="TSOBS_START_DATE",
+        description="first partition (YYYY-MM-DD); unset: 31 days before the first `make up`",
+    )
+    broker_url: str | None = Field(
+        None,
+        validation_alias="TSOBS_BROKER_URL",
+        description="Celery broker of the run workers; unset: folders in the state directory",
+    )
+    database_url_override: SecretStr | None = Field(
+        None,
+        validation_alias="TSOBS_DATABASE_URL",
+        description="SQL store, alert state and outbox; unset: SQLite in the state directory",
+    )
+    influx_url: HttpUrl | None = Field(
+        None, validation_alias="INFLUXDB_V2_URL", description="InfluxDB 2 for the time series; unset: SQL"
+    )
+    influx_org: str | None = Field(
+        None, validation_alias="INFLUXDB_V2_ORG", description="InfluxDB organisation"
+    )
+    influx_token: SecretStr | None = Field(
+        None,
+        validation_alias="INFLUXDB_V2_TOKEN",
+        description="InfluxDB token that may read and write the bucket",
+    )
+    influx_bucket: str = Field(
+        "analytics", validation_alias="TSOBS_INFLUX_BUCKET", description="InfluxDB bucket"
+    )
+    latency_threshold_ms: float = Field(
+        100.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="TSOBS_LATENCY_THRESHOLD_MS",
+        description="latency rule",
+    )
+    latency_thresholds_ms: Thresholds = Field(
+        {},
+        validation_alias="TSOBS_LATENCY_THRESHOLDS_MS",
+        description="latency rule of single nodes: `git=150,…`",
+    )
+    telegram_bot_token: SecretStr | None = Field(
+        None,
+        validation_alias="TELEGRAM_BOT_TOKEN",
+        description="bot token; unset: the outbox keeps the messages",
+    )
+    telegram_chat_id: str | None = Field(
+        None, validation_alias="TELEGRAM_CHAT_ID", description="chat that gets the alerts"
+    )
+    telegram_thread_id: int | None = Field(
+        None, validation_alias="TELEGRAM_THREAD_ID", description="topic in that chat"
+    )
+    telegram_api_url: HttpUrl = Field(
+        "https://api.telegram.org", validation_alias="TELEGRAM_API_URL", description="Bot API server"
+    )
+    price_source: Annotated[str, AfterValidator(_price_source)] = Field(
+        "demo", validation_alias="TSOBS_PRICE_SOURCE", description="`redata`, `csv:<path>` or `demo`"
+    )
+    market_timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
+    )
+    dagster_port: Port = Field(
+        3000, validation_alias="TSOBS_DAGSTER_PORT", description="Dagster UI of `make up`, on loopback"
+    )
+    api_host: str = Field(
+        "127.0.0.1", validation_alias="TSOBS_API_HOST", description="address the API listens on"
+    )
+    api_port: Port = Field(8000, validation_alias="TSOBS_API_PORT", description="port the API listens on")
+    dagster_url_override: HttpUrl | None = Field(
+        None, validation_alias="TSOBS_DAGSTER_URL", description="Dagster UI in links; unset: from the port"
+    )
+    public_url_override: HttpUrl | None = Field(
+        None, validation_alias="TSOBS_PUBLIC_URL", description="the page in links; unset: from host and port"
+    )
+    require_tailscale_user: bool | None = Field(
+        None,
+        validation_alias="TSOBS_REQUIRE_TAILSCALE_USER",
+        description="turn away requests without a Tailscale user; unset: only when the API leaves loopback",
+    )
+    trusted_proxy: str | None = Field(
+        None,
+        validation_alias="TSOBS_TRUSTED_PROXY",
+        description="address of the one proxy whose Tailscale-User-Login header is believed",
+    )
+    log_format_json: bool = Field(
+        True,  # noqa: FBT003 - the default of a switch
+        validation_alias="LOG_FORMAT_JSON",
+        description="JSON logs; false: plain text",
+    )
+    log_level: LogLevel = Field("INFO", validation_alias="TSOBS_LOG_LEVEL", description="lowest level logged")
+    log_retention_days: int = Field(
+        30, ge=1, le=3650, validation_alias="TSOBS_LOG_RETENTION_DAYS", description="days that logs are kept"
+    )
+    tailscaled_log: Path | None = Field(
+        None,
+        validation_alias="TSOBS_TAILSCALED_LOG",
+        description="file of tailscaled's own lines, taken into the logs",
+    )
+    heartbeat_url: HttpUrl | None = Field(
+        None, validation_alias="TSOBS_HEARTBEAT_URL", description="fetched after each healthy cycle"
+    )
+
+    @property
+    def demo_tailnet(self) -> bool:
+        """Whether the tailnet is the simulated one."""
+        return self.sidecar_url is None
+
+    @property
+    def demo_prices(self) -> bool:
+        """Whether the price market is the simulated one."""
+        return self.price_source == "demo"
+
+    @property
+    def start_date(self) -> date:
+        """The first partition: the environment's, else the one kept by the first start, else 2026-11-01."""
+        if self.start_date_override is not None:
+            return self.start_date_override
+        try:
+            return date.fromisoformat((self.state_dir / START_DATE_FILE).read_text("utf-8").strip())
+        except (OSError, ValueError):
+            return DEFAULT_START_DATE
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the SQL database; may hold a password."""
+        if self.database_url_override is not None:
+            return self.database_url_override.get_secret_value()
+        return f"sqlite:///{(self.state_dir / 'tsobs.db').resolve()}"
+
+    @property
+    def dagster_url(self) -> str:
+        """Where a person opens the Dagster UI, without a trailing slash."""
+        return self.dagster_url_override or f"http://127.0.0.1:{self.dagster_port}"
+
+    @property
+    def public_url(self) -> str:
+        """Where a person opens the API and its page, without a trailing slash."""
+        host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::"} else self.api_host  # noqa: S104 - compared only
+        host = f"[{host}]" if ":" in host else host
+        return self.public_url_override or f"http://{host}:{self.api_port}"
+
+    def latency_threshold_of(self, hostname: str) -> float:
+        """The latency threshold of one node, in ms."""
+        return self.latency_thresholds_ms.get(hostname, self.latency_threshold_ms)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every configured secret in clear, for the redaction of logs and errors."""
+        held = (self.influx_token, self.telegram_bot_token, self.database_url_override)
+        values = [secret.get_secret_value() for secret in held if secret is not None]
+        if self.database_url_override is not None:
+            values += [password for password in (urlsplit(values.pop()).password,) if password]
+        return tuple(value for value in values if value)
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises:
+        SettingsError: a value can't be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        field = next((f for f in Settings.model_fields.values() if f.validation_alias == name), None)
+        secret = field is not None and "Secret" in str(field.annotation)
+        shown = "" if secret else f"={first['input']!r}"
+        raise SettingsError(f"{name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def known_names() -> tuple[str, ...]:
+    """Every environment variable that tsobs reads, sorted."""
+    return tuple(sorted(str(field.validation_alias) for field in Settings.model_fields.values()))
+
+
+def unknown_names() -> dict[str, str | None]:
+    """The ``TSOBS_…`` variables that nobody reads, each with the known name that looks most like it."""
+    known = known_names()
+    present = {*os.environ, *dotenv_values(".env")}
+    return {
+        name: next(iter(get_close_matches(name, known, n=1)), None)
+        for name in sorted(present)
+        if name.startswith("TSOBS_") and name not in known
+    }
