@@ -227,6 +227,11 @@ class Settings(BaseSettings):
         return self.sidecar_url is None
 
     @property
+    def tailnet(self) -> str:
+        """The tag that keeps the rows of the simulated tailnet apart from real ones."""
+        return "demo" if self.demo_tailnet else "default"
+
+    @property
     def demo_prices(self) -> bool:
         """Whether the price market is the simulated one."""
         return self.price_source == "demo"
