@@ -1,42 +1,240 @@
 """The SQL database behind the SQL store, the alert state and the outbox: one engine for one URL.
 
-What belongs here: how tsobs connects to SQLite and Postgres. What does not: tables, which belong to those
-who use them.
+What belongs here: how tsobs connects to SQLite and Postgres, how a transaction begins, and what their errors
+mean to a person. What does not: tables, which belong to those who use them.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite connection waits for another process's write to end."""
+
+CONNECT_TIMEOUT_S = 10
+"""How long a connection to Postgres may take."""
+
+_WAL_LIMIT_BYTES = 64 * 1024 * 1024
+_DEFERRED = "tsobs_deferred"
+_FILE = "tsobs_file"
+
+_engines: list[Engine] = []
+_pools_of_parent: list[Pool] = []
+
+
+class DatabaseError(RuntimeError):
+    """The database can't do what was asked; the text names it, says what failed, and holds no password."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database did not answer, or was busy for too long: worth another try."""
 
 
 @cache
 def engine_for(url: str) -> Engine:
     """The engine of this process for ``url``; connections are made when they are first needed.
 
-    SQLite runs in WAL mode, so that readers and one writer of several processes do not stop one another.
+    SQLite runs in WAL mode, so that readers and one writer of several processes do not stop one another. Its
+    transactions begin with ``BEGIN IMMEDIATE``: one that reads and then writes can't find, after it has
+    read, that somebody else has written. Those that only read use :func:`reading`.
+
+    Raises:
+        DatabaseError: the URL is none, or the directory of the SQLite file can't be made.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=4, max_overflow=4, pool_recycle=1800)
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _configure_sqlite)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            engine = create_engine(
+                parsed,
+                pool_pre_ping=True,
+                pool_size=4,
+                max_overflow=12,
+                pool_recycle=1800,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            )
+        else:
+            engine = _sqlite_engine(parsed)
+    except SQLAlchemyError as error:
+        # The URL may hold a password: neither it nor the library's text, which may quote it, is shown.
+        msg = (
+            f"the database URL can't be used ({type(error).__name__}), expected sqlite:///… or postgresql://…"
+        )
+        raise DatabaseError(msg) from None
+    except OSError as error:
+        msg = f"SQLite file {url.removeprefix('sqlite:///')}: its directory can't be made: {error.strerror}"
+        raise DatabaseError(msg) from None
+    _engines.append(engine)
     return engine
 
 
-def _configure_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "checkout", _notice_replaced_file)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: committed at the end of the block, rolled back when the block raises.
+
+    Raises:
+        DatabaseUnavailableError: no connection, or busy for longer than ``BUSY_TIMEOUT_S``.
+        DatabaseError: anything else that the database refuses.
+    """
+    with _translated(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads: one snapshot, and SQLite's writers do not wait for it.
+
+    Raises:
+        DatabaseUnavailableError: no connection, or busy for longer than ``BUSY_TIMEOUT_S``.
+        DatabaseError: anything else that the database refuses.
+    """
+    with _translated(engine), engine.connect() as connection:
+        yield connection.execution_options(**{_DEFERRED: True})
+
+
+def name_of(engine: Engine) -> str:
+    """What a person calls this database: ``SQLite file …`` or ``postgresql at host/name``; no password."""
+    url = engine.url
+    if url.get_backend_name() == "sqlite":
+        return f"SQLite file {url.database}"
+    return f"{url.get_backend_name()} at {url.host or 'local socket'}/{url.database or ''}"
+
+
+def _configure_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     if not isinstance(connection, sqlite3.Connection):
         return
-    connection.execute("PRAGMA journal_mode=WAL")
+    # The driver would begin transactions by itself, and too late; _begin_sqlite does it.
+    connection.isolation_level = None
+    _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    if path:
+        record.info[_FILE] = (path, _inode(path))
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not call its busy handler for this one when several processes open a new file at once.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _notice_replaced_file(
+    _connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+) -> None:
+    # A pooled connection to a file that was moved away would go on writing where nobody reads.
+    known = record.info.get(_FILE)
+    if known is not None and _inode(known[0]) != known[1]:
+        msg = "the SQLite file was replaced"
+        raise DisconnectionError(msg)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - runs at every checkout, and a Path costs more than the call
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    deferred = connection.get_execution_options().get(_DEFERRED, False)
+    connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeoutError:
+        msg = f"{name_of(engine)}: all connections of this process are in use"
+        raise DatabaseUnavailableError(msg) from None
+    except DBAPIError as error:
+        raise _explained(engine, error.orig or error, connection_lost=error.connection_invalidated) from error
+    except sqlite3.Error as error:  # from _configure_sqlite, which SQLAlchemy does not wrap
+        raise _explained(engine, error, connection_lost=False) from error
+    except (SQLAlchemyError, OverflowError) as error:
+        msg = f"{name_of(engine)}: {_first_line(error)}"
+        raise DatabaseError(msg) from error
+
+
+def _explained(engine: Engine, error: BaseException, *, connection_lost: bool) -> DatabaseError:
+    if isinstance(error, sqlite3.Error):
+        return _explained_sqlite(engine, error)
+    text = f"{name_of(engine)}: {_first_line(error)}"
+    sqlstate = getattr(error, "pgcode", None)
+    if sqlstate is None and type(error).__name__ == "OperationalError":
+        # libpq gives no code when connecting fails; what another try can't mend says so in words.
+        lost = not any(word in text for word in ("authentication failed", "does not exist", "no password"))
+        return DatabaseUnavailableError(text) if lost else DatabaseError(text)
+    # Connection lost, out of resources, serialisation or deadlock, lock not available, shutting down.
+    passing = ("08", "53", "40", "55P03", "57")
+    if connection_lost or (isinstance(sqlstate, str) and sqlstate.startswith(passing)):
+        return DatabaseUnavailableError(text)
+    return DatabaseError(text)
+
+
+def _explained_sqlite(engine: Engine, error: sqlite3.Error) -> DatabaseError:
+    path = engine.url.database
+    name = getattr(error, "sqlite_errorname", "")
+    said = f"{name_of(engine)}: {_first_line(error)}"
+    if _is_busy(error):
+        return DatabaseUnavailableError(f"{said}; another process has been writing for {BUSY_TIMEOUT_S} s")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return DatabaseError(
+            f"{said}; the file is damaged. Stop tsobs and put a backup in its place, or move {path}, "
+            f"{path}-wal and {path}-shm elsewhere: a new file is then filled again from the journal"
+        )
+    if name.startswith("SQLITE_FULL"):
+        return DatabaseError(f"{said}; make room on its disk")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
+        return DatabaseError(f"{said}; this user must be able to write the file and its directory ({name})")
+    return DatabaseError(said)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _leave_connections_of_parent_alone() -> None:
+    # A connection that two processes use is a broken one, and closing it here would end it over there too.
+    for engine in _engines:
+        _pools_of_parent.append(engine.pool)
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_connections_of_parent_alone)

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 from tsobs_pipelines.timeseries.schema import Measurement, Row, Value
+
+if TYPE_CHECKING:
+    from tsobs_pipelines.settings import Settings
 
 Where: TypeAlias = Mapping[str, str]
 """Tag values that a row must have, by tag."""
@@ -83,7 +86,8 @@ class TimeSeriesStore(Protocol):
     ) -> None:
         """Make ``rows`` all there is in the window (among the rows with the tags ``where``).
 
-        Killed midway it leaves old rows, new rows, or both, and never a gap where both have a row.
+        A row outside of the window, or with other tags than ``where``, is a ``SchemaError``. Killed midway it
+        leaves old rows, new rows, or both, and never a gap where both have a row.
         """
         ...
 
@@ -127,3 +131,19 @@ class TimeSeriesStore(Protocol):
     def close(self) -> None:
         """Give connections back; the instance can't be used afterwards."""
         ...
+
+
+def open_store(settings: Settings) -> TimeSeriesStore:
+    """The store that the settings ask for: InfluxDB 2 when its URL is set, else SQL; nothing is sent yet.
+
+    Raises:
+        SettingsError: only a part of what InfluxDB needs is set.
+        StoreError: the URL of the database can't be used.
+    """
+    # Each backend brings libraries that the other one does without.
+    if settings.influx_url is None and settings.influx_org is None and settings.influx_token is None:
+        from tsobs_pipelines.timeseries.sql import SqlStore  # noqa: PLC0415
+
+        return SqlStore(settings.database_url)
+    msg = "INFLUXDB_V2_URL: this version keeps time series in SQL only"
+    raise StoreError(msg)

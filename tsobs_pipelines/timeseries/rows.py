@@ -1,0 +1,95 @@
+"""What both backends do with rows, times and arguments before they keep or look for anything.
+
+What belongs here: conversions and checks that do not depend on the backend. What does not: storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+
+from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, SchemaError, Value, conform_all
+from tsobs_pipelines.timeseries.store import Aggregate, Where, Window
+
+MICROS_PER_SECOND = 1_000_000
+MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_micros(time: datetime) -> int:
+    """Microseconds since the Unix epoch, exact."""
+    span = time - _EPOCH
+    return (span.days * 86_400 + span.seconds) * MICROS_PER_SECOND + span.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC time, exact."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def day_of_micros(micros: int) -> date:
+    """The UTC day that holds the time."""
+    return from_micros(micros).date()
+
+
+def conformed_chunks(
+    measurement: Measurement, rows: Sequence[Mapping[str, Value]], size: int
+) -> Iterator[list[Row]]:
+    """The rows conformed, ``size`` at a time, so that a month of rows is never there twice."""
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, size)):
+        yield conform_all(measurement, chunk)
+
+
+def check_where(measurement: Measurement, where: Where | None) -> Where:
+    """``where`` without ``None``.
+
+    Raises:
+        SchemaError: a key is not a tag of the measurement.
+    """
+    unknown = (where or {}).keys() - set(measurement.tags)
+    if unknown:
+        raise SchemaError(f"{measurement.name}: no tag {min(unknown)!r} to filter by")
+    return where or {}
+
+
+def check_inside(measurement: Measurement, rows: Sequence[Row], window: Window, where: Where) -> None:
+    """Refuse conformed rows that a replacement of the window would not find again.
+
+    Raises:
+        SchemaError: a row lies outside of the window or has other tags than ``where``.
+    """
+    for row in rows:
+        time = row[TIME]
+        if not isinstance(time, datetime) or not window.start <= time < window.end:
+            raise SchemaError(f"{measurement.name}: time={time} is outside of {window.start} to {window.end}")
+        for tag, value in where.items():
+            if row[tag] != value:
+                raise SchemaError(f"{measurement.name}: {tag}={row[tag]!r} in a replacement of {value!r}")
+
+
+def check_aggregates(
+    measurement: Measurement, every: timedelta, aggregates: Sequence[Aggregate]
+) -> list[tuple[Aggregate, Field]]:
+    """Each aggregate with the field it is about.
+
+    Raises:
+        SchemaError: a field is unknown, or a text that only ``count`` can be taken of.
+        ValueError: ``every`` is not a positive number of whole seconds, or two aggregates share a name.
+    """
+    if every <= timedelta(0) or every % timedelta(seconds=1):
+        msg = f"every={every}: expected a positive number of whole seconds"
+        raise ValueError(msg)
+    names = [TIME, *(aggregate.name for aggregate in aggregates)]
+    if len(set(names)) < len(names):
+        msg = f"aggregates {names}: expected different names, none of them {TIME!r}"
+        raise ValueError(msg)
+    fields = {field.name: field for field in measurement.fields}
+    for aggregate in aggregates:
+        field = fields.get(aggregate.field)
+        if field is None:
+            raise SchemaError(f"{measurement.name}: no field {aggregate.field!r} to aggregate")
+        if field.type == "str" and aggregate.function != "count":
+            raise SchemaError(f"{measurement.name}: {aggregate.function} of the text {aggregate.field!r}")
+    return [(aggregate, fields[aggregate.field]) for aggregate in aggregates]
