@@ -134,6 +134,11 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_DATABASE_URL",
         description="SQL store, alert state and outbox; unset: SQLite in the state directory",
     )
+    dagster_database_url: SecretStr | None = Field(
+        None,
+        validation_alias="TSOBS_DAGSTER_DATABASE_URL",
+        description="Postgres under Dagster (postgresql://…); unset: SQLite in the state directory",
+    )
     influx_url: HttpUrl | None = Field(
         None, validation_alias="INFLUXDB_V2_URL", description="InfluxDB 2 for the time series; unset: SQL"
     )
@@ -271,11 +276,12 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret in clear, for the redaction of logs and errors."""
-        held = (self.influx_token, self.telegram_bot_token, self.database_url_override)
-        values = [secret.get_secret_value() for secret in held if secret is not None]
-        if self.database_url_override is not None:
-            values += [password for password in (urlsplit(values.pop()).password,) if password]
-        return tuple(value for value in values if value)
+        tokens = [token.get_secret_value() for token in (self.influx_token, self.telegram_bot_token) if token]
+        urls = [
+            url.get_secret_value() for url in (self.database_url_override, self.dagster_database_url) if url
+        ]
+        passwords = [urlsplit(url).password for url in (*urls, self.broker_url or "")]
+        return tuple(value for value in (*tokens, *passwords) if value)
 
 
 def load_settings() -> Settings:

@@ -1,0 +1,40 @@
+"""The ``tsobs`` command.
+
+What belongs here: the group, and ``up``. What does not: the sub-commands of a domain, which live in
+``cli_<domain>.py`` and are added here.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tsobs_pipelines.settings import SettingsError, load_settings
+
+
+class OneLineErrors(click.Group):
+    """A group in which a bad setting ends the command with one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the sub-command."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            click.echo(f"tsobs: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tsobs")
+def main() -> None:
+    """Watch a Tailscale network and a price forecast."""
+
+
+@main.command()
+def up() -> None:
+    """Start Dagster, its run workers and the API, and watch over them until Ctrl-C."""
+    settings = load_settings()
+    from tsobs_pipelines.engine.up import run_up  # noqa: PLC0415 - other commands need no engine
+
+    run_up(settings)

@@ -1,0 +1,141 @@
+"""Dagster's home under the state directory: its configuration, and its first initialisation.
+
+What belongs here: the files that Dagster reads at its start, written from the settings. What does not: the
+processes that read them.
+
+The repository's ``dagster.yaml`` is what plain ``dagster dev`` uses; this module adds what only ``make up``
+has, the Celery launcher and lasting storage, so that both share every other choice.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import yaml
+
+from tsobs_pipelines.engine.broker import broker_folders, celery_arguments
+from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
+
+BASE = Path(__file__).parents[2] / "dagster.yaml"
+"""The configuration that ``dagster dev`` reads from the checkout."""
+
+HISTORY = timedelta(days=31)
+"""How far before the first start the first partition lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where Dagster's files are, below the state directory."""
+
+    root: Path
+
+    @property
+    def socket(self) -> Path:
+        """The code server's Unix socket."""
+        return self.root / "code.sock"
+
+    @property
+    def workspace(self) -> Path:
+        """The workspace file of webserver and daemon."""
+        return self.root / "workspace.yaml"
+
+
+def dagster_home(settings: Settings) -> Home:
+    """The home for these settings."""
+    return Home((settings.state_dir / "dagster").resolve())
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """What a process needs in its environment to be part of this instance."""
+    environment = {"DAGSTER_HOME": str(dagster_home(settings).root), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    if settings.dagster_database_url is not None:
+        environment["TSOBS_DAGSTER_DATABASE_URL"] = settings.dagster_database_url.get_secret_value()
+    return environment
+
+
+def prepare_state(settings: Settings, today: date) -> None:
+    """Make the state directory, private to its user, and keep the first partition's date in it.
+
+    Raises:
+        SettingsError: the directory can't be made or written to.
+    """
+    state = settings.state_dir
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.chmod(0o700)
+        probe = state / ".writable"
+        probe.write_text("", "utf-8")
+        probe.unlink()
+        start = state / START_DATE_FILE
+        if not start.exists():
+            start.write_text(f"{today - HISTORY:%Y-%m-%d}\n", "utf-8")
+        broker_folders(settings).make()
+        dagster_home(settings).root.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={str(state)!r}: expected a directory that can be written to ({error.strerror})"
+        ) from error
+
+
+def base_configuration() -> dict[str, object]:
+    """What the project's ``dagster.yaml`` says."""
+    loaded: dict[str, object] = yaml.safe_load(BASE.read_text("utf-8"))
+    return loaded
+
+
+def instance_configuration(settings: Settings) -> dict[str, object]:
+    """The content of ``dagster.yaml`` in Dagster's home."""
+    return {
+        **base_configuration(),
+        "storage": _storage(settings),
+        # Runs log as JSON; capturing stdout would start two processes for each step.
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
+        "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"},
+        "run_launcher": {
+            "module": "dagster_celery.launcher",
+            "class": "CeleryRunLauncher",
+            "config": celery_arguments(settings),
+        },
+    }
+
+
+def _storage(settings: Settings) -> dict[str, object]:
+    if settings.dagster_database_url is None:
+        return {"sqlite": {"base_dir": str(dagster_home(settings).root / "storage")}}
+    # By its name in the environment: the configuration file holds no password.
+    return {"postgres": {"postgres_url": {"env": "TSOBS_DAGSTER_DATABASE_URL"}}}
+
+
+def write_home(settings: Settings) -> Home:
+    """Write the configuration of instance and workspace; both are replaced whole."""
+    home = dagster_home(settings)
+    _replace(home.root / "dagster.yaml", instance_configuration(settings))
+    workspace = {"load_from": [{"grpc_server": {"socket": str(home.socket), "location_name": "tsobs"}}]}
+    _replace(home.workspace, workspace)
+    return home
+
+
+def _replace(path: Path, content: dict[str, object]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    temporary.replace(path)
+
+
+def initialise_instance(settings: Settings) -> None:
+    """Create or migrate Dagster's storage, once and before anything else opens it.
+
+    Webserver, daemon and workers that start together on an empty directory race in Dagster's migrations.
+    """
+    os.environ.update(dagster_environment(settings))
+    import dagster as dg  # noqa: PLC0415 - takes a second that a failed preflight need not wait for
+
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
+        instance.event_log_storage.get_maximum_record_id()
+        instance.all_instigator_state()
