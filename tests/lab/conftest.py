@@ -1,0 +1,63 @@
+"""The lab's parts as fixtures of the session: each is started when the first test asks for it.
+
+A part that can't be started fails the tests that need it; nothing is skipped. Tests that stop a part start it
+again before they end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.databases import Postgres, Redis, running_postgres, running_redis
+from tests.lab.influx import Influx, running_influx
+from tests.lab.runs import Run, new_run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory as ``lab``, so that none runs without its servers by accident."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def lab_run() -> Iterator[Run]:
+    """Files and names of this run of the lab."""
+    with new_run() as run_of_now:
+        yield run_of_now
+
+
+@pytest.fixture(scope="session")
+def influx(lab_run: Run) -> Iterator[Influx]:
+    """A real InfluxDB 2: ``url``, ``org``, ``bucket``, ``token``, ``stop()``, ``start()``."""
+    with running_influx(lab_run) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(lab_run: Run) -> Iterator[Postgres]:
+    """A real Postgres: ``url``, ``new_database(name)``, ``stop()``, ``start()``."""
+    with running_postgres(lab_run) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    """SQLAlchemy's address of the Postgres."""
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def redis(lab_run: Run) -> Iterator[Redis]:
+    """A real Redis: ``url``, ``stop()``, ``start()``."""
+    with running_redis(lab_run) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis: Redis) -> str:
+    """The address of the Redis."""
+    return redis.url
