@@ -1,0 +1,209 @@
+"""Collecting a journal day into the time-series store, whole or from where the last collection ended.
+
+What belongs here: what to fetch, what to write in which order, and how to notice that something was missed.
+What does not: what a round means (``rows.py``), and when a day is collected.
+
+Each day has a row of ``COLLECTIONS``: how many journal lines its rows account for. It is written after the
+rows, so that a crash between the two is noticed: whoever holds it against the sidecar's index and the rows
+in the store (:func:`days_to_heal`) sees every day that lacks something.
+
+A collection of what is new keeps the books as well: when the journal grew by more lines than new rounds came
+(a torn line, a clock that jumped back), the day is collected whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, Protocol, TypeAlias
+
+from tsobs_pipelines.tailnet.client import DayIndex
+from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, Collected, collect
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, TIME, Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
+
+Mode: TypeAlias = Literal["full", "incremental"]
+
+_DAY = timedelta(days=1)
+
+
+class Journal(Protocol):
+    """What is asked of the sidecar."""
+
+    def samples_index(self) -> Mapping[date, DayIndex]:
+        """How many lines and bytes each day of the journal has."""
+        ...
+
+    def samples(self, day: date, after: datetime | None = None) -> Iterable[bytes]:
+        """The day's journal as chunks of bytes, empty when the sidecar has no such day."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DayCollection:
+    """What one collection of one day found and wrote."""
+
+    day: date
+    mode: Mode
+    counts: JournalCounts
+    collected: Collected
+    rounds: int
+    """Rounds that have rows now, of the whole day."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The connection rows that were written."""
+        return self.collected.connections
+
+    @property
+    def first_round(self) -> datetime | None:
+        """The time of the first round that was written."""
+        return _time(self.rows[0]) if self.rows else None
+
+    @property
+    def last_round(self) -> datetime | None:
+        """The time of the last round that was written."""
+        return _time(self.rows[-1]) if self.rows else None
+
+    def latest(self) -> dict[str, Row]:
+        """The newest row of each node among those written."""
+        return {str(row["hostname"]): row for row in self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Collects the days of one tailnet's journal."""
+
+    journal: Journal
+    store: TimeSeriesStore
+    nodes: Sequence[str]
+    tailnet: str
+
+    def collect_day(self, day: date) -> DayCollection:
+        """Replace everything the store has of ``day`` by what the journal has.
+
+        A day that is not in the journal any more, or not yet, is left as it is.
+        """
+        announced = self.journal.samples_index().get(day)
+        counts = JournalCounts()
+        rounds = read_rounds(self.journal.samples(day), counts, day)
+        collected = collect(rounds, self.nodes, self.tailnet, self._context_of_day(day))
+        written = len({row[TIME] for row in collected.connections})
+        if announced is not None or counts.lines:
+            where = {"tailnet": self.tailnet}
+            window = Window.of_day(day)
+            self.store.replace(CONNECTIONS, window, collected.connections, where)
+            self.store.replace(NETCHECK, window, collected.netchecks, where)
+            lines = max(counts.lines, announced.rounds if announced else 0)
+            self._account(day, lines, written, counts)
+        return DayCollection(day, "full", counts, collected, written)
+
+    def collect_new(self, day: date) -> DayCollection:
+        """Add the rounds of ``day`` since the last collection; the whole day when the books do not tally."""
+        account = self._account_of(day)
+        last = self._last_round(day)
+        if account is None or last is None:
+            return self.collect_day(day)
+        announced = self.journal.samples_index().get(day)
+        counts = JournalCounts()
+        start = last - DELTA_LOOKBACK
+        found = list(read_rounds(self.journal.samples(day, start), counts, day))
+        new = [this for this in found if this.at > last]
+        grown = (announced.rounds if announced else 0) - account.lines
+        if len(new) < grown:
+            return self.collect_day(day)
+        context = [this for this in found if this.at <= last]
+        if start < Window.of_day(day).start:
+            context += self._context_of_day(day)
+        collected = collect(new, self.nodes, self.tailnet, context)
+        rounds = account.rounds + len({row[TIME] for row in collected.connections})
+        if new:
+            self.store.write(CONNECTIONS, collected.connections)
+            self.store.write(NETCHECK, collected.netchecks)
+            self._account(day, account.lines + len(new), rounds, account.counts())
+        return DayCollection(day, "incremental", counts, collected, rounds)
+
+    def _context_of_day(self, day: date) -> list[Round]:
+        """The rounds of the day before that the first rounds of ``day`` are measured from."""
+        start = Window.of_day(day).start
+        before = self.journal.samples(day - _DAY, start - DELTA_LOOKBACK)
+        return list(read_rounds(before, JournalCounts(), day - _DAY))
+
+    def _last_round(self, day: date) -> datetime | None:
+        rows = self.store.latest(CONNECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
+        return max((_time(row) for row in rows), default=None)
+
+    def _account_of(self, day: date) -> _Account | None:
+        rows = self.store.read(COLLECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
+        return _Account.of(rows[0]) if rows else None
+
+    def _account(self, day: date, lines: int, rounds: int, counts: JournalCounts) -> None:
+        row: Row = {
+            TIME: Window.of_day(day).start,
+            "tailnet": self.tailnet,
+            "lines": lines,
+            "rounds": rounds,
+            "skipped": counts.skipped_total,
+            "duplicates": counts.duplicates,
+        }
+        self.store.write(COLLECTIONS, [row])
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    lines: int
+    rounds: int
+    skipped: int = 0
+    duplicates: int = 0
+
+    @classmethod
+    def of(cls, row: Row) -> _Account:
+        return cls(*(_int(row[name]) for name in ("lines", "rounds", "skipped", "duplicates")))
+
+    def counts(self) -> JournalCounts:
+        """The anomalies found so far: a collection of what is new adds none, or it would have been whole."""
+        counts = JournalCounts(duplicates=self.duplicates)
+        counts.skipped["malformed"] = self.skipped
+        return counts
+
+
+def days_to_heal(
+    index: Mapping[date, DayIndex], store: TimeSeriesStore, tailnet: str, first: date, now: datetime
+) -> dict[date, str]:
+    """The days since ``first`` of which the journal has more than the store, oldest first, each with why.
+
+    Today and, for its first ten minutes, yesterday are left to the 5-minute collection, unless they were
+    never collected or rows are gone.
+    """
+    wanted = {day: lines.rounds for day, lines in index.items() if day >= first and lines.rounds}
+    if not wanted:
+        return {}
+    window = Window(Window.of_day(min(wanted)).start, Window.of_day(max(wanted)).end)
+    where = {"tailnet": tailnet}
+    accounts = {_time(row).date(): _Account.of(row) for row in store.read(COLLECTIONS, window, where)}
+    stored = store.count_times(CONNECTIONS, window, where)
+    settled = (now.astimezone(UTC) - timedelta(minutes=10)).date()
+    reasons: dict[date, str] = {}
+    for day, lines in sorted(wanted.items()):
+        account = accounts.get(day)
+        if account is None:
+            reasons[day] = "never collected"
+        elif stored.get(day, 0) < account.rounds:
+            reasons[day] = f"{account.rounds - stored.get(day, 0)} rounds are gone from the store"
+        elif day < settled and account.lines < lines:
+            reasons[day] = f"{lines - account.lines} journal lines were not collected"
+    return reasons
+
+
+def _time(row: Row) -> datetime:
+    time = row[TIME]
+    if not isinstance(time, datetime):
+        msg = f"time={time!r}, expected a datetime"
+        raise TypeError(msg)
+    return time
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,219 @@
+"""What a ping said: the text of ``tailscale ping`` and the JSON of the LocalAPI, as one pair of types.
+
+What belongs here: the forms a ping's answer takes, and statistics over them. What does not: what they mean
+for the path (``path.py``).
+
+Nothing here raises on what a command may print: text that is no pong is no pong. The forms are those of
+``cmd/tailscale/cli/ping.go`` and ``ipnstate.PingResult`` in Tailscale 1.102, and the ``[direct]`` of older
+documents. :class:`Pong` and :class:`NoPong` are named tuples, because a day of 200 nodes holds 1.7 million.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict
+
+Via: TypeAlias = Literal["direct", "derp", "peer-relay", "tsmp", "icmp", "unknown"]
+Reason: TypeAlias = Literal["no-reply", "no-peer", "key-expired", "local", "probe-failed"]
+
+MAX_LATENCY_MS: Final = 3_600_000.0
+"""Longer than any ping can take; a larger figure is not a latency."""
+
+MAX_NAME: Final = 64
+"""Characters kept of a name, an address or a message that somebody else chose."""
+
+
+class Pong(NamedTuple):
+    """An answer: how long it took (ms) and which way it came."""
+
+    latency_ms: float
+    via: Via
+    endpoint: str | None = None
+    region: str | None = None
+
+
+class NoPong(NamedTuple):
+    """A ping without an answer, and why; ``probe-failed`` means that the ping may never have been sent."""
+
+    reason: Reason
+    text: str = ""
+
+
+PingResult: TypeAlias = Pong | NoPong
+
+
+def is_local(result: PingResult) -> bool:
+    """Whether the ping was to the very node it was sent from."""
+    return isinstance(result, NoPong) and result.reason == "local"
+
+
+class PingStats(TypedDict):
+    """Latency over the pongs of one burst, in ms; ``None`` without a pong."""
+
+    min: float | None
+    max: float | None
+    avg: float | None
+    count: int
+
+
+_DURATION = re.compile(r"(-)?((?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_UNIT_MS: Final[Mapping[str, float]] = {
+    "ns": 1e-6,
+    "us": 1e-3,
+    "µs": 1e-3,  # micro sign, which Go prints
+    "μs": 1e-3,  # Greek mu, which Go also reads
+    "ms": 1.0,
+    "s": 1e3,
+    "m": 6e4,
+    "h": 3.6e6,
+}
+
+# The name can hold anything a control server lets through, so the end of the line is read first: ` in
+# <duration>` closes it, ` via <way>` stands before it, and neither an address nor a region code has a
+# blank.
+_PONG = re.compile(r"pong from .*\) via (?P<via>\S+) in (?P<latency>\S+)", re.DOTALL)
+_WAY = re.compile(r"(?P<kind>DERP|peer-relay)\((?P<inner>[^()]*)\)")
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}", re.ASCII)
+
+
+def clean(text: str) -> str:
+    """The text with what can't be printed replaced by ``?``, cut to :data:`MAX_NAME` characters."""
+    short = text[:MAX_NAME]
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
+
+
+def parse_go_duration(text: str) -> float | None:
+    """Milliseconds of a Go duration such as ``0s``, ``23ms`` or ``1m1.2s``; ``None`` if it is none.
+
+    Format: https://pkg.go.dev/time#Duration.String and ParseDuration. A negative one is no latency: ``None``.
+    """
+    if len(text) > MAX_NAME:
+        return None
+    if text == "0":
+        return 0.0
+    match = _DURATION.fullmatch(text)
+    if match is None or match.group(1):
+        return None
+    total = sum(float(number) * _UNIT_MS[unit] for number, unit in _DURATION_PART.findall(text))
+    return total if total <= MAX_LATENCY_MS else None
+
+
+def _pong(way: str, latency_ms: float) -> Pong:
+    if way == "[direct]":
+        return Pong(latency_ms, "direct")
+    if way in {"TSMP", "ICMP"}:
+        return Pong(latency_ms, "tsmp" if way == "TSMP" else "icmp")
+    named = _WAY.fullmatch(way)
+    if named is not None and named["kind"] == "DERP":
+        return Pong(latency_ms, "derp", None, clean(named["inner"]) or "unknown")
+    if named is not None:
+        return Pong(latency_ms, "peer-relay", clean(named["inner"]))
+    if _ADDRESS.fullmatch(way):
+        return Pong(latency_ms, "direct", clean(way))
+    return Pong(latency_ms, "unknown", clean(way))
+
+
+_REASONS: Final[Sequence[tuple[str, Reason]]] = (
+    ("is local tailscale ip", "local"),
+    ("node key has expired", "key-expired"),
+    ("no matching peer", "no-peer"),
+    ("unknown peer", "no-peer"),
+    ("peer not found", "no-peer"),
+    ("timed out", "no-reply"),
+    ("timeout", "no-reply"),
+    ("deadline exceeded", "no-reply"),
+    ("no reply", "no-reply"),
+    ("no answer", "no-reply"),
+)
+
+
+def _no_pong(text: str) -> NoPong:
+    lowered = text[:1000].lower()
+    reason: Reason = next((reason for mark, reason in _REASONS if mark in lowered), "probe-failed")
+    return NoPong(reason, clean(text.strip()))
+
+
+def parse_ping_line(line: str) -> PingResult | None:
+    """One line of ``tailscale ping``: a pong, a ping that had none, or ``None`` for a line about neither."""
+    text = line.strip()
+    if text.startswith("pong from "):
+        match = _PONG.fullmatch(text)
+        latency = parse_go_duration(match["latency"]) if match else None
+        return None if match is None or latency is None else _pong(match["via"], latency)
+    result = _no_pong(text)
+    # `no reply` sums up time-outs that each had a line, and `direct connection not established` is a verdict
+    # over pongs: neither is another ping.
+    if text in {"no reply", "direct connection not established"}:
+        return None
+    return None if result.reason == "probe-failed" else result
+
+
+def parse_ping_text(text: str) -> list[PingResult]:
+    """Every ping in the output of ``tailscale ping``, in order; exit status and other lines don't matter.
+
+    Output that only says ``no reply`` is one unanswered ping.
+    """
+    results = [result for line in text.split("\n") if (result := parse_ping_line(line)) is not None]
+    if not results and any(line.strip() == "no reply" for line in text.split("\n")):
+        return [NoPong("no-reply", "no reply")]
+    return results
+
+
+def parse_ping_result(value: object) -> PingResult:
+    """One LocalAPI ping result (``ipnstate.PingResult`` as JSON), or what stands in its place."""
+    if not isinstance(value, dict):
+        return NoPong("probe-failed", "not an object")
+    error = value.get("Err")
+    if error or value.get("IsLocalIP"):
+        return _no_pong(error) if isinstance(error, str) else NoPong("probe-failed", "malformed error")
+    latency_ms = milliseconds(value.get("LatencySeconds"))
+    if latency_ms is None:
+        return NoPong("probe-failed", "no latency, or one out of range")
+    return _pong_of(value, latency_ms)
+
+
+def _pong_of(value: Mapping[str, object], latency_ms: float) -> Pong:
+    if relay := value.get("PeerRelay"):
+        return Pong(latency_ms, "peer-relay", clean(relay) if isinstance(relay, str) else None)
+    if value.get("DERPRegionID"):
+        code = value.get("DERPRegionCode")
+        return Pong(latency_ms, "derp", None, (clean(code) if isinstance(code, str) else "") or "unknown")
+    endpoint = value.get("Endpoint")
+    if isinstance(endpoint, str) and endpoint:
+        return Pong(latency_ms, "direct", clean(endpoint))
+    return Pong(latency_ms, "unknown")
+
+
+def milliseconds(value: object, unit_ms: float = 1e3) -> float | None:
+    """A latency in ms, to the microsecond; ``None`` for what is no number, or longer than a ping can take.
+
+    ``unit_ms`` is the unit of the value in ms; the default is the second.
+    """
+    if type(value) is not float and type(value) is not int:  # a bool is no latency
+        return None
+    try:
+        latency_ms = value * unit_ms
+    except OverflowError:  # an integer of more digits than a float holds
+        return None
+    return round(latency_ms, 3) if 0 <= latency_ms <= MAX_LATENCY_MS and math.isfinite(latency_ms) else None
+
+
+def parse_ping_results(value: object) -> list[PingResult]:
+    """A list of LocalAPI ping results, bare or as ``{"pings": […]}``; anything else is a failed probe."""
+    if isinstance(value, dict):
+        value = value.get("pings", value.get("results"))
+    if not isinstance(value, list):
+        return [NoPong("probe-failed", "not a list of pings")]
+    return [parse_ping_result(item) for item in value]
+
+
+def ping_stats(results: Iterable[PingResult]) -> PingStats:
+    """Least, greatest and mean latency (ms) and the number of pongs."""
+    latencies = [result.latency_ms for result in results if isinstance(result, Pong)]
+    if not latencies:
+        return {"min": None, "max": None, "avg": None, "count": 0}
+    mean = round(math.fsum(latencies) / len(latencies), 3)
+    return {"min": min(latencies), "max": max(latencies), "avg": mean, "count": len(latencies)}

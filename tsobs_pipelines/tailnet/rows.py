@@ -1,0 +1,302 @@
+"""Rows of the time series from rounds of the journal, as pure functions.
+
+What belongs here: what a round says about each node, as rows of ``CONNECTIONS`` and ``NETCHECK``. What does
+not: reading the journal, the day's summary (``summary.py``), storing.
+
+The rows of a round depend on the round and on those of the :data:`DELTA_LOOKBACK` before it, on nothing
+else: to collect what is new since a time ``t``, hand in the rounds after ``t`` with those of the lookback
+before it as ``context``, and the rows are the same as from the whole day at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, Path, classify, was_sent
+from tsobs_pipelines.tailnet.peers import (
+    AmbiguousPeerError,
+    Peer,
+    PeerIndex,
+    UnknownPeerError,
+    read_peer,
+    read_peers,
+)
+from tsobs_pipelines.tailnet.ping import (
+    PingResult,
+    Pong,
+    clean,
+    is_local,
+    milliseconds,
+    parse_ping_result,
+    parse_ping_results,
+)
+from tsobs_pipelines.timeseries.schema import Row
+
+DELTA_LOOKBACK: Final = timedelta(minutes=15)
+"""How far back a round looks for the counters that its traffic is measured from."""
+
+
+class Sample(NamedTuple):
+    """What one round says about one node: its status, its pings and the path that they show."""
+
+    peer: Peer | None
+    pings: Sequence[PingResult]
+    path: Path
+
+
+@dataclass(slots=True)
+class Collected:
+    """The rows of a stretch of the journal, and what stood in the way of better ones.
+
+    ``own_node`` is the node that the sidecar itself runs on, if it is one of those asked for: it can't ping
+    itself and has no rows. ``ambiguous`` holds the DNS names behind a host name that several peers have;
+    ``ambiguous_rounds`` and ``absent_rounds`` count the rounds in which a node was not one known peer.
+    """
+
+    connections: list[Row] = field(default_factory=list)
+    netchecks: list[Row] = field(default_factory=list)
+    own_node: str | None = None
+    ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ambiguous_rounds: dict[str, int] = field(default_factory=dict)
+    absent_rounds: dict[str, int] = field(default_factory=dict)
+    failed_rounds: int = 0
+
+
+def collect(
+    rounds: Iterable[Round], nodes: Sequence[str], tailnet: str, context: Iterable[Round] = ()
+) -> Collected:
+    """Every row of ``rounds`` in one pass: a stream needs no memory but for its rows.
+
+    Args:
+        rounds: the rounds to make rows of, in any order, each time once.
+        nodes: host names or DNS names; each is the ``hostname`` of its rows as given.
+        tailnet: the tag of the rows.
+        context: the rounds of the lookback before them, of which no rows are made.
+    """
+    result = Collected()
+    own_names: list[tuple[datetime, frozenset[str]]] = []
+    before: list[Row] = []
+    for this in context:
+        own_names.append((this.at, _own_names(this, nodes)))
+        before += _round_rows(this, nodes, tailnet, Collected())
+    for this in rounds:
+        own_names.append((this.at, _own_names(this, nodes)))
+        result.connections += _round_rows(this, nodes, tailnet, result)
+        result.netchecks += _netcheck_rows(this, tailnet)
+    _drop_own(result, own_names)
+    order = {name: place for place, name in enumerate(nodes)}
+    result.connections.sort(key=lambda row: (row["time"], order[str(row["hostname"])]))
+    _fill_deltas(before, result.connections)
+    return result
+
+
+def connection_rows(
+    rounds: Iterable[Round], nodes: Sequence[str], tailnet: str, context: Iterable[Round] = ()
+) -> list[Row]:
+    """One row of ``CONNECTIONS`` for each round and each node but the sidecar's own, in the order of time.
+
+    A round that could not be taken, a node that the round does not know and one whose name is not unique
+    have a row of the type ``unknown``. See :func:`collect` for the arguments and for what was counted.
+    """
+    return collect(rounds, nodes, tailnet, context).connections
+
+
+def own_node(rounds: Iterable[Round], nodes: Sequence[str]) -> str | None:
+    """Which of ``nodes`` the sidecar itself runs on, by the newest round that says so."""
+    latest: tuple[datetime, frozenset[str]] | None = None
+    for this in rounds:
+        names = _own_names(this, nodes)
+        if names and (latest is None or this.at > latest[0]):
+            latest = (this.at, names)
+    return min(latest[1]) if latest else None
+
+
+def sample_of(this: Round, node: str, index: PeerIndex | None = None) -> Sample:
+    """What a round says about one node.
+
+    Raises:
+        AmbiguousPeerError: several peers have this host name.
+        UnknownPeerError: the round does not know the node.
+    """
+    peer = (index or PeerIndex(read_peers(this.peers))).find(node)
+    pings = parse_ping_results(this.pings.get(peer.key))
+    return Sample(peer, pings, classify(pings, peer.online))
+
+
+def _own_names(this: Round, nodes: Sequence[str]) -> frozenset[str]:
+    """The names among ``nodes`` of the sidecar's own node, as far as this round says."""
+    names: set[str] = set()
+    if this.own:
+        own = read_peer("", this.own)
+        label = own.dns_name.partition(".")[0]
+        known = {own.dns_name, own.host_name.lower(), label} - {""}
+        # A peer may have the same host name: then the name does not mean the sidecar's own node alone.
+        names = {node for node in nodes if node.rstrip(".").lower() in known and node not in this.pings}
+    for node in nodes:
+        pings = this.pings.get(node)
+        if isinstance(pings, list) and pings and is_local(parse_ping_result(pings[0])):
+            names.add(node)
+    return frozenset(names)
+
+
+def _drop_own(result: Collected, own_names: list[tuple[datetime, frozenset[str]]]) -> None:
+    """Take out the rows of the sidecar's own node, by the newest round of the lookback that names it.
+
+    A round that could not be taken may not say which node that is.
+    """
+    own_names.sort(key=lambda item: item[0])
+    own_at: dict[datetime, frozenset[str]] = {}
+    said_at: datetime | None = None
+    said: frozenset[str] = frozenset()
+    for at, names in own_names:
+        if names:
+            said_at, said = at, names
+        elif said_at is not None and at - said_at > DELTA_LOOKBACK:
+            said = frozenset()
+        if said:
+            own_at[at] = said
+    if own_at:
+        result.own_node = min(own_at[max(own_at)])
+        result.connections = [
+            row
+            for row in result.connections
+            if row["connection_type"] != "unknown" or row["hostname"] not in own_at.get(_time(row), ())
+        ]
+        for names in own_at.values():
+            for name in names:
+                result.absent_rounds.pop(name, None)
+
+
+def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collected) -> Iterator[Row]:
+    if not this.taken:
+        found.failed_rounds += 1
+        for node in nodes:
+            yield _row(this.at, tailnet, node, None, (), UNKNOWN)
+        return
+    index = PeerIndex(read_peers(this.peers))
+    for node in nodes:
+        try:
+            sample = sample_of(this, node, index)
+        except AmbiguousPeerError as error:
+            found.ambiguous[node] = error.dns_names
+            found.ambiguous_rounds[node] = found.ambiguous_rounds.get(node, 0) + 1
+            sample = Sample(None, (), UNKNOWN)
+        except UnknownPeerError:
+            found.absent_rounds[node] = found.absent_rounds.get(node, 0) + 1
+            sample = Sample(None, (), UNKNOWN)
+        yield _row(this.at, tailnet, node, sample.peer, sample.pings, sample.path)
+
+
+def _row(
+    at: datetime, tailnet: str, node: str, peer: Peer | None, pings: Sequence[PingResult], path: Path
+) -> Row:
+    latencies = [result.latency_ms for result in pings if isinstance(result, Pong)]
+    cold = pings[0].latency_ms if pings and isinstance(pings[0], Pong) else None
+    received = len(latencies)
+    sent = received if received == len(pings) else sum(isinstance(p, Pong) or was_sent(p) for p in pings)
+    warm = latencies if cold is None else latencies[1:]
+    return {
+        "time": at,
+        "tailnet": tailnet,
+        "hostname": node,
+        "connection_type": path.connection_type,
+        "relay_node": path.relay_node,
+        "latency_avg": round(sum(warm) / len(warm), 3) if warm else None,
+        "latency_min": min(warm) if warm else None,
+        "latency_max": max(warm) if warm else None,
+        "latency_cold": cold,
+        "pings_sent": sent,
+        "pings_received": received,
+        "tx_bytes": peer.tx_bytes if peer else None,
+        "rx_bytes": peer.rx_bytes if peer else None,
+        "tx_delta": None,
+        "rx_delta": None,
+    }
+
+
+def _fill_deltas(before: Iterable[Row], rows: Sequence[Row]) -> None:
+    """Set ``tx_delta`` and ``rx_delta``: bytes since the node's last row with counters within the lookback.
+
+    Both totals belong to one WireGuard peer: if either went back, both counted from 0.
+    """
+    last: dict[str, tuple[datetime, int, int]] = {}
+    for row in sorted(before, key=_time):
+        if (totals := _totals(row)) is not None:
+            last[str(row["hostname"])] = (_time(row), *totals)
+    for row in rows:
+        totals = _totals(row)
+        if totals is None:
+            continue
+        node, at = str(row["hostname"]), _time(row)
+        previous = last.get(node)
+        last[node] = (at, *totals)
+        if previous is None or at - previous[0] > DELTA_LOOKBACK:
+            continue
+        tx, rx = totals
+        reset = tx < previous[1] or rx < previous[2]
+        row["tx_delta"] = tx if reset else tx - previous[1]
+        row["rx_delta"] = rx if reset else rx - previous[2]
+
+
+def _totals(row: Row) -> tuple[int, int] | None:
+    tx, rx = row["tx_bytes"], row["rx_bytes"]
+    return (tx, rx) if isinstance(tx, int) and isinstance(rx, int) else None
+
+
+def _time(row: Row) -> datetime:
+    at = row["time"]
+    if not isinstance(at, datetime):
+        msg = f"time={at!r}, expected a datetime"
+        raise TypeError(msg)
+    return at
+
+
+def netcheck_rows(rounds: Iterable[Round], tailnet: str) -> list[Row]:
+    """One row of ``NETCHECK`` for each region that a netcheck heard from, in the order of time and region.
+
+    ``RegionLatency`` maps a region's id to nanoseconds; the ``DERPLatency`` of older forms to seconds. A
+    netcheck that no region answered is one row with the region ``none``.
+    """
+    rows = [row for this in rounds for row in _netcheck_rows(this, tailnet)]
+    rows.sort(key=lambda row: (row["time"], row["region"]))
+    return rows
+
+
+def _netcheck_rows(this: Round, tailnet: str) -> list[Row]:
+    report = this.netcheck
+    if report is None:
+        return []
+    latencies: dict[str, float] = {}
+    for name, unit_ms in (("DERPLatency", 1e3), ("RegionLatency", 1e-6)):
+        values = report.get(name)
+        for region, value in values.items() if isinstance(values, dict) else ():
+            latency = milliseconds(value, unit_ms)
+            if latency is not None and (cleaned := clean(region)):
+                latencies[cleaned] = latency
+    preferred = report.get("PreferredDERP")
+    common: Row = {
+        "udp": _flag(report.get("UDP")),
+        "ipv6": _flag(report.get("IPv6")),
+        "mapping_varies": _flag(report.get("MappingVariesByDestIP")),
+    }
+    if not latencies:
+        return [{"time": this.at, "tailnet": tailnet, "region": NO_RELAY, **common}]
+    return [
+        {
+            "time": this.at,
+            "tailnet": tailnet,
+            "region": region,
+            "latency": latency,
+            "preferred": int(region.partition("-")[0] == str(preferred)),
+            **common,
+        }
+        for region, latency in sorted(latencies.items())
+    ]
+
+
+def _flag(value: object) -> int | None:
+    return int(value) if isinstance(value, bool) else None
