@@ -44,9 +44,9 @@ class Round:
     daemon: str = ""
     state: str = ""
     error: str = ""
-    own: Mapping[str, object] = field(default=_NOTHING)
-    peers: Mapping[str, object] = field(default=_NOTHING)
-    pings: Mapping[str, object] = field(default=_NOTHING)
+    own: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
+    peers: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
+    pings: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
     netcheck: Mapping[str, object] | None = None
 
     @property
