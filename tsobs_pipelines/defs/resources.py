@@ -7,8 +7,6 @@ Settings are read when a resource is first used, not when the code location load
 secret and no server at hand, and no secret becomes resource configuration that the UI would show.
 """
 
-from __future__ import annotations
-
 import os
 from functools import lru_cache
 

@@ -14,10 +14,11 @@ A collection of what is new keeps the books as well: when the journal grew by mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
+from tsobs_pipelines.tailnet.changes import ConnectionChange, connection_changes, daemon_changes
 from tsobs_pipelines.tailnet.client import DayIndex
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, Collected, collect
@@ -43,33 +44,25 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DayCollection:
-    """What one collection of one day found and wrote."""
+    """What one collection of one day found and wrote; the rows themselves are in the store."""
 
     day: date
     mode: Mode
-    counts: JournalCounts
-    collected: Collected
     rounds: int
-    """Rounds that have rows now, of the whole day."""
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """The connection rows that were written."""
-        return self.collected.connections
-
-    @property
-    def first_round(self) -> datetime | None:
-        """The time of the first round that was written."""
-        return _time(self.rows[0]) if self.rows else None
-
-    @property
-    def last_round(self) -> datetime | None:
-        """The time of the last round that was written."""
-        return _time(self.rows[-1]) if self.rows else None
-
-    def latest(self) -> dict[str, Row]:
-        """The newest row of each node among those written."""
-        return {str(row["hostname"]): row for row in self.rows}
+    """Rounds of the whole day that have rows now."""
+    rows_written: int = 0
+    netchecks_written: int = 0
+    first_round: datetime | None = None
+    last_round: datetime | None = None
+    latest: Mapping[str, Row] = field(default_factory=dict)
+    """The newest row of each node among those written."""
+    changes: Sequence[ConnectionChange] = ()
+    """What changed in the rounds that were new."""
+    failed_rounds: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    ambiguous: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    own_node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +83,41 @@ class Collector:
         counts = JournalCounts()
         rounds = read_rounds(self.journal.samples(day), counts, day)
         collected = collect(rounds, self.nodes, self.tailnet, self._context_of_day(day))
-        written = len({row[TIME] for row in collected.connections})
+        written = _rounds_of(collected)
         if announced is not None or counts.lines:
             where = {"tailnet": self.tailnet}
             window = Window.of_day(day)
             self.store.replace(CONNECTIONS, window, collected.connections, where)
             self.store.replace(NETCHECK, window, collected.netchecks, where)
             lines = max(counts.lines, announced.rounds if announced else 0)
-            self._account(day, lines, written, counts)
-        return DayCollection(day, "full", counts, collected, written)
+            self._account(day, _Account(lines, written, counts.skipped_total, counts.duplicates))
+        return _report(day, "full", written, counts, collected, ())
 
     def collect_new(self, day: date) -> DayCollection:
         """Add the rounds of ``day`` since the last collection; the whole day when the books do not tally."""
         account = self._account_of(day)
-        last = self._last_round(day)
-        if account is None or last is None:
+        before = self.store.latest(CONNECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
+        if account is None or not before:
             return self.collect_day(day)
+        last = max(_time(row) for row in before)
         announced = self.journal.samples_index().get(day)
         counts = JournalCounts()
         start = last - DELTA_LOOKBACK
         found = list(read_rounds(self.journal.samples(day, start), counts, day))
         new = [this for this in found if this.at > last]
-        grown = (announced.rounds if announced else 0) - account.lines
-        if len(new) < grown:
+        if len(new) < (announced.rounds if announced else 0) - account.lines:
             return self.collect_day(day)
         context = [this for this in found if this.at <= last]
         if start < Window.of_day(day).start:
             context += self._context_of_day(day)
         collected = collect(new, self.nodes, self.tailnet, context)
-        rounds = account.rounds + len({row[TIME] for row in collected.connections})
+        rounds = account.rounds + _rounds_of(collected)
         if new:
             self.store.write(CONNECTIONS, collected.connections)
             self.store.write(NETCHECK, collected.netchecks)
-            self._account(day, account.lines + len(new), rounds, account.counts())
-        return DayCollection(day, "incremental", counts, collected, rounds)
+            self._account(day, replace(account, lines=account.lines + len(new), rounds=rounds))
+        changes = [*daemon_changes(new, context), *connection_changes(collected.connections, before)]
+        return _report(day, "incremental", rounds, counts, collected, changes)
 
     def _context_of_day(self, day: date) -> list[Round]:
         """The rounds of the day before that the first rounds of ``day`` are measured from."""
@@ -131,23 +125,12 @@ class Collector:
         before = self.journal.samples(day - _DAY, start - DELTA_LOOKBACK)
         return list(read_rounds(before, JournalCounts(), day - _DAY))
 
-    def _last_round(self, day: date) -> datetime | None:
-        rows = self.store.latest(CONNECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
-        return max((_time(row) for row in rows), default=None)
-
     def _account_of(self, day: date) -> _Account | None:
         rows = self.store.read(COLLECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
         return _Account.of(rows[0]) if rows else None
 
-    def _account(self, day: date, lines: int, rounds: int, counts: JournalCounts) -> None:
-        row: Row = {
-            TIME: Window.of_day(day).start,
-            "tailnet": self.tailnet,
-            "lines": lines,
-            "rounds": rounds,
-            "skipped": counts.skipped_total,
-            "duplicates": counts.duplicates,
-        }
+    def _account(self, day: date, account: _Account) -> None:
+        row: Row = {TIME: Window.of_day(day).start, "tailnet": self.tailnet, **asdict(account)}
         self.store.write(COLLECTIONS, [row])
 
 
@@ -155,18 +138,43 @@ class Collector:
 class _Account:
     lines: int
     rounds: int
-    skipped: int = 0
-    duplicates: int = 0
+    skipped: int
+    duplicates: int
 
     @classmethod
     def of(cls, row: Row) -> _Account:
-        return cls(*(_int(row[name]) for name in ("lines", "rounds", "skipped", "duplicates")))
+        return cls(*(_int(row[column.name]) for column in fields(cls)))
 
-    def counts(self) -> JournalCounts:
-        """The anomalies found so far: a collection of what is new adds none, or it would have been whole."""
-        counts = JournalCounts(duplicates=self.duplicates)
-        counts.skipped["malformed"] = self.skipped
-        return counts
+
+def _report(
+    day: date,
+    mode: Mode,
+    rounds: int,
+    counts: JournalCounts,
+    collected: Collected,
+    changes: Sequence[ConnectionChange],
+) -> DayCollection:
+    rows = collected.connections
+    return DayCollection(
+        day=day,
+        mode=mode,
+        rounds=rounds,
+        rows_written=len(rows),
+        netchecks_written=len(collected.netchecks),
+        first_round=_time(rows[0]) if rows else None,
+        last_round=_time(rows[-1]) if rows else None,
+        latest={str(row["hostname"]): row for row in rows},
+        changes=changes,
+        failed_rounds=collected.failed_rounds,
+        skipped={str(reason): count for reason, count in counts.skipped.items()},
+        duplicates=counts.duplicates,
+        ambiguous=dict(collected.ambiguous),
+        own_node=collected.own_node,
+    )
+
+
+def _rounds_of(collected: Collected) -> int:
+    return len({row[TIME] for row in collected.connections})
 
 
 def days_to_heal(
@@ -177,7 +185,7 @@ def days_to_heal(
     Today and, for its first ten minutes, yesterday are left to the 5-minute collection, unless they were
     never collected or rows are gone.
     """
-    wanted = {day: lines.rounds for day, lines in index.items() if day >= first and lines.rounds}
+    wanted = {day: found.rounds for day, found in index.items() if day >= first and found.rounds}
     if not wanted:
         return {}
     window = Window(Window.of_day(min(wanted)).start, Window.of_day(max(wanted)).end)

@@ -1,0 +1,50 @@
+"""The code location: the one place where everything that Dagster sees is wired together.
+
+What belongs here: :func:`build_defs` and its result. What does not: assets, jobs and sensors, which live in
+``defs/`` by domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from tsobs_pipelines.defs.connection_checks import check_connections
+from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
+from tsobs_pipelines.defs.healing import healing_job, healing_sensor
+from tsobs_pipelines.defs.partitions import utc_days
+from tsobs_pipelines.defs.resources import default_resources
+from tsobs_pipelines.settings import Settings, load_settings
+
+
+def connection_definitions(settings: Settings) -> dg.Definitions:
+    """The tailnet's side: journal, metrics, diagnostics, summary, checks, schedule and healing."""
+    specs, assets = connection_assets(utc_days(settings.start_date))
+    tick, healing = tick_job(), healing_job()
+    return dg.Definitions(
+        assets=[*specs, *assets],
+        asset_checks=[check_connections],
+        jobs=[tick, healing],
+        schedules=[tick_schedule(tick)],
+        sensors=[healing_sensor(healing, settings.start_date)],
+    )
+
+
+def build_defs(
+    settings: Settings | None = None, resource_overrides: Mapping[str, object] | None = None
+) -> dg.Definitions:
+    """Everything that Dagster sees, with some resources exchanged where a test wants that.
+
+    Raises:
+        SettingsError: a setting has a value that can't be used.
+    """
+    settings = settings or load_settings()
+    resources = {**default_resources(), **(resource_overrides or {})}
+    return dg.Definitions.merge(
+        dg.Definitions(resources=resources, executor=dg.in_process_executor),
+        connection_definitions(settings),
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,102 @@
+"""The healing sensor: asks for the days of which the journal has more than the store.
+
+What belongs here: when a run of healing is requested, and for which days. What does not: how a day is
+judged (``tailnet/collection.py``) or collected (``connections.py``).
+
+Dagster runs only the latest missed tick of a schedule; this is what makes an outage of Dagster, of the store
+or of the sidecar cost nothing, and what fills the history at the first start.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from tsobs_pipelines.defs.connections import DIAGNOSTICS, METRICS, SUMMARIES
+from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.engine.queues import backfill_tags
+from tsobs_pipelines.tailnet.client import SidecarUnavailableError
+from tsobs_pipelines.tailnet.collection import days_to_heal
+from tsobs_pipelines.timeseries.store import StoreUnavailableError
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+REASON_TAG = "tsobs/healing"
+INTERVAL_S = 60
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def healing_job() -> UnresolvedAssetJobDefinition:
+    """The job that collects whole days again."""
+    return dg.define_asset_job(
+        "heal_connections",
+        selection=dg.AssetSelection.assets(METRICS, DIAGNOSTICS, SUMMARIES).without_checks(),
+        tags=backfill_tags(),
+        executor_def=dg.in_process_executor,
+        description="Collects whole days of which the store lacks rounds.",
+    )
+
+
+def spans(days: Sequence[date]) -> list[tuple[date, date]]:
+    """Ascending days as spans of days without a gap, first and last day of each."""
+    found: list[tuple[date, date]] = []
+    for day in days:
+        if found and day - found[-1][1] == timedelta(days=1):
+            found[-1] = (found[-1][0], day)
+        else:
+            found.append((day, day))
+    return found
+
+
+def healing_requests(reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:
+    """One run for each span of days, the newest span first: today matters more than last month."""
+    return [
+        dg.RunRequest(
+            run_key=f"{attempt}/{first}..{last}",
+            tags={
+                RANGE_START_TAG: first.isoformat(),
+                RANGE_END_TAG: last.isoformat(),
+                REASON_TAG: reasons[last],
+            },
+        )
+        for first, last in reversed(spans(sorted(reasons)))
+    ]
+
+
+def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorDefinition:
+    """Looks every minute, on by default; quiet while one of its runs is under way."""
+
+    @dg.sensor(
+        name="healing_sensor",
+        job=job,
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for the days of which the journal has more than the store.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext,
+        settings: SettingsResource,
+        sidecar: SidecarResource,
+        store: StoreResource,
+    ) -> dg.SensorResult | dg.SkipReason:
+        under_way = dg.RunsFilter(job_name=job.name, statuses=_UNDER_WAY)
+        if context.instance.get_runs_count(under_way):
+            return dg.SkipReason("A healing run is under way.")
+        now = datetime.now(UTC)
+        try:
+            index = sidecar.get().samples_index()
+            reasons = days_to_heal(index, store.get(), settings.get().tailnet, first, now)
+        except (SidecarUnavailableError, StoreUnavailableError) as error:
+            return dg.SkipReason(f"Can't compare journal and store now: {error}")
+        if not reasons:
+            return dg.SkipReason("The store has every round of the journal.")
+        return dg.SensorResult(run_requests=healing_requests(reasons, now.isoformat(timespec="seconds")))
+
+    return sensor
