@@ -142,7 +142,7 @@ COLLECTIONS = Measurement(
     name="tailscale_collections",
     tags=("tailnet",),
     identity=("tailnet",),
-    fields=(*_ints("lines", "rounds", "skipped", "duplicates"), *_ints("bytes", "bytes")),
+    fields=_ints("lines", "lines", "rounds", "skipped", "duplicates"),
 )
 """What was collected of one journal day; ``time`` is the day's start. Healing holds it against the index."""
 
