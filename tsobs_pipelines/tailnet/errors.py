@@ -24,7 +24,3 @@ class SidecarUnavailableError(SidecarError):
 
 class SidecarRefusedError(SidecarError):
     """The sidecar won't answer this (4xx), or the token can't be read: the same request fails again."""
-
-
-class DayNotJournalledError(SidecarError):
-    """The journal has no file for this day, which is not the same as a day without rounds."""

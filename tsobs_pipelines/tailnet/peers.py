@@ -94,7 +94,8 @@ class PeerIndex:
             if peer.host_name:
                 same = self._by_host_name.setdefault(peer.host_name.lower(), {})
                 same[peer.dns_name or peer.key] = peer
-            self._by_alias.setdefault(peer.key.lower(), peer)
+            if peer.key:
+                self._by_alias.setdefault(peer.key.lower(), peer)
 
     def find(self, name: str) -> Peer:
         """The one node called ``name``: by full DNS name, else host name, else the DNS name's first label.

@@ -1,0 +1,281 @@
+"""The client of the sidecar: what it says about the tailnet, live and from its journal.
+
+What belongs here: the sidecar's routes as methods, and what their answers mean. What does not: the HTTP
+exchange (``transport.py``), parsing (``ping.py``, ``journal.py``), storing.
+
+A failed read is never an empty read: every method answers, or raises one of the errors of ``errors.py`` and
+``peers.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final, Self, TypedDict
+from urllib.parse import quote
+
+import httpx
+
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
+from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, classify
+from tsobs_pipelines.tailnet.path import Path as TailnetPath
+from tsobs_pipelines.tailnet.peers import (
+    AmbiguousPeerError,
+    Peer,
+    PeerIndex,
+    UnknownPeerError,
+    read_peer,
+    read_peers,
+)
+from tsobs_pipelines.tailnet.ping import (
+    PingResult,
+    PingStats,
+    is_local,
+    parse_ping_results,
+    parse_ping_text,
+    ping_stats,
+)
+from tsobs_pipelines.tailnet.transport import Request, SidecarTransport
+
+__all__ = [
+    "AmbiguousPeerError",
+    "ConnectionStats",
+    "DayIndex",
+    "SidecarError",
+    "SidecarRefusedError",
+    "SidecarUnavailableError",
+    "TailscaleHealthService",
+    "UnknownPeerError",
+]
+
+# Each deadline is above the worst case of the route in the sidecar: five text pings take 5 x (2 s + 1 s), a
+# netcheck about 4 s and up to its own time-out, /debug listens for 5 s.
+STATUS_DEADLINE_S: Final = 15.0
+PING_DEADLINE_S: Final = 30.0
+NETCHECK_DEADLINE_S: Final = 30.0
+DEBUG_DEADLINE_S: Final = 25.0
+JOURNAL_DEADLINE_S: Final = 120.0
+
+PINGS_A_BURST: Final = 5
+MAX_PINGS: Final = 50
+
+
+class ConnectionStats(TypedDict):
+    """How a node is reached now; ``connection_type`` is also ``self`` for the sidecar's own node."""
+
+    hostname: str
+    connection_type: str
+    relay_node: str
+    tx_bytes: int | None
+    rx_bytes: int | None
+    last_handshake: str | None
+    endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DayIndex:
+    """One day of the journal: its lines and their bytes."""
+
+    rounds: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WhoIs:
+    """Whose address it is."""
+
+    node: str
+    login: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarHealth:
+    """Whether the daemon is running and the sampler alive; ``demo`` marks a simulated tailnet."""
+
+    ok: bool
+    demo: bool
+    details: Mapping[str, object]
+
+
+class TailscaleHealthService:
+    """What the sidecar knows. One instance holds a pool of connections, and may be used by several threads.
+
+    Every method raises :class:`SidecarUnavailableError` when there is no answer, a broken one or a 5xx, and
+    :class:`SidecarRefusedError` for a 4xx.
+    """
+
+    def __init__(
+        self,
+        sidecar_url: str,
+        token_file: Path | None = None,
+        critical_nodes: tuple[str, ...] = ("git", "chocolate-factory-dev", "chocolate-factory"),
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.CRITICAL_NODES = critical_nodes
+        self._sidecar = SidecarTransport(sidecar_url, token_file, transport)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The sidecar of the settings, or the demo tailnet where they name none."""
+        return cls(settings.sidecar_address, settings.sidecar_token_file, settings.critical_nodes)
+
+    def close(self) -> None:
+        """Give the connections back; the instance can't be used afterwards."""
+        self._sidecar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def healthz(self) -> SidecarHealth:
+        """The sidecar's own health; not being well is an answer, not an error."""
+        status, body = self._sidecar.checked_json(Request("/healthz", STATUS_DEADLINE_S), also=503)
+        return SidecarHealth(status == 200 and body.get("ok") is True, body.get("demo") is True, body)
+
+    def get_tailscale_status(self) -> dict[str, object]:
+        """The projected ``tailscale status --json``: ``BackendState``, ``Version``, ``Self``, ``Peer``."""
+        return self._sidecar.json_object(Request("/status", STATUS_DEADLINE_S))
+
+    def get_network_diagnostics(self) -> dict[str, object]:
+        """The JSON of ``tailscale netcheck``; latencies of regions in nanoseconds."""
+        return self._sidecar.json_object(Request("/netcheck", NETCHECK_DEADLINE_S))
+
+    def debug_peer(self, hostname: str) -> dict[str, object]:
+        """A peer's status, its recent endpoint changes and events of the daemon, within about 5 s.
+
+        Raises:
+            UnknownPeerError, AmbiguousPeerError: the name does not mean exactly one peer.
+        """
+        peer, _ = self._find(hostname)
+        path = f"/debug/{quote(_address_of(peer, hostname), safe='')}"
+        return self._sidecar.json_object(Request(path, DEBUG_DEADLINE_S))
+
+    def ping_peer(self, hostname: str, count: int = PINGS_A_BURST) -> PingStats:
+        """Ping a peer now: least, greatest and mean latency in ms (``None`` without a pong), number of pongs.
+
+        Args:
+            hostname: host name or DNS name.
+            count: pings to send, 1 to 50; the cold first one counts like the others.
+
+        Raises:
+            UnknownPeerError, AmbiguousPeerError: the name does not mean exactly one peer.
+            ValueError: ``count`` is out of range.
+        """
+        if not 1 <= count <= MAX_PINGS:
+            msg = f"count={count}, expected 1 to {MAX_PINGS}"
+            raise ValueError(msg)
+        peer, is_own = self._find(hostname)
+        results: list[PingResult] = []
+        while not is_own and len(results) < count:
+            results += self._burst(_address_of(peer, hostname), hostname)
+        return ping_stats(results[:count])
+
+    def get_connection_stats(self, hostname: str) -> ConnectionStats:
+        """How a peer is reached now, as pings show it: the status alone calls an idle peer relayed.
+
+        Raises:
+            UnknownPeerError, AmbiguousPeerError: the name does not mean exactly one peer.
+        """
+        return self.observe_peer(hostname)[0]
+
+    def observe_peer(self, hostname: str) -> tuple[ConnectionStats, PingStats]:
+        """:meth:`get_connection_stats` and :meth:`ping_peer` from one burst of pings; see there."""
+        peer, is_own = self._find(hostname)
+        results = [] if is_own else self._burst(_address_of(peer, hostname), hostname)
+        is_own = is_own or any(is_local(result) for result in results)
+        path = UNKNOWN if is_own else classify(results, peer.online)
+        return _stats(hostname, peer, path, is_own), ping_stats(results)
+
+    def whois(self, ip: str) -> WhoIs | None:
+        """Who uses the address; ``None`` when no node of the tailnet has it."""
+        try:
+            body = self._sidecar.json_object(Request(f"/whois/{quote(ip, safe=':')}", STATUS_DEADLINE_S))
+        except SidecarRefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+        node, user = body.get("Node"), body.get("UserProfile")
+        node, user = (part if isinstance(part, dict) else body for part in (node, user))
+        names = [node.get("Name", node.get("node")), user.get("LoginName"), user.get("DisplayName")]
+        shown = [name if isinstance(name, str) else "" for name in names]
+        return WhoIs(shown[0].rstrip("."), shown[1], shown[2])
+
+    def samples_index(self) -> dict[date, DayIndex]:
+        """The days of the journal with their lines and bytes, oldest first."""
+        request = Request("/samples", STATUS_DEADLINE_S)
+        days = self._sidecar.json_object(request).get("days")
+        if not isinstance(days, dict):
+            raise SidecarUnavailableError(f"{self._sidecar.base_url}/samples", "the index has no days", 200)
+        index: dict[date, DayIndex] = {}
+        for day, entry in sorted(days.items()):
+            try:
+                index[date.fromisoformat(day)] = DayIndex(int(entry["rounds"]), int(entry["bytes"]))
+            except (TypeError, ValueError, KeyError):
+                raise SidecarUnavailableError(
+                    f"{self._sidecar.base_url}/samples", "the index has a malformed day", 200
+                ) from None
+        return index
+
+    def samples(self, day: date, after: datetime | None = None) -> Iterator[bytes]:
+        """The NDJSON of a day's rounds as chunks of bytes, those later than ``after`` only.
+
+        Empty when the journal has no such day. An answer that is cut short raises
+        :class:`SidecarUnavailableError` at its end: what was read until then is not the day.
+        """
+        query = {} if after is None else {"after": _rfc3339(after)}
+        try:
+            with self._sidecar.open(Request(f"/samples/{day}", JOURNAL_DEADLINE_S, query)) as chunks:
+                yield from chunks
+        except SidecarRefusedError as error:
+            if error.status != 404:
+                raise
+
+    def _find(self, hostname: str) -> tuple[Peer, bool]:
+        """The node of this name, and whether it is the sidecar's own."""
+        status = self.get_tailscale_status()
+        own, peers = status.get("Self"), status.get("Peer")
+        own_peer = read_peer("", own) if isinstance(own, dict) else None
+        others = read_peers(peers) if isinstance(peers, dict) else []
+        found = PeerIndex([*others, *([own_peer] if own_peer else [])]).find(hostname)
+        return found, found is own_peer
+
+    def _burst(self, address: str, hostname: str) -> list[PingResult]:
+        """One burst of five pings: with microseconds from the LocalAPI, else the text of the command."""
+        path = f"/ping/{quote(address, safe='')}"
+        try:
+            value = self._sidecar.json_value(Request(path, PING_DEADLINE_S, {"format": "json"}))
+            results = parse_ping_results(value)
+        except SidecarRefusedError as error:
+            if error.status == 404:
+                raise UnknownPeerError(hostname) from None
+            if error.status != 400:
+                raise
+            results = parse_ping_text(self._sidecar.text(Request(path, PING_DEADLINE_S)))
+        return results or parse_ping_results(None)
+
+
+def _stats(hostname: str, peer: Peer, path: TailnetPath, is_own: bool) -> ConnectionStats:  # noqa: FBT001
+    relayed = path.relay_node != NO_RELAY
+    return {
+        "hostname": hostname,
+        "connection_type": "self" if is_own else path.connection_type,
+        "relay_node": path.relay_node,
+        "tx_bytes": peer.tx_bytes,
+        "rx_bytes": peer.rx_bytes,
+        "last_handshake": peer.last_handshake,
+        "endpoint": f"DERP({path.relay_node})" if relayed else path.endpoint,
+    }
+
+
+def _address_of(peer: Peer, hostname: str) -> str:
+    return peer.dns_name or peer.host_name or hostname
+
+
+def _rfc3339(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

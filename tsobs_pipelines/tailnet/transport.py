@@ -1,0 +1,199 @@
+"""One HTTP exchange with the sidecar: bounded in time and bytes, and whole or an error.
+
+What belongs here: requests, deadlines, the token, statuses turned into errors. What does not: the routes
+(``client.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+import httpx
+
+from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
+from tsobs_pipelines.tailnet.ping import clean
+
+CONNECT_TIMEOUT_S: Final = 3.0
+MAX_BODY: Final = 32 * 2**20
+"""Bytes of the largest answer that is held in memory; the status of 10,000 peers has about 5 MB."""
+
+
+class Request(NamedTuple):
+    """What is asked: the path, how long the whole answer may take (s), and the query."""
+
+    path: str
+    deadline_s: float
+    query: Mapping[str, str] = {}
+
+
+class SidecarTransport:
+    """A pool of connections to one sidecar. May be used by several threads."""
+
+    def __init__(
+        self, base_url: str, token_file: Path | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._token_file = token_file
+        # No proxy from the environment: the sidecar is a neighbour, and the token is meant for it alone.
+        self._client = httpx.Client(
+            base_url=self.base_url,
+            transport=transport or httpx.HTTPTransport(retries=1),
+            headers={"Accept-Encoding": "identity", "User-Agent": "tsobs"},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+
+    def text(self, request: Request) -> str:
+        """The body of a 200 as text; bytes that are not UTF-8 are replaced.
+
+        Raises:
+            SidecarError: see :meth:`open`; also a body over :data:`MAX_BODY`.
+        """
+        with self.open(request) as chunks:
+            return self._read(request, chunks).decode("utf-8", "replace")
+
+    def json_object(self, request: Request) -> dict[str, object]:
+        """The body of a 200 as a JSON object.
+
+        Raises:
+            SidecarUnavailableError: the body is no JSON object.
+            SidecarError: see :meth:`open`.
+        """
+        value = self.json_value(request)
+        if not isinstance(value, dict):
+            raise SidecarUnavailableError(self._url(request), "the answer is not a JSON object", 200)
+        return value
+
+    def json_value(self, request: Request) -> object:
+        """The body of a 200 as JSON; see :meth:`json_object`."""
+        return self._parsed(request, self.text(request))
+
+    def checked_json(self, request: Request, also: Literal[503]) -> tuple[int, dict[str, object]]:
+        """Status and JSON object of an answer whose other status is an answer too."""
+        with self._exchange(request) as response:
+            if response.status_code not in {200, also}:
+                self._raise_for(request, response)
+            status = response.status_code
+            body = self._read(request, self._chunks(request, response)).decode("utf-8", "replace")
+        try:
+            value = self._parsed(request, body)
+        except SidecarUnavailableError:
+            if status == 200:
+                raise
+            value = None
+        return status, value if isinstance(value, dict) else {}
+
+    @contextmanager
+    def open(self, request: Request) -> Iterator[Iterator[bytes]]:
+        """The body of a 200 as a stream of chunks that ends whole or raises.
+
+        Raises:
+            SidecarUnavailableError: no answer in time, a cut answer, 5xx or 429.
+            SidecarRefusedError: any other status, or the token can't be read.
+        """
+        with self._exchange(request) as response:
+            if response.status_code != 200:
+                self._raise_for(request, response)
+            yield self._chunks(request, response)
+
+    @contextmanager
+    def _exchange(self, request: Request) -> Iterator[httpx.Response]:
+        timeout = httpx.Timeout(request.deadline_s, connect=CONNECT_TIMEOUT_S)
+        message = self._client.build_request(
+            "GET", request.path, params=dict(request.query), headers=self._authorization(), timeout=timeout
+        )
+        response = self._send(request, message)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def _send(self, request: Request, message: httpx.Request) -> httpx.Response:
+        try:
+            try:
+                return self._client.send(message, stream=True)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A connection of the pool that the sidecar closed meanwhile fails like this: ask once more.
+                return self._client.send(message, stream=True)
+        except httpx.HTTPError as error:
+            raise self._broken(request, error) from None
+
+    def _chunks(self, request: Request, response: httpx.Response) -> Iterator[bytes]:
+        """The body, checked for its end: httpx raises when Content-Length or chunked coding is cut short."""
+        framed = "content-length" in response.headers or "transfer-encoding" in response.headers
+        if not framed:
+            raise SidecarUnavailableError(
+                self._url(request), "the answer has no Content-Length, so that a cut would not show", 200
+            )
+        end = time.monotonic() + request.deadline_s
+        try:
+            for chunk in response.iter_raw():
+                yield chunk
+                if time.monotonic() > end:
+                    raise SidecarUnavailableError(
+                        self._url(request), f"the answer took longer than {request.deadline_s:g} s"
+                    )
+        except httpx.HTTPError as error:
+            raise self._broken(request, error) from None
+
+    def _read(self, request: Request, chunks: Iterator[bytes]) -> bytes:
+        held = bytearray()
+        for chunk in chunks:
+            held += chunk
+            if len(held) > MAX_BODY:
+                raise SidecarUnavailableError(self._url(request), f"the answer is over {MAX_BODY} bytes", 200)
+        return bytes(held)
+
+    def _parsed(self, request: Request, body: str) -> object:
+        try:
+            value: object = json.loads(body)
+        except (ValueError, RecursionError):
+            raise SidecarUnavailableError(self._url(request), "the answer is not JSON", 200) from None
+        return value
+
+    def _raise_for(self, request: Request, response: httpx.Response) -> None:
+        status = response.status_code
+        kind = SidecarUnavailableError if status >= 500 or status == 429 else SidecarRefusedError
+        raise kind(self._url(request), self._reason(request, response), status)
+
+    def _reason(self, request: Request, response: httpx.Response) -> str:
+        """The ``error`` of the body, or the status's own phrase."""
+        try:
+            value = json.loads(next(self._chunks(request, response), b"")[:4096])
+        except (ValueError, RecursionError, SidecarError):
+            value = None
+        error = value.get("error") if isinstance(value, dict) else None
+        return clean(error) if isinstance(error, str) and error else response.reason_phrase
+
+    def _broken(self, request: Request, error: httpx.HTTPError) -> SidecarUnavailableError:
+        name = type(error).__name__
+        reason = str(error) or (f"no answer within {request.deadline_s:g} s" if "Timeout" in name else name)
+        if isinstance(error, httpx.TimeoutException):
+            reason = f"no answer within {request.deadline_s:g} s ({name})"
+        return SidecarUnavailableError(self._url(request), reason)
+
+    def _url(self, request: Request) -> str:
+        return f"{self.base_url}{request.path}"
+
+    def _authorization(self) -> dict[str, str]:
+        """The bearer token, read again for each request: it may be replaced while we run."""
+        if self._token_file is None:
+            return {}
+        try:
+            token = self._token_file.read_text("ascii").strip()
+        except (OSError, ValueError) as error:
+            raise SidecarRefusedError(
+                self.base_url, f"the token file {self._token_file} can't be read ({type(error).__name__})"
+            ) from None
+        if not token or not token.isprintable() or " " in token:
+            raise SidecarRefusedError(self.base_url, f"the token file {self._token_file} holds no token")
+        return {"Authorization": f"Bearer {token}"}
