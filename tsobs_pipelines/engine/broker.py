@@ -75,6 +75,7 @@ def celery_arguments(settings: Settings) -> dict[str, object]:
         "result_expires": RESULT_EXPIRES_S,
         "broker_connection_retry_on_startup": True,
         "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
         "worker_max_tasks_per_child": 500,
         "worker_max_memory_per_child": 600_000,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import date, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import yaml
@@ -128,14 +129,22 @@ def _replace(path: Path, content: dict[str, object]) -> None:
 
 
 def initialise_instance(settings: Settings) -> None:
-    """Create or migrate Dagster's storage, once and before anything else opens it.
+    """Create or migrate Dagster's storage, before anything else opens it; once for each version of Dagster.
 
     Webserver, daemon and workers that start together on an empty directory race in Dagster's migrations.
     """
+    home = dagster_home(settings)
+    done = home.root / "initialised"
+    postgres = settings.dagster_database_url is not None
+    state = f"dagster {version('dagster')} on {'Postgres' if postgres else 'SQLite'}\n"
+    if done.exists() and done.read_text("utf-8") == state and (postgres or (home.root / "storage").is_dir()):
+        return
     os.environ.update(dagster_environment(settings))
-    import dagster as dg  # noqa: PLC0415 - takes a second that a failed preflight need not wait for
+    import dagster as dg  # noqa: PLC0415 - takes a second that an initialised instance need not wait for
 
     with dg.DagsterInstance.get() as instance:
+        instance.upgrade()
         instance.get_runs(limit=1)
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
+    done.write_text(state, "utf-8")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from tsobs_pipelines.engine.parts import READY_TIMEOUT_S, Part
 
-GRACE_S = 6.0
+GRACE_S = 7.5
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 HEALTHY_AFTER_S = 60.0
