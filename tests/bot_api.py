@@ -1,0 +1,146 @@
+"""A Bot API server for the tests: it records what it accepts, and misbehaves on order.
+
+What belongs here: the far side of ``alerting/telegram.py`` as real sockets show it. What does not: asserts.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKEN = "123456:TEST-token_of-the-stub"
+CHAT = "-1001"
+
+
+@dataclass
+class BotApi:
+    """The server's record, and its orders for the next requests (then it behaves)."""
+
+    url: str = ""
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    arrived_at: list[float] = field(default_factory=list)
+    faults: deque[Callable[[Handler], None]] = field(default_factory=deque)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def order(self, *faults: Callable[[Handler], None]) -> None:
+        """Meet the next requests with these faults, one each."""
+        self.faults.extend(faults)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the messages that it accepted."""
+        return [str(message["text"]) for message in self.accepted]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    api: BotApi
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Record, then behave or not."""
+        length = int(self.headers["content-length"])
+        self.message = json.loads(self.rfile.read(length))
+        with self.api.lock:
+            self.api.requests.append(self.message)
+            fault = self.api.faults.popleft() if self.api.faults else accept
+        if not self.path.startswith(f"/bot{TOKEN}/sendMessage"):
+            fault = status(404, "Not Found")
+        fault(self)
+
+    def answer(self, code: int, body: bytes, *, cut: int = 0, kind: str = "application/json") -> None:
+        """Send an answer whose length is said ``cut`` bytes too long."""
+        self.send_response(code)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body) + cut))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+        if cut:
+            self.close_connection = True
+
+    def keep(self) -> bytes:
+        """Accept the message; the answer that says so."""
+        with self.api.lock:
+            self.api.accepted.append(self.message)
+            self.api.arrived_at.append(time.time())
+            number = len(self.api.accepted)
+        return json.dumps({"ok": True, "result": {"message_id": number}}).encode()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Nothing on stderr."""
+
+
+def accept(handler: Handler) -> None:
+    """Behave."""
+    handler.answer(200, handler.keep())
+
+
+def status(code: int, description: str, **parameters: int) -> Callable[[Handler], None]:
+    """Refuse with a status, as the Bot API does."""
+
+    def fault(handler: Handler) -> None:
+        body = {"ok": False, "error_code": code, "description": description, "parameters": parameters}
+        handler.answer(code, json.dumps(body).encode())
+
+    return fault
+
+
+def html(code: int) -> Callable[[Handler], None]:
+    """Answer with a page, as a proxy does."""
+
+    def fault(handler: Handler) -> None:
+        handler.answer(code, b"<html><body>hello</body></html>", kind="text/html")
+
+    return fault
+
+
+def silent_before_accepting(handler: Handler) -> None:
+    """Never answer, and forget the message."""
+    handler.connection.settimeout(60)
+    handler.connection.recv(1)
+    handler.close_connection = True
+
+
+def silent_after_accepting(handler: Handler) -> None:
+    """Keep the message, never answer."""
+    handler.keep()
+    silent_before_accepting(handler)
+
+
+def hang_up(handler: Handler) -> None:
+    """Close the connection without an answer."""
+    handler.close_connection = True
+
+
+def cut_in_half(handler: Handler) -> None:
+    """Keep the message and send half of the answer."""
+    body = handler.keep()
+    handler.answer(200, body[: len(body) // 2], cut=len(body) - len(body) // 2)
+
+
+@contextmanager
+def bot_api() -> Iterator[BotApi]:
+    """A server on a free port of loopback."""
+    api = BotApi()
+    handler = type("Handler", (Handler,), {"api": api})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    api.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,143 @@
+"""The live evaluation of a rule: what is new in its data, once, in the order of time.
+
+What belongs here: reading on from where the rule stands, and committing the step. What does not: data behind
+that point (``replay.py``), and how a sensor learns that there is something new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+
+from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.rules import Rule, Signals
+from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Where, Window
+
+LONGEST_PERIOD = timedelta(minutes=1)
+"""Rounds are a minute apart, or less: the next one after the newest is not due for as long."""
+
+_INSTANT = timedelta(microseconds=1)
+_CHUNK = timedelta(days=1)
+_RACES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Signals of all that lies between ``start`` and ``until``, both in data time."""
+
+    start: datetime
+    until: datetime
+    signals: Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of an evaluation: messages to be sent, and every change, told or not."""
+
+    messages: tuple[int, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+Observe = Callable[[Progress | None], Observed]
+
+
+def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> Evaluation:
+    """Bring the rule up to what ``observe`` finds behind its progress, and enqueue what is to be told.
+
+    Of two evaluations at once one wins and the other starts again from there; what loses three times leaves
+    the rest to the winners.
+    """
+    for _ in range(_RACES):
+        before = book.progress(rule)
+        observed = observe(before)
+        if before is not None and observed.until <= before.evaluated_until:
+            return Evaluation()
+        states, changes = step_topics(rule, book.states(rule), observed.signals)
+        started = before.started_at if before else observed.start
+        step = Step(rule, before, started, observed.until, states, changes)
+        messages = book.commit(step, source, now)
+        if messages is not None:
+            return Evaluation(tuple(messages), tuple(changes))
+    return Evaluation()
+
+
+def step_topics(
+    rule: Rule, states: dict[str, TopicState], signals: Signals
+) -> tuple[dict[str, TopicState], list[Change]]:
+    """The states that moved, and all changes in the order of time."""
+    moved: dict[str, TopicState] = {}
+    changes: list[Change] = []
+    for subject, mine in signals.items():
+        if not mine:
+            continue
+        topic = rule.topic(subject)
+        state = states.get(topic) or TopicState(topic, subject)
+        moved[topic], found = advance(state, mine, rule.confirmation)
+        changes.extend(found)
+    return moved, sorted(changes, key=lambda change: (change.at, change.topic))
+
+
+def observe_connections(
+    store: TimeSeriesStore,
+    where: Where,
+    rule: Rule,
+    signals_of: Callable[[Sequence[Row]], Signals],
+    complete_to: datetime,
+) -> Observe:
+    """How a rule over ``tailscale_connections`` reads on; all rounds up to ``complete_to`` are written.
+
+    A rule's first evaluation starts with the UTC day of ``complete_to``.
+    """
+
+    def observe(before: Progress | None) -> Observed:
+        midnight = datetime.combine(complete_to.astimezone(UTC).date(), time(), UTC)
+        start = before.evaluated_until if before else midnight
+        signals: dict[str, list[Signal]] = {}
+        until = max(start, complete_to + _INSTANT)
+        for window in chunks(start, until):
+            rows = store.read(CONNECTIONS, window, where)
+            if rule.align is not None and window.end == until:
+                until = max(start, rule.floor(complete_to + period_of(rows)))
+                rows = [row for row in rows if _time(row) < until]
+            for subject, found in signals_of(rows).items():
+                signals.setdefault(subject, []).extend(found)
+        return Observed(start, until, signals)
+
+    return observe
+
+
+def observe_instant(subject: str, signal: Signal) -> Observe:
+    """How a rule that looks at the present gets its one signal."""
+
+    def observe(before: Progress | None) -> Observed:
+        return Observed(before.evaluated_until if before else signal.time, signal.time, {subject: [signal]})
+
+    return observe
+
+
+def chunks(start: datetime, end: datetime) -> list[Window]:
+    """The span in windows that end at midnight at the latest: a bucket is never cut, memory is bounded."""
+    windows: list[Window] = []
+    while start < end:
+        midnight = datetime.combine(start.astimezone(UTC).date(), time(), UTC) + _CHUNK
+        windows.append(Window(start, min(midnight, end)))
+        start = windows[-1].end
+    return windows
+
+
+def period_of(rows: Sequence[Row]) -> timedelta:
+    """For how long after the newest round there is certainly none, judged by the newest rounds."""
+    times = sorted({_time(row) for row in rows[-200:]})[-6:]
+    gaps = [after - before for before, after in pairwise(times)]
+    return min([LONGEST_PERIOD, *gaps]) if gaps else _INSTANT
+
+
+def _time(row: Row) -> datetime:
+    value = row["time"]
+    assert isinstance(value, datetime)  # noqa: S101 - the schema says so
+    return value

@@ -1,0 +1,109 @@
+"""What fires now and what happened, for the API, the page and the command line.
+
+What belongs here: reading, as typed values. What does not: anything that changes the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Engine, Row, select
+
+from tsobs_pipelines.alerting.machine import Kind
+from tsobs_pipelines.alerting.rules import RULES
+from tsobs_pipelines.alerting.tables import changes, ensure_tables, incidents, messages, mutes
+from tsobs_pipelines.database import reading
+
+Origin = Literal["live", "historical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One incident; ``until`` is ``None`` while it goes on, or where a historical one's end is not known.
+
+    ``scope`` is the tailnet or price source (``demo`` for simulated data), ``value`` the newest while it
+    fired, ``worst`` the highest; ms for latency, EUR/kWh for MAE, minutes for ``silence``. ``fate`` is that
+    of the message about its beginning, empty where there was none.
+    """
+
+    scope: str
+    topic: str
+    rule: str
+    subject: str
+    severity: str
+    since: datetime
+    until: datetime | None
+    origin: Origin
+    value: float | None
+    worst: float | None
+    threshold: float | None
+    detail: str
+    fate: str
+    reason: str
+
+
+def firing(engine: Engine, scope: str | None = None) -> list[Incident]:
+    """What fires now, the longest first."""
+    ensure_tables(engine)
+    query = select(incidents).where(incidents.c.until.is_(None), incidents.c.origin == "live")
+    if scope is not None:
+        query = query.where(incidents.c.scope == scope)
+    return _read(engine, query.order_by(incidents.c.since))
+
+
+def recent(engine: Engine, since: datetime, limit: int = 100, scope: str | None = None) -> list[Incident]:
+    """The incidents that were going on at ``since`` or began later, historical ones too, newest first."""
+    ensure_tables(engine)
+    ended_before = incidents.c.until.is_not(None) & (incidents.c.until < since)
+    without_end = (
+        incidents.c.until.is_(None) & (incidents.c.origin == "historical") & (incidents.c.since < since)
+    )
+    query = select(incidents).where(~ended_before, ~without_end)
+    if scope is not None:
+        query = query.where(incidents.c.scope == scope)
+    return _read(engine, query.order_by(incidents.c.since.desc(), incidents.c.topic).limit(limit))
+
+
+def muted(engine: Engine, now: datetime) -> Mapping[str, datetime]:
+    """The topics (or patterns) that are muted, and until when."""
+    ensure_tables(engine)
+    with reading(engine) as connection:
+        found = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now))
+        return {topic: until for topic, until in found.tuples()}  # noqa: C416 - dict() loses the types
+
+
+def _read(engine: Engine, query: object) -> list[Incident]:
+    with reading(engine) as connection:
+        rows = connection.execute(query).all()  # type: ignore[call-overload]
+        told = connection.execute(
+            select(changes.c.scope, changes.c.topic, changes.c.since, messages.c.fate, messages.c.reason)
+            .join(messages, messages.c.id == changes.c.message_id)
+            .where(changes.c.kind == Kind.FIRING, changes.c.since.in_({row.since for row in rows}))
+            .order_by(messages.c.id)
+        ).all()
+    fates = {(scope, topic, since): (fate, reason) for scope, topic, since, fate, reason in told}
+    return [_incident(row, *fates.get((row.scope, row.topic, row.since), ("", ""))) for row in rows]
+
+
+def _incident(row: Row[tuple[object, ...]], fate: str, reason: str) -> Incident:
+    rule = RULES.get(row.rule)
+    severity = rule.severity.value if rule else "WARNING"
+    return Incident(
+        row.scope,
+        row.topic,
+        row.rule,
+        row.subject,
+        severity,
+        row.since,
+        row.until,
+        row.origin,
+        row.value,
+        row.worst,
+        row.threshold,
+        row.detail,
+        fate,
+        reason,
+    )

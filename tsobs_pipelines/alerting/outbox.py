@@ -1,0 +1,230 @@
+"""The outbox: from a message that is written down to one whose fate is known.
+
+What belongs here: who sends which message when, and what is written before and after. What does not: the
+request itself (``telegram.py``), and which messages there are (``store.py``).
+
+Fates: ``pending`` (to be sent, again if need be), ``sent``, ``suppressed`` (never meant to leave, with the
+reason), ``delivery_unknown`` (it may have arrived; never sent again by itself), ``failed`` (it did not).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+from sqlalchemy import Connection, Engine, case, insert, select, update
+
+from tsobs_pipelines.alerting.tables import alert_transaction, attempts, ensure_tables, messages, sender
+from tsobs_pipelines.alerting.telegram import Moved, Outcome, Refused, Sent, Telegram, TryLater, Unknown
+from tsobs_pipelines.database import reading
+
+LEASE = timedelta(seconds=60)
+"""Longer than any send takes: an attempt without an end after this has died with its process."""
+
+GIVE_UP_AFTER = timedelta(hours=24)
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(minutes=15)
+STUCK_TRIES = 8
+"""After so many tries a message lets the others pass: it may be the message."""
+
+Fate: TypeAlias = Literal["pending", "sent", "suppressed", "delivery_unknown", "failed"]
+NO_BOT = "no TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID: the outbox keeps it"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that this process may send until its lease ends; the attempt is written down."""
+
+    number: int
+    attempt: int
+    html: str
+    chat_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message and what became of it; ``retry_at`` is when a pending one is due."""
+
+    number: int
+    scope: str
+    rule: str
+    severity: str
+    html: str
+    created_at: datetime
+    fate: Fate
+    reason: str
+    source_run: str
+    source_partition: str
+    telegram_id: int | None
+    settled_at: datetime | None
+    retry_at: datetime | None
+    tries: int
+    leased_until: datetime | None
+
+
+def deliver(
+    engine: Engine,
+    bot: Telegram | None,
+    clock: Callable[[], datetime],
+    limit: int = 50,
+) -> list[int]:
+    """Send what is due, oldest first, until nothing is; the numbers of the messages that were tried.
+
+    Several processes may do this at once.
+    """
+    tried: list[int] = []
+    while len(tried) < limit and (claimed := claim(engine, bot, clock())) is not None:
+        assert bot is not None  # noqa: S101 - without a bot nothing can be claimed
+        tried.append(claimed.number)
+        settle(engine, claimed, bot.send(claimed.html, claimed.chat_id), clock(), bot.chat_id)
+    return tried
+
+
+def claim(engine: Engine, bot: Telegram | None, now: datetime) -> Claimed | None:
+    """Take the next message that is due, and write the attempt down before anything is sent.
+
+    Attempts whose process died become ``delivery_unknown``; without a bot everything pending is
+    ``suppressed``. One message is in flight at a time: they arrive in the order of what happened.
+    """
+    ensure_tables(engine)
+    pending = messages.c.fate == "pending"
+    with reading(engine) as connection:
+        if connection.execute(select(messages.c.id).where(pending).limit(1)).first() is None:
+            return None
+    with alert_transaction(engine) as connection:
+        _bury_dead_attempts(connection, now)
+        if bot is None:
+            connection.execute(
+                update(messages).where(pending).values(fate="suppressed", reason=NO_BOT, settled_at=now)
+            )
+            return None
+        hold = connection.execute(select(sender)).first()
+        if hold is not None and hold.hold_until is not None and hold.hold_until > now:
+            return None
+        stuck = case((messages.c.tries >= STUCK_TRIES, 1), else_=0)
+        first = connection.execute(
+            select(messages).where(pending).order_by(stuck, messages.c.id).limit(1)
+        ).first()
+        if first is None or first.leased_until is not None:
+            return None
+        if first.retry_at is not None and first.retry_at > now:
+            return None
+        connection.execute(
+            update(messages)
+            .where(messages.c.id == first.id)
+            .values(leased_until=now + LEASE, tries=messages.c.tries + 1)
+        )
+        key = connection.execute(
+            insert(attempts).values(message_id=first.id, started_at=now, outcome="started")
+        ).inserted_primary_key
+        assert key is not None  # noqa: S101 - the table has a primary key
+        moved = hold.migrated_to if hold is not None and hold.migrated_from == bot.chat_id else None
+        return Claimed(first.id, int(key[0]), first.html, moved)
+
+
+def _bury_dead_attempts(connection: Connection, now: datetime) -> None:
+    dead = (messages.c.fate == "pending") & (messages.c.leased_until <= now)
+    numbers = list(connection.scalars(select(messages.c.id).where(dead)))
+    if not numbers:
+        return
+    reason = "the sending process died in between; it may have arrived"
+    connection.execute(
+        update(messages)
+        .where(messages.c.id.in_(numbers))
+        .values(fate="delivery_unknown", reason=reason, settled_at=now, leased_until=None)
+    )
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.message_id.in_(numbers), attempts.c.ended_at.is_(None))
+        .values(ended_at=now, outcome="died")
+    )
+
+
+def settle(engine: Engine, claimed: Claimed, outcome: Outcome, now: datetime, chat_id: str) -> None:
+    """Write down what became of an attempt."""
+    with alert_transaction(engine) as connection:
+        row = connection.execute(select(messages).where(messages.c.id == claimed.number)).one()
+        values: dict[str, object] = {"leased_until": None, "settled_at": now, "retry_at": None}
+        match outcome:
+            case Sent(number, note):
+                values |= {"fate": "sent", "telegram_id": number, "reason": note}
+            case Unknown(reason):
+                values |= {"fate": "delivery_unknown", "reason": reason}
+            case Refused(reason):
+                values |= {"fate": "failed", "reason": reason}
+            case Moved(moved):
+                note = f"the chat is now {moved}: set TELEGRAM_CHAT_ID to it"
+                values |= {"fate": "pending", "reason": note, "settled_at": None}
+                _set_sender(connection, migrated_from=chat_id, migrated_to=moved, hold_reason=note)
+                if claimed.chat_id == moved:  # it sends us in circles
+                    values |= {"retry_at": now + LONGEST_PAUSE}
+            case TryLater(reason, after):
+                values |= _later(connection, row.tries, row.created_at, reason, after, now)
+        connection.execute(update(messages).where(messages.c.id == claimed.number).values(**values))
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.id == claimed.attempt)
+            .values(
+                ended_at=now, outcome=f"{type(outcome).__name__}: {values.get('reason', '')}".rstrip(": ")
+            )
+        )
+
+
+def _later(
+    connection: Connection,
+    tries: int,
+    created_at: datetime,
+    reason: str,
+    after: timedelta | None,
+    now: datetime,
+) -> dict[str, object]:
+    if after is not None:
+        _set_sender(connection, hold_until=now + after, hold_reason=reason)
+        return {"fate": "pending", "reason": reason, "settled_at": None, "retry_at": now + after}
+    if now - created_at > GIVE_UP_AFTER:
+        return {"fate": "failed", "reason": f"given up after {tries} tries: {reason}"}
+    pause = min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
+    return {"fate": "pending", "reason": reason, "settled_at": None, "retry_at": now + pause}
+
+
+def _set_sender(connection: Connection, **values: object) -> None:
+    if connection.execute(update(sender).where(sender.c.id == 1).values(**values)).rowcount == 0:
+        connection.execute(insert(sender).values(id=1, **({"hold_reason": ""} | values)))
+
+
+def message(engine: Engine, number: int) -> Message | None:
+    """One message."""
+    ensure_tables(engine)
+    with reading(engine) as connection:
+        row = connection.execute(select(messages).where(messages.c.id == number)).first()
+    return None if row is None else Message(*row)
+
+
+def pending(engine: Engine, rule: str | None = None) -> list[Message]:
+    """The messages that are still to be sent, oldest first."""
+    ensure_tables(engine)
+    query = select(messages).where(messages.c.fate == "pending").order_by(messages.c.id)
+    if rule is not None:
+        query = query.where(messages.c.rule == rule)
+    with reading(engine) as connection:
+        return [Message(*row) for row in connection.execute(query)]
+
+
+def newest(engine: Engine, limit: int = 20) -> list[Message]:
+    """The newest messages, whatever became of them, newest first."""
+    ensure_tables(engine)
+    with reading(engine) as connection:
+        query = select(messages).order_by(messages.c.id.desc()).limit(limit)
+        return [Message(*row) for row in connection.execute(query)]
+
+
+def enqueue_test(engine: Engine, html: str, now: datetime) -> int:
+    """Write a test message; its number."""
+    values = {"scope": "test", "rule": "test", "severity": "WARNING", "html": html, "created_at": now}
+    values |= {"fate": "pending", "reason": "", "source_run": "", "source_partition": "", "tries": 0}
+    with alert_transaction(engine) as connection:
+        key = connection.execute(insert(messages).values(values)).inserted_primary_key
+    assert key is not None  # noqa: S101 - the table has a primary key
+    return int(key[0])

@@ -1,0 +1,58 @@
+"""Text as Telegram counts, parses and shows it.
+
+What belongs here: escaping, length, and the plain form of a message. What does not: what a message says.
+Source of the rules: https://core.telegram.org/bots/api#formatting-options and #sendmessage (1 to 4096
+characters after entities parsing; lengths are in UTF-16 code units).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+LIMIT = 4096
+
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def clean(text: str, longest: int = 400) -> str:
+    """``text`` on one line, without what steers a display (controls, bidi marks, lone surrogates), cut."""
+    kept = "".join(
+        " " if char in "\r\n\t" else char
+        for char in text
+        if char in "\r\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+    )
+    return kept if len(kept) <= longest else f"{kept[: longest - 1]}…"
+
+
+def escape(text: str) -> str:
+    """``text`` as it must stand in a message sent with parse mode HTML."""
+    return html.escape(clean(text), quote=False)
+
+
+def link(label: str, url: str) -> str:
+    """A link; the label is plain text."""
+    return f'<a href="{html.escape(url, quote=True)}">{escape(label)}</a>'
+
+
+def plain(message: str) -> str:
+    """What a person reads of an HTML message; link targets follow their labels."""
+    shown = re.sub(r'<a href="([^"]*)">([^<]*)</a>', r"\2: \1", message)
+    return html.unescape(_TAG.sub("", shown))
+
+
+def length(message: str) -> int:
+    """The length of an HTML message after entities parsing, in UTF-16 code units."""
+    return len(html.unescape(_TAG.sub("", message)).encode("utf-16-le", "surrogatepass")) // 2
+
+
+def fit(head: str, lines: list[str], foot: str) -> str:
+    """Head, as many lines as there is room for, and foot; a line says how many were left out."""
+    for kept in range(len(lines), -1, -1):
+        left_out = len(lines) - kept
+        more = [f"… and {left_out} more"] if left_out else []
+        message = "\n".join(part for part in (head, *lines[:kept], *more, foot) if part)
+        if length(message) <= LIMIT:
+            return message
+    return "\n".join(part for part in (head, f"… {len(lines)} changes") if part)
