@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.timeseries.schema import Value
 
 Aspect: TypeAlias = Literal["path", "relay_node", "online", "counter_reset", "daemon"]
@@ -121,10 +122,10 @@ def daemon_changes(rounds: Iterable[Round], before: Iterable[Round] = ()) -> lis
     changes: list[ConnectionChange] = []
     old_state = old_version = ""
     for is_new, this in [*((False, this) for this in before), *((True, this) for this in rounds)]:
-        state = this.state or "no answer"
+        state = clean(this.state) or "no answer"
         if is_new and old_state and state != old_state:
             changes.append(ConnectionChange(this.at, DAEMON, "daemon", old_state, state))
-        if is_new and old_version and this.daemon and this.daemon != old_version:
-            changes.append(ConnectionChange(this.at, DAEMON, "daemon", old_version, this.daemon))
-        old_state, old_version = state, this.daemon or old_version
+        if is_new and old_version and clean(this.daemon) not in {"", old_version}:
+            changes.append(ConnectionChange(this.at, DAEMON, "daemon", old_version, clean(this.daemon)))
+        old_state, old_version = state, clean(this.daemon) or old_version
     return changes

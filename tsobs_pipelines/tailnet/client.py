@@ -20,20 +20,19 @@ import httpx
 
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
+from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, classify
 from tsobs_pipelines.tailnet.path import Path as TailnetPath
 from tsobs_pipelines.tailnet.peers import (
     AmbiguousPeerError,
-    Peer,
-    PeerIndex,
     UnknownPeerError,
-    read_peer,
-    read_peers,
+    peer_names,
 )
 from tsobs_pipelines.tailnet.ping import (
+    NoPong,
     PingResult,
     PingStats,
-    is_local,
+    clean,
     parse_ping_results,
     parse_ping_text,
     ping_stats,
@@ -58,6 +57,9 @@ PING_DEADLINE_S: Final = 30.0
 NETCHECK_DEADLINE_S: Final = 30.0
 DEBUG_DEADLINE_S: Final = 25.0
 JOURNAL_DEADLINE_S: Final = 120.0
+
+_OWN: Final = ""
+"""The key of the sidecar's own node among those of a status, whose keys are never empty."""
 
 PINGS_A_BURST: Final = 5
 MAX_PINGS: Final = 50
@@ -188,7 +190,7 @@ class TailscaleHealthService:
         """:meth:`get_connection_stats` and :meth:`ping_peer` from one burst of pings; see there."""
         peer, is_own = self._find(hostname)
         results = [] if is_own else self._burst(_address_of(peer, hostname), hostname)
-        is_own = is_own or any(is_local(result) for result in results)
+        is_own = is_own or any(isinstance(result, NoPong) and result.reason == "local" for result in results)
         path = UNKNOWN if is_own else classify(results, peer.online)
         return _stats(hostname, peer, path, is_own), ping_stats(results)
 
@@ -240,10 +242,10 @@ class TailscaleHealthService:
         """The node of this name, and whether it is the sidecar's own."""
         status = self.get_tailscale_status()
         own, peers = status.get("Self"), status.get("Peer")
-        own_peer = read_peer("", own) if isinstance(own, dict) else None
-        others = read_peers(peers) if isinstance(peers, dict) else []
-        found = PeerIndex([*others, *([own_peer] if own_peer else [])]).find(hostname)
-        return found, found is own_peer
+        nodes = {_OWN: own, **(peers if isinstance(peers, dict) else {})}
+        known = {key: read_fields(node, Peer) for key, node in nodes.items() if isinstance(node, dict)}
+        key = peer_names(known).find(hostname)
+        return known[key], key == _OWN
 
     def _burst(self, address: str, hostname: str) -> list[PingResult]:
         """One burst of five pings: with microseconds from the LocalAPI, else the text of the command."""
@@ -268,13 +270,13 @@ def _stats(hostname: str, peer: Peer, path: TailnetPath, is_own: bool) -> Connec
         "relay_node": path.relay_node,
         "tx_bytes": peer.tx_bytes,
         "rx_bytes": peer.rx_bytes,
-        "last_handshake": peer.last_handshake,
+        "last_handshake": None if peer.last_handshake in {None, NEVER} else clean(peer.last_handshake),
         "endpoint": f"DERP({path.relay_node})" if relayed else path.endpoint,
     }
 
 
 def _address_of(peer: Peer, hostname: str) -> str:
-    return peer.dns_name or peer.host_name or hostname
+    return peer.dns_name.rstrip(".") or peer.host_name or hostname
 
 
 def _rfc3339(at: datetime) -> str:

@@ -10,14 +10,15 @@ skipped and counted by reason: a crash leaves a torn last line, a newer sidecar 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
+import msgspec
+
+from tsobs_pipelines.tailnet.localapi import ApiPing, Netcheck, Peer, read_fields, read_ping
 from tsobs_pipelines.tailnet.ping import clean
 
 VERSION: Final = 1
@@ -28,26 +29,23 @@ MAX_LINE: Final = 4 * 2**20
 
 SkipReason: TypeAlias = Literal["torn", "malformed", "wrong-type", "version", "too-long", "other-day"]
 
-_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
+class Round(msgspec.Struct, frozen=True):
+    """One round: what the daemon said of its peers and how their pings went.
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One round: what the daemon said of its peers and how their pings went, checked at the top level.
-
-    ``peers`` holds a status projection for each node and ``pings`` a list of LocalAPI ping results, both by
-    the name the sampler used. ``own`` is the sidecar's own node. ``error`` says why the round could not be
-    taken.
+    ``peers`` and ``pings`` are by the name that the sampler used. ``own`` is the sidecar's own node.
+    ``error`` says why the round could not be taken.
     """
 
-    at: datetime
+    v: Literal[1]
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
     daemon: str = ""
     state: str = ""
     error: str = ""
-    own: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
-    peers: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
-    pings: Mapping[str, object] = field(default_factory=lambda: _NOTHING)
-    netcheck: Mapping[str, object] | None = None
+    own: Peer | None = msgspec.field(name="self", default=None)
+    peers: Mapping[str, Peer] = {}
+    pings: Mapping[str, Sequence[ApiPing]] = {}
+    netcheck: Netcheck | None = None
 
     @property
     def taken(self) -> bool:
@@ -134,60 +132,67 @@ def _count_too_long(counts: JournalCounts) -> None:
     counts.skipped["too-long"] += 1
 
 
+_decoder = msgspec.json.Decoder(Round)
+
+
 def parse_round(line: bytes) -> Round:
-    """One line as a round; raises a ``ValueError`` that names the reason for which it is skipped."""
+    """One line as a round, its time in UTC; raises a ``ValueError`` that names the reason to skip it."""
     try:
-        value = json.loads(line)
+        this = _decoder.decode(line)
+    except msgspec.ValidationError:
+        this = _lenient(line)
     except (ValueError, RecursionError):
         raise _SkippedLineError("malformed") from None
-    if not isinstance(value, dict):
+    if this.at.tzinfo is not UTC:
+        this = msgspec.structs.replace(this, at=this.at.astimezone(UTC))
+    return this
+
+
+def _lenient(line: bytes) -> Round:
+    """A round of which some part has another type than it should: what is about other nodes still counts."""
+    try:
+        value = msgspec.json.decode(line)
+    except (ValueError, RecursionError):
+        raise _SkippedLineError("malformed") from None
+    if not isinstance(value, dict) or type(value.get("v")) is not int:
         raise _SkippedLineError("wrong-type")
-    version = value.get("v")
-    if type(version) is not int:
-        raise _SkippedLineError("wrong-type")
-    if version != VERSION:
+    if value["v"] != VERSION:
         raise _SkippedLineError("version")
-    return Round(
-        at=_time(value.get("at")),
-        daemon=clean(_text(value, "daemon")),
-        state=clean(_text(value, "state")),
-        error=clean(_text(value, "error")),
-        own=_own(value.get("self")),
-        peers=_object(value, "peers"),
-        pings=_object(value, "pings"),
-        netcheck=_object(value, "netcheck") or None,
-    )
+    own, netcheck = value.get("self"), value.get("netcheck")
+    try:
+        return Round(
+            v=1,
+            at=msgspec.convert(value.get("at"), Annotated[datetime, msgspec.Meta(tz=True)]),
+            daemon=_text(value.get("daemon")),
+            state=_text(value.get("state")),
+            error=_text(value.get("error")),
+            own=Peer(host_name=own) if isinstance(own, str) else _fields(own, Peer),
+            peers={
+                name: read_fields(peer, Peer)
+                for name, peer in _object(value.get("peers")).items()
+                if isinstance(peer, dict)
+            },
+            pings={name: _pings(pings) for name, pings in _object(value.get("pings")).items()},
+            netcheck=_fields(netcheck, Netcheck),
+        )
+    except msgspec.ValidationError:
+        raise _SkippedLineError("wrong-type") from None
 
 
-def _time(value: object) -> datetime:
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-            if at.tzinfo is not None:
-                return at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise _SkippedLineError("wrong-type")
+_Kind = TypeVar("_Kind", Peer, Netcheck)
 
 
-def _text(value: Mapping[str, object], name: str) -> str:
-    text = value.get(name)
-    if text is None or isinstance(text, str):
-        return text or ""
-    raise _SkippedLineError("wrong-type")
+def _fields(value: object, kind: type[_Kind]) -> _Kind | None:
+    return read_fields(value, kind) if isinstance(value, dict) else None
 
 
-def _object(value: Mapping[str, object], name: str) -> Mapping[str, object]:
-    found = value.get(name)
-    if found is None:
-        return _NOTHING
-    if isinstance(found, dict):
-        return found
-    raise _SkippedLineError("wrong-type")
+def _pings(value: object) -> list[ApiPing]:
+    return [read_ping(item) for item in value] if isinstance(value, list) else [read_ping(value)]
 
 
-def _own(value: object) -> Mapping[str, object]:
-    """The sidecar's own node: a status projection, or its host name alone."""
-    if isinstance(value, dict):
-        return value
-    return {"HostName": value} if isinstance(value, str) and value else _NOTHING
+def _text(value: object) -> str:
+    return "" if value is None else clean(msgspec.convert(value, str))
+
+
+def _object(value: object) -> dict[str, object]:
+    return {} if value is None else msgspec.convert(value, dict[str, object])

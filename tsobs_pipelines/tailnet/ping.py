@@ -5,7 +5,7 @@ for the path (``path.py``).
 
 Nothing here raises on what a command may print: text that is no pong is no pong. The forms are those of
 ``cmd/tailscale/cli/ping.go`` and ``ipnstate.PingResult`` in Tailscale 1.102, and the ``[direct]`` of older
-documents. :class:`Pong` and :class:`NoPong` are named tuples, because a day of 200 nodes holds 1.7 million.
+documents.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, TypedDict
+
+from tsobs_pipelines.tailnet.localapi import ApiPing, read_ping
 
 Via: TypeAlias = Literal["direct", "derp", "peer-relay", "tsmp", "icmp", "unknown"]
 Reason: TypeAlias = Literal["no-reply", "no-peer", "key-expired", "local", "probe-failed"]
@@ -25,7 +28,8 @@ MAX_NAME: Final = 64
 """Characters kept of a name, an address or a message that somebody else chose."""
 
 
-class Pong(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pong:
     """An answer: how long it took (ms) and which way it came."""
 
     latency_ms: float
@@ -34,7 +38,8 @@ class Pong(NamedTuple):
     region: str | None = None
 
 
-class NoPong(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NoPong:
     """A ping without an answer, and why; ``probe-failed`` means that the ping may never have been sent."""
 
     reason: Reason
@@ -42,11 +47,6 @@ class NoPong(NamedTuple):
 
 
 PingResult: TypeAlias = Pong | NoPong
-
-
-def is_local(result: PingResult) -> bool:
-    """Whether the ping was to the very node it was sent from."""
-    return isinstance(result, NoPong) and result.reason == "local"
 
 
 class PingStats(TypedDict):
@@ -162,43 +162,20 @@ def parse_ping_text(text: str) -> list[PingResult]:
     return results
 
 
-def parse_ping_result(value: object) -> PingResult:
-    """One LocalAPI ping result (``ipnstate.PingResult`` as JSON), or what stands in its place."""
-    if not isinstance(value, dict):
-        return NoPong("probe-failed", "not an object")
-    error = value.get("Err")
-    if error or value.get("IsLocalIP"):
-        return _no_pong(error) if isinstance(error, str) else NoPong("probe-failed", "malformed error")
-    latency_ms = milliseconds(value.get("LatencySeconds"))
-    if latency_ms is None:
-        return NoPong("probe-failed", "no latency, or one out of range")
-    return _pong_of(value, latency_ms)
-
-
-def _pong_of(value: Mapping[str, object], latency_ms: float) -> Pong:
-    if relay := value.get("PeerRelay"):
-        return Pong(latency_ms, "peer-relay", clean(relay) if isinstance(relay, str) else None)
-    if value.get("DERPRegionID"):
-        code = value.get("DERPRegionCode")
-        return Pong(latency_ms, "derp", None, (clean(code) if isinstance(code, str) else "") or "unknown")
-    endpoint = value.get("Endpoint")
-    if isinstance(endpoint, str) and endpoint:
-        return Pong(latency_ms, "direct", clean(endpoint))
+def ping_result(answer: ApiPing) -> PingResult:
+    """What a LocalAPI ping result says."""
+    if answer.is_local:
+        return NoPong("local", clean(answer.err))
+    if answer.err or answer.seconds is None:
+        return _no_pong(answer.err or "no latency")
+    latency_ms = round(answer.seconds * 1e3, 3)
+    if answer.peer_relay:
+        return Pong(latency_ms, "peer-relay", clean(answer.peer_relay))
+    if answer.region_id:
+        return Pong(latency_ms, "derp", None, clean(answer.region_code) or "unknown")
+    if answer.endpoint:
+        return Pong(latency_ms, "direct", clean(answer.endpoint))
     return Pong(latency_ms, "unknown")
-
-
-def milliseconds(value: object, unit_ms: float = 1e3) -> float | None:
-    """A latency in ms, to the microsecond; ``None`` for what is no number, or longer than a ping can take.
-
-    ``unit_ms`` is the unit of the value in ms; the default is the second.
-    """
-    if type(value) is not float and type(value) is not int:  # a bool is no latency
-        return None
-    try:
-        latency_ms = value * unit_ms
-    except OverflowError:  # an integer of more digits than a float holds
-        return None
-    return round(latency_ms, 3) if 0 <= latency_ms <= MAX_LATENCY_MS and math.isfinite(latency_ms) else None
 
 
 def parse_ping_results(value: object) -> list[PingResult]:
@@ -207,7 +184,7 @@ def parse_ping_results(value: object) -> list[PingResult]:
         value = value.get("pings", value.get("results"))
     if not isinstance(value, list):
         return [NoPong("probe-failed", "not a list of pings")]
-    return [parse_ping_result(item) for item in value]
+    return [ping_result(read_ping(item)) for item in value]
 
 
 def ping_stats(results: Iterable[PingResult]) -> PingStats:

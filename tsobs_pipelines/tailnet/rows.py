@@ -13,39 +13,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
+from tsobs_pipelines.tailnet.burst import Burst, read_burst
 from tsobs_pipelines.tailnet.journal import Round
-from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, Path, classify, was_sent
-from tsobs_pipelines.tailnet.peers import (
-    AmbiguousPeerError,
-    Peer,
-    PeerIndex,
-    UnknownPeerError,
-    read_peer,
-    read_peers,
-)
-from tsobs_pipelines.tailnet.ping import (
-    PingResult,
-    Pong,
-    clean,
-    is_local,
-    milliseconds,
-    parse_ping_result,
-    parse_ping_results,
-)
+from tsobs_pipelines.tailnet.localapi import Peer
+from tsobs_pipelines.tailnet.path import NO_RELAY
+from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError, peer_names
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.timeseries.schema import Row
 
 DELTA_LOOKBACK: Final = timedelta(minutes=15)
 """How far back a round looks for the counters that its traffic is measured from."""
-
-
-class Sample(NamedTuple):
-    """What one round says about one node: its status, its pings and the path that they show."""
-
-    peer: Peer | None
-    pings: Sequence[PingResult]
-    path: Path
 
 
 @dataclass(slots=True)
@@ -115,31 +94,14 @@ def own_node(rounds: Iterable[Round], nodes: Sequence[str]) -> str | None:
     return min(latest[1]) if latest else None
 
 
-def sample_of(this: Round, node: str, index: PeerIndex | None = None) -> Sample:
-    """What a round says about one node.
-
-    Raises:
-        AmbiguousPeerError: several peers have this host name.
-        UnknownPeerError: the round does not know the node.
-    """
-    peer = (index or PeerIndex(read_peers(this.peers))).find(node)
-    pings = parse_ping_results(this.pings.get(peer.key))
-    return Sample(peer, pings, classify(pings, peer.online))
-
-
 def _own_names(this: Round, nodes: Sequence[str]) -> frozenset[str]:
     """The names among ``nodes`` of the sidecar's own node, as far as this round says."""
-    names: set[str] = set()
-    if this.own:
-        own = read_peer("", this.own)
-        label = own.dns_name.partition(".")[0]
-        known = {own.dns_name, own.host_name.lower(), label} - {""}
+    names = {node for node in nodes if any(ping.is_local for ping in this.pings.get(node, ())[:1])}
+    if this.own is not None:
+        own = this.own.dns_name.rstrip(".").lower()
+        known = {own, own.partition(".")[0], this.own.host_name.lower()} - {""}
         # A peer may have the same host name: then the name does not mean the sidecar's own node alone.
-        names = {node for node in nodes if node.rstrip(".").lower() in known and node not in this.pings}
-    for node in nodes:
-        pings = this.pings.get(node)
-        if isinstance(pings, list) and pings and is_local(parse_ping_result(pings[0])):
-            names.add(node)
+        names |= {node for node in nodes if node.rstrip(".").lower() in known and node not in this.pings}
     return frozenset(names)
 
 
@@ -175,44 +137,43 @@ def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collecte
     if not this.taken:
         found.failed_rounds += 1
         for node in nodes:
-            yield _row(this.at, tailnet, node, None, (), UNKNOWN)
+            yield _row(this.at, tailnet, node, _NO_PEER, _NO_BURST)
         return
-    index = PeerIndex(read_peers(this.peers))
+    names = peer_names(this.peers)
     for node in nodes:
+        peer, burst = _NO_PEER, _NO_BURST
         try:
-            sample = sample_of(this, node, index)
+            key = names.find(node)
+            peer = this.peers[key]
+            burst = read_burst(this.pings.get(key, ()), peer.online)
         except AmbiguousPeerError as error:
             found.ambiguous[node] = error.dns_names
             found.ambiguous_rounds[node] = found.ambiguous_rounds.get(node, 0) + 1
-            sample = Sample(None, (), UNKNOWN)
         except UnknownPeerError:
             found.absent_rounds[node] = found.absent_rounds.get(node, 0) + 1
-            sample = Sample(None, (), UNKNOWN)
-        yield _row(this.at, tailnet, node, sample.peer, sample.pings, sample.path)
+        yield _row(this.at, tailnet, node, peer, burst)
 
 
-def _row(
-    at: datetime, tailnet: str, node: str, peer: Peer | None, pings: Sequence[PingResult], path: Path
-) -> Row:
-    latencies = [result.latency_ms for result in pings if isinstance(result, Pong)]
-    cold = pings[0].latency_ms if pings and isinstance(pings[0], Pong) else None
-    received = len(latencies)
-    sent = received if received == len(pings) else sum(isinstance(p, Pong) or was_sent(p) for p in pings)
-    warm = latencies if cold is None else latencies[1:]
+_NO_PEER: Final = Peer()
+_NO_BURST: Final = Burst()
+
+
+def _row(at: datetime, tailnet: str, node: str, peer: Peer, burst: Burst) -> Row:
+    path, sent, cold_ms, warm_ms = burst
     return {
         "time": at,
         "tailnet": tailnet,
         "hostname": node,
         "connection_type": path.connection_type,
         "relay_node": path.relay_node,
-        "latency_avg": round(sum(warm) / len(warm), 3) if warm else None,
-        "latency_min": min(warm) if warm else None,
-        "latency_max": max(warm) if warm else None,
-        "latency_cold": cold,
+        "latency_avg": round(sum(warm_ms) / len(warm_ms), 3) if warm_ms else None,
+        "latency_min": round(min(warm_ms), 3) if warm_ms else None,
+        "latency_max": round(max(warm_ms), 3) if warm_ms else None,
+        "latency_cold": None if cold_ms is None else round(cold_ms, 3),
         "pings_sent": sent,
-        "pings_received": received,
-        "tx_bytes": peer.tx_bytes if peer else None,
-        "rx_bytes": peer.rx_bytes if peer else None,
+        "pings_received": burst.received,
+        "tx_bytes": peer.tx_bytes,
+        "rx_bytes": peer.rx_bytes,
         "tx_delta": None,
         "rx_delta": None,
     }
@@ -270,18 +231,12 @@ def _netcheck_rows(this: Round, tailnet: str) -> list[Row]:
     report = this.netcheck
     if report is None:
         return []
-    latencies: dict[str, float] = {}
-    for name, unit_ms in (("DERPLatency", 1e3), ("RegionLatency", 1e-6)):
-        values = report.get(name)
-        for region, value in values.items() if isinstance(values, dict) else ():
-            latency = milliseconds(value, unit_ms)
-            if latency is not None and (cleaned := clean(region)):
-                latencies[cleaned] = latency
-    preferred = report.get("PreferredDERP")
+    latencies = {region: seconds * 1e3 for region, seconds in (report.region_s or {}).items()}
+    latencies |= {region: nanoseconds / 1e6 for region, nanoseconds in (report.region_ns or {}).items()}
     common: Row = {
-        "udp": _flag(report.get("UDP")),
-        "ipv6": _flag(report.get("IPv6")),
-        "mapping_varies": _flag(report.get("MappingVariesByDestIP")),
+        "udp": _flag(report.udp),
+        "ipv6": _flag(report.ipv6),
+        "mapping_varies": _flag(report.mapping_varies),
     }
     if not latencies:
         return [{"time": this.at, "tailnet": tailnet, "region": NO_RELAY, **common}]
@@ -289,14 +244,14 @@ def _netcheck_rows(this: Round, tailnet: str) -> list[Row]:
         {
             "time": this.at,
             "tailnet": tailnet,
-            "region": region,
-            "latency": latency,
-            "preferred": int(region.partition("-")[0] == str(preferred)),
+            "region": clean(region) or "unknown",
+            "latency": round(latency_ms, 3),
+            "preferred": int(region.partition("-")[0] == str(report.preferred)),
             **common,
         }
-        for region, latency in sorted(latencies.items())
+        for region, latency_ms in sorted(latencies.items())
     ]
 
 
-def _flag(value: object) -> int | None:
-    return int(value) if isinstance(value, bool) else None
+def _flag(value: bool | None) -> int | None:  # noqa: FBT001 - an observation, no switch
+    return None if value is None else int(value)

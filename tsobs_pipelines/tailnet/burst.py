@@ -1,0 +1,50 @@
+"""What a burst of journalled pings shows: its figures and the path.
+
+What belongs here: one node's pings of one round. What does not: the rules of the path (``path.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tsobs_pipelines.tailnet.localapi import ApiPing
+from tsobs_pipelines.tailnet.path import UNKNOWN, Path, classify, was_sent
+from tsobs_pipelines.tailnet.ping import Pong, clean, ping_result
+
+
+class Burst(NamedTuple):
+    """Latencies in ms, the cold first one apart; ``sent`` leaves out pings that the daemon refused."""
+
+    path: Path = UNKNOWN
+    sent: int = 0
+    cold_ms: float | None = None
+    warm_ms: Sequence[float] = ()
+
+    @property
+    def received(self) -> int:
+        """How many pongs there were."""
+        return len(self.warm_ms) + (self.cold_ms is not None)
+
+
+def read_burst(pings: Sequence[ApiPing], online: bool | None) -> Burst:  # noqa: FBT001 - an observation, no switch
+    """The burst that these pings are; ``online`` as :func:`classify` takes it."""
+    direct = _all_answered_directly(pings)
+    if direct is not None:
+        return direct
+    results = [ping_result(ping) for ping in pings]
+    sent = sum(isinstance(result, Pong) or was_sent(result) for result in results)
+    cold = results[0].latency_ms if results and isinstance(results[0], Pong) else None
+    warm = [result.latency_ms for result in results[1:] if isinstance(result, Pong)]
+    return Burst(classify(results, online), sent, cold, warm)
+
+
+def _all_answered_directly(pings: Sequence[ApiPing]) -> Burst | None:
+    """A burst in which nothing went wrong, as in nearly all: what the general way gives, in less time."""
+    latencies = [ping.seconds * 1e3 for ping in pings if ping.seconds is not None and not ping.err]
+    if len(latencies) < 2 or len(latencies) != len(pings):
+        return None
+    last = pings[-1]
+    if not last.endpoint or last.peer_relay or last.region_id or last.is_local:
+        return None
+    return Burst(Path("direct", endpoint=clean(last.endpoint)), len(latencies), latencies[0], latencies[1:])

@@ -1,0 +1,86 @@
+"""Tailscale's JSON, typed: a peer's status, a ping's result, a netcheck's report.
+
+What belongs here: the fields that are read, by Tailscale's names, and reading them from JSON that may hold
+anything. What does not: what they mean.
+
+The forms are those of ``ipnstate.PeerStatus``, ``ipnstate.PingResult`` and ``netcheck.Report`` in Tailscale
+1.102. They are msgspec structs because a day of 200 nodes holds 1.7 million pings: read into dicts that
+takes 6 times as long. What is not named here is not even kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+
+NEVER: Final = "0001-01-01T00:00:00Z"
+"""Go's zero time, which Tailscale writes for what has not happened."""
+
+_Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+_Latencies = dict[str, Annotated[float, msgspec.Meta(ge=0, le=3.6e12)]]
+
+
+class Peer(msgspec.Struct, frozen=True, gc=False):
+    """What a status says about one node; byte counters are totals since the daemon knew the node's key."""
+
+    host_name: str = msgspec.field(name="HostName", default="")
+    dns_name: str = msgspec.field(name="DNSName", default="")
+    online: bool | None = msgspec.field(name="Online", default=None)
+    tx_bytes: _Counter | None = msgspec.field(name="TxBytes", default=None)
+    rx_bytes: _Counter | None = msgspec.field(name="RxBytes", default=None)
+    last_handshake: str | None = msgspec.field(name="LastHandshake", default=None)
+
+
+class ApiPing(msgspec.Struct, frozen=True, gc=False):
+    """One LocalAPI ping result; ``err`` is not empty when there was no pong."""
+
+    err: str = msgspec.field(name="Err", default="")
+    seconds: _Seconds | None = msgspec.field(name="LatencySeconds", default=None)
+    endpoint: str = msgspec.field(name="Endpoint", default="")
+    peer_relay: str = msgspec.field(name="PeerRelay", default="")
+    region_id: int = msgspec.field(name="DERPRegionID", default=0)
+    region_code: str = msgspec.field(name="DERPRegionCode", default="")
+    is_local: bool = msgspec.field(name="IsLocalIP", default=False)
+
+
+class Netcheck(msgspec.Struct, frozen=True):
+    """One netcheck: latency by region id, in nanoseconds, or in seconds in the older ``DERPLatency``."""
+
+    udp: bool | None = msgspec.field(name="UDP", default=None)
+    ipv6: bool | None = msgspec.field(name="IPv6", default=None)
+    mapping_varies: bool | None = msgspec.field(name="MappingVariesByDestIP", default=None)
+    preferred: int | None = msgspec.field(name="PreferredDERP", default=None)
+    region_ns: _Latencies | None = msgspec.field(name="RegionLatency", default=None)
+    region_s: _Latencies | None = msgspec.field(name="DERPLatency", default=None)
+
+
+_Kind = TypeVar("_Kind", Peer, Netcheck)
+
+
+def read_fields(value: Mapping[str, object], kind: type[_Kind]) -> _Kind:
+    """The object as ``kind``; a field that has another type than Tailscale gives it is absent."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        named = [field.encode_name for field in msgspec.structs.fields(kind) if field.encode_name in value]
+        fitting = {name: value[name] for name in named if _fits({name: value[name]}, kind)}
+        return msgspec.convert(fitting, kind)
+
+
+def _fits(value: Mapping[str, object], kind: type[_Kind]) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def read_ping(value: object) -> ApiPing:
+    """One ping result, or what stands in its place: anything malformed is a ping that failed."""
+    try:
+        return msgspec.convert(value, ApiPing)
+    except msgspec.ValidationError:
+        return ApiPing(err="malformed ping result")
