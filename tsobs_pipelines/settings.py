@@ -114,9 +114,6 @@ class Settings(BaseSettings):
     sidecar_token_file: Path | None = Field(
         None, validation_alias="TSOBS_SIDECAR_TOKEN_FILE", description="file with the sidecar's bearer token"
     )
-    demo_port: Port = Field(
-        8766, validation_alias="TSOBS_DEMO_PORT", description="port of the demo tailnet, on loopback"
-    )
     critical_nodes: Names = Field(
         ("git", "chocolate-factory-dev", "chocolate-factory"),
         validation_alias="TSOBS_CRITICAL_NODES",
@@ -233,11 +230,6 @@ class Settings(BaseSettings):
     def demo_tailnet(self) -> bool:
         """Whether the tailnet is the simulated one."""
         return self.sidecar_url is None
-
-    @property
-    def sidecar_address(self) -> str:
-        """Where the sidecar is asked, or the simulated tailnet in its place."""
-        return self.sidecar_url or f"http://127.0.0.1:{self.demo_port}"
 
     @property
     def tailnet(self) -> str:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import dagster as dg
 
+from tsobs_pipelines.demo.embedded import open_sidecar
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.timeseries.open import open_store
@@ -30,7 +31,7 @@ def _store(_pid: int) -> TimeSeriesStore:
 
 @lru_cache(maxsize=1)
 def _sidecar(_pid: int) -> TailscaleHealthService:
-    return TailscaleHealthService.from_settings(_settings(os.getpid()))
+    return open_sidecar(_settings(os.getpid()))
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]

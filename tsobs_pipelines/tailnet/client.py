@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 import httpx
 
-from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, classify
@@ -119,11 +118,6 @@ class TailscaleHealthService:
     ) -> None:
         self.CRITICAL_NODES = critical_nodes
         self._sidecar = SidecarTransport(sidecar_url, token_file, transport)
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """The sidecar of the settings, or the demo tailnet where they name none."""
-        return cls(settings.sidecar_address, settings.sidecar_token_file, settings.critical_nodes)
 
     def close(self) -> None:
         """Give the connections back; the instance can't be used afterwards."""
