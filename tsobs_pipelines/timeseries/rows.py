@@ -14,6 +14,9 @@ from tsobs_pipelines.timeseries.store import Aggregate, Where, Window
 
 MICROS_PER_SECOND = 1_000_000
 MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
+UNKNOWN_TAG = "unknown"
+"""The value of a tag in rows that are older than the tag."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -21,6 +24,14 @@ def to_micros(time: datetime) -> int:
     """Microseconds since the Unix epoch, exact."""
     span = time - _EPOCH
     return (span.days * 86_400 + span.seconds) * MICROS_PER_SECOND + span.microseconds
+
+
+def micros_of(row: Row) -> int:
+    """The time of a conformed row, in microseconds since the Unix epoch."""
+    time = row[TIME]
+    if not isinstance(time, datetime):
+        raise SchemaError(f"time={time!r}, expected a datetime")
+    return to_micros(time)
 
 
 def from_micros(micros: int) -> datetime:

@@ -25,6 +25,7 @@ from tsobs_pipelines.timeseries.rows import (
     conformed_chunks,
     day_of_micros,
     from_micros,
+    micros_of,
     to_micros,
 )
 from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, Value
@@ -187,7 +188,7 @@ def _translated() -> Iterator[None]:
 
 
 def _upsert(connection: Connection, measurement: Measurement, table: Table, rows: Sequence[Row]) -> None:
-    parameters = [row | {TIME: to_micros(row[TIME])} for row in rows]  # type: ignore[arg-type]
+    parameters = [row | {TIME: micros_of(row)} for row in rows]
     connection.execute(_upsert_statement(connection, measurement, table), parameters)
 
 

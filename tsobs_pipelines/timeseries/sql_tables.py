@@ -17,10 +17,8 @@ from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
 from tsobs_pipelines.database import DatabaseError, name_of, reading, writing
+from tsobs_pipelines.timeseries.rows import UNKNOWN_TAG
 from tsobs_pipelines.timeseries.schema import TIME, FieldType, Measurement
-
-UNKNOWN_TAG = "unknown"
-"""The value of a tag in rows that are older than the tag."""
 
 # Postgres orders text by the rules of a language unless told otherwise; the order of code points is one
 # that SQLite, Python and every server share.

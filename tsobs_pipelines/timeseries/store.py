@@ -1,6 +1,7 @@
 """The one interface to the time series; ``influx.py`` and ``sql.py`` keep it.
 
-What belongs here: the interface, its small value types and :func:`open_store`. What does not: a backend.
+What belongs here: the interface, its small value types and its errors. What does not: a backend, and
+the choice of one (``open.py``).
 
 Rows are mappings as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
 those who want pandas. Every window is half open, ``start <= time < end``, in timezone-aware UTC.
@@ -11,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
+from typing import Literal, Protocol, Self, TypeAlias
 
 from tsobs_pipelines.timeseries.schema import Measurement, Row, Value
-
-if TYPE_CHECKING:
-    from tsobs_pipelines.settings import Settings
 
 Where: TypeAlias = Mapping[str, str]
 """Tag values that a row must have, by tag."""
@@ -131,19 +129,3 @@ class TimeSeriesStore(Protocol):
     def close(self) -> None:
         """Give connections back; the instance can't be used afterwards."""
         ...
-
-
-def open_store(settings: Settings) -> TimeSeriesStore:
-    """The store that the settings ask for: InfluxDB 2 when its URL is set, else SQL; nothing is sent yet.
-
-    Raises:
-        SettingsError: only a part of what InfluxDB needs is set.
-        StoreError: the URL of the database can't be used.
-    """
-    # Each backend brings libraries that the other one does without.
-    if settings.influx_url is None and settings.influx_org is None and settings.influx_token is None:
-        from tsobs_pipelines.timeseries.sql import SqlStore  # noqa: PLC0415
-
-        return SqlStore(settings.database_url)
-    msg = "INFLUXDB_V2_URL: this version keeps time series in SQL only"
-    raise StoreError(msg)

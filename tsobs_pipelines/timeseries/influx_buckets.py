@@ -1,0 +1,98 @@
+"""Down-sampling in InfluxDB: what each series' storage computes, and how the series are put together.
+
+What belongs here: the query of a down-sampling and the arithmetic after it. What does not: requests.
+
+``aggregateWindow`` over one series is computed where the data is, without the values leaving it; over grouped
+series it is not. So the parts come for each series, at most one record for a bucket, and are combined here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import TypeAlias
+
+from tsobs_pipelines.timeseries.influx_points import NANOS_PER_MICRO, times_ns
+from tsobs_pipelines.timeseries.rows import MICROS_PER_SECOND, from_micros
+from tsobs_pipelines.timeseries.schema import TIME, Measurement, Row, Value
+from tsobs_pipelines.timeseries.store import Aggregate
+
+Part: TypeAlias = tuple[str, int, str]
+"""Name of the part, microseconds of the record's time, and the text of its value."""
+
+_ANY = "any"
+_PARTS_OF = {"mean": ("sum", "count")}
+_COMBINE: dict[str, Callable[[Iterable[float]], float]] = {"min": min, "max": max, "sum": sum, "count": sum}
+
+
+class BucketPlan:
+    """One down-sampling of a measurement."""
+
+    def __init__(self, measurement: Measurement, every: timedelta, aggregates: Sequence[Aggregate]) -> None:
+        """Plan the parts that the aggregates are made of."""
+        self._every = every
+        self._aggregates = aggregates
+        self._types = {field.name: field.type for field in measurement.fields}
+        wanted = {(a.field, part) for a in aggregates for part in _PARTS_OF.get(a.function, (a.function,))}
+        self._parts = {f"part{number}": part for number, part in enumerate(sorted(wanted))}
+
+    def parameters(self) -> dict[str, str | timedelta]:
+        """The parameters of the query beside those of its source."""
+        fields: dict[str, str | timedelta] = {f"field_{name}": part[0] for name, part in self._parts.items()}
+        return {"every": self._every, **fields}
+
+    def flux(self, source: str) -> str:
+        """The query over the records of ``source``."""
+        window = 'createEmpty: false, timeSrc: "_start"'
+        # Each stream has a source of its own: two that share one are computed value by value, 50 times slower.
+        # A bucket with rows, but without a value of the fields asked for, is there all the same.
+        every_bucket = (
+            f"{source}  |> aggregateWindow(every: every, fn: count, {window})\n"
+            '  |> keep(columns: ["_time"]) |> group() |> distinct(column: "_time")\n'
+            f'  |> rename(columns: {{_value: "_time"}}) |> yield(name: "{_ANY}")'
+        )
+        streams = [every_bucket]
+        streams += [
+            f"{source}  |> filter(fn: (r) => r._field == field_{name})\n"
+            f"  |> aggregateWindow(every: every, fn: {function}, {window})\n"
+            f'  |> keep(columns: ["_time", "_value"]) |> yield(name: "{name}")'
+            for name, (_, function) in self._parts.items()
+        ]
+        return "\n".join(streams)
+
+    def part_of(self, columns: Sequence[str]) -> Callable[[Sequence[str]], Part]:
+        """Converter of the query's records."""
+        to_ns = times_ns()
+        name, time = columns.index("result"), columns.index("_time")
+        value = columns.index("_value") if "_value" in columns else name
+        return lambda cells: (cells[name], to_ns(cells[time]) // NANOS_PER_MICRO, cells[value])
+
+    def combined(self, found: Iterable[Part]) -> list[Row]:
+        """The rows of the down-sampling, oldest first."""
+        step = int(self._every.total_seconds()) * MICROS_PER_SECOND
+        buckets: dict[int, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
+        for name, micros, text in found:
+            # The first bucket is said to start where the window does.
+            values = buckets[micros - micros % step]
+            if name != _ANY and text:
+                field, function = self._parts[name]
+                whole = function == "count" or self._types[field] == "int"
+                values[field, function].append(int(text) if whole else float(text))
+        rows: list[Row] = []
+        for start in sorted(buckets):
+            row: Row = {TIME: from_micros(start)}
+            for aggregate in self._aggregates:
+                row[aggregate.name] = _value(aggregate, buckets[start])
+            rows.append(row)
+        return rows
+
+
+def _value(aggregate: Aggregate, values: dict[tuple[str, str], list[float]]) -> Value:
+    if aggregate.function == "mean":
+        count = sum(values[aggregate.field, "count"])
+        return sum(values[aggregate.field, "sum"]) / count if count else None
+    parts = values[aggregate.field, aggregate.function]
+    if not parts:
+        return 0 if aggregate.function == "count" else None
+    return _COMBINE[aggregate.function](parts)

@@ -1,0 +1,231 @@
+"""The connection to InfluxDB 2: requests with retries, and errors in the words of the store interface.
+
+What belongs here: transport, the CSV of answers, error classes. What does not: rows, tags or Flux.
+
+Every request here may be repeated without harm: a point written twice is one point, and so is a deletion.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from io import TextIOWrapper
+from typing import Any, TypeAlias, TypeVar
+
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.dialect import Dialect
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from urllib3.exceptions import HTTPError, LocationValueError
+
+from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
+
+CONNECT_TIMEOUT_MS = 5_000
+READ_TIMEOUT_MS = 60_000
+ATTEMPTS = 3
+
+Parameters: TypeAlias = Mapping[str, str | int | datetime | timedelta]
+T = TypeVar("T")
+Converter: TypeAlias = Callable[[Sequence[str]], Callable[[Sequence[str]], T]]
+"""From the names of a table's columns to a function that makes something of the cells of a row."""
+
+_DIALECT = Dialect(  # type: ignore[no-untyped-call]
+    header=True, annotations=[], date_time_format="RFC3339Nano"
+)
+_NANOSECONDS: Any = WritePrecision.NS  # a text, and declared to be something else
+_UNAUTHORISED = (401, 403)
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True)
+class InfluxAddress:
+    """Where the time series are: server, organisation, bucket, and the token that opens it."""
+
+    url: str
+    org: str
+    bucket: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"InfluxAddress({self.url!r}, {self.org!r}, {self.bucket!r})"
+
+
+class InfluxConnection:
+    """One server for the threads of one process, and of those that it forks."""
+
+    def __init__(self, address: InfluxAddress) -> None:
+        """Keep the address; nothing is sent yet."""
+        self.address = address
+        self._lock = threading.Lock()
+        self._client: InfluxDBClient | None = None
+        self._pid = 0
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines of line protocol, whose times are in nanoseconds.
+
+        Raises:
+            StoreUnavailableError: no answer, or one that says "not now".
+            StoreError: the server refuses the lines.
+        """
+        body = "\n".join(lines).encode()
+        target = self.address
+
+        def send() -> None:
+            api = self._connected().write_api(write_options=SYNCHRONOUS)
+            api.write(target.bucket, target.org, record=body, write_precision=_NANOSECONDS)
+
+        self._attempt("write", send)
+
+    def delete(self, start_ns: int, last_ns: int, predicate: str) -> None:
+        """Remove the points from ``start_ns`` to ``last_ns``, both included, that match the predicate.
+
+        Raises:
+            StoreUnavailableError: no answer, or one that says "not now".
+            StoreError: the server refuses.
+        """
+        target = self.address
+
+        def send() -> None:
+            api = self._connected().delete_api()
+            api.delete(_rfc3339(start_ns), _rfc3339(last_ns), predicate, target.bucket, target.org)
+
+        self._attempt("delete", send)
+
+    def query(self, flux: str, parameters: Parameters, converter: Converter[T]) -> list[T]:
+        """What the converter makes of each record of the answer, in the order of the answer.
+
+        Raises:
+            StoreUnavailableError: no answer, or one that says "not now".
+            StoreError: the server refuses the query, or fails in the middle of its answer.
+        """
+
+        def send() -> list[T]:
+            api = self._connected().query_api()
+            response = api.query_raw(flux, dialect=_DIALECT, params=dict(parameters))
+            response.auto_close = False  # TextIOWrapper reads on to see the end
+            try:
+                return list(_converted(csv.reader(TextIOWrapper(response, "utf-8", newline="")), converter))
+            finally:
+                response.release_conn()
+
+        return self._attempt("query", send)
+
+    def version(self) -> str:
+        """The version that the server says it has, such as ``v2.7.12``.
+
+        Raises:
+            StoreUnavailableError: no answer, or one that says "not now".
+            StoreError: something else than InfluxDB answers.
+        """
+        return str(self._attempt("ping", lambda: self._connected().version()))
+
+    def close(self) -> None:
+        """Close what this process has opened."""
+        with self._lock:
+            if self._client is not None and self._pid == os.getpid():
+                self._client.close()  # type: ignore[no-untyped-call]
+            self._client = None
+
+    def _connected(self) -> InfluxDBClient:
+        with self._lock:
+            if self._client is None or self._pid != os.getpid():
+                # A fork shares its parent's sockets, and two processes would read one another's answers.
+                self._client = InfluxDBClient(
+                    self.address.url,
+                    self.address.token,
+                    org=self.address.org,
+                    timeout=(CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS),
+                    connection_pool_maxsize=8,
+                )
+                self._pid = os.getpid()
+            return self._client
+
+    def _attempt(self, action: str, send: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception_type(StoreUnavailableError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            reraise=True,
+        )
+
+        def once() -> T:
+            with self._explained(action):
+                return send()
+
+        return retrying(once)
+
+    @contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        where = f"InfluxDB {self.address.url}: {action}"
+        try:
+            yield
+        except ApiException as error:
+            raise self._error_of(where, error) from None
+        except LocationValueError:
+            raise StoreError(f"{where}: the address can't be used") from None
+        except (HTTPError, OSError) as error:
+            # urllib3's text names hosts, ports and reasons; headers, and so the token, are not in it.
+            raise StoreUnavailableError(self._without_token(f"{where}: {error}")) from None
+        except csv.Error as error:
+            raise StoreError(f"{where}: the answer is no CSV: {error}") from None
+
+    def _error_of(self, where: str, error: ApiException) -> StoreError:
+        status = error.status or 0
+        said = _message_of(error.body) or str(error.reason or "no reason given")
+        if status in _UNAUTHORISED:
+            return StoreError(
+                f"{where}: {status}, the token (INFLUXDB_V2_TOKEN) is not accepted for "
+                f"organisation {self.address.org!r} and bucket {self.address.bucket!r}"
+            )
+        if status == _NOT_FOUND:
+            return StoreError(
+                f"{where}: {status}, no bucket {self.address.bucket!r} (TSOBS_INFLUX_BUCKET) in "
+                f"organisation {self.address.org!r} (INFLUXDB_V2_ORG): {self._without_token(said)}"
+            )
+        text = self._without_token(f"{where}: {status}, {said}")
+        if status in (0, 408, 429) or status >= 500:
+            return StoreUnavailableError(text)
+        return StoreError(text)
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self.address.token, "***")
+
+
+def _converted(reader: Iterator[list[str]], converter: Converter[T]) -> Iterator[T]:
+    # Tables with other columns are set apart by an empty line, and begin with the names of the columns.
+    convert: Callable[[Sequence[str]], T] | None = None
+    failing: Sequence[str] | None = None
+    for cells in reader:
+        if not cells:
+            convert, failing = None, None
+        elif failing is not None:
+            raise StoreError(
+                f"InfluxDB: the query failed: {dict(zip(failing, cells, strict=False))['error']}"
+            )
+        elif convert is None:
+            # A query that fails after the first rows can't change its status any more: it sends this table.
+            failing = cells if "error" in cells and "reference" in cells else None
+            convert = converter(cells)
+        else:
+            yield convert(cells)
+
+
+def _message_of(body: object) -> str:
+    try:
+        parsed: Any = json.loads(body)  # type: ignore[arg-type]
+        return str(parsed["message"]).splitlines()[0][:300]
+    except (ValueError, TypeError, KeyError, IndexError):
+        return ""
+
+
+def _rfc3339(nanoseconds: int) -> str:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return f"{(datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()}.{rest:09d}Z"  # noqa: DTZ001
