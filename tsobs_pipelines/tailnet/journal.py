@@ -143,9 +143,12 @@ def parse_round(line: bytes) -> Round:
         this = _lenient(line)
     except (ValueError, RecursionError):
         raise _SkippedLineError("malformed") from None
-    if this.at.tzinfo is not UTC:
-        this = msgspec.structs.replace(this, at=this.at.astimezone(UTC))
-    return this
+    if this.at.tzinfo is UTC:
+        return this
+    try:
+        return msgspec.structs.replace(this, at=this.at.astimezone(UTC))
+    except OverflowError:  # the year 0 or 10000 in UTC
+        raise _SkippedLineError("wrong-type") from None
 
 
 def _lenient(line: bytes) -> Round:

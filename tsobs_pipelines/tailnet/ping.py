@@ -162,9 +162,14 @@ def parse_ping_text(text: str) -> list[PingResult]:
     return results
 
 
+def is_local(answer: ApiPing) -> bool:
+    """Whether the ping was to the very node that it was to be sent from."""
+    return answer.is_local or "is local Tailscale IP" in answer.err
+
+
 def ping_result(answer: ApiPing) -> PingResult:
     """What a LocalAPI ping result says."""
-    if answer.is_local:
+    if is_local(answer):
         return NoPong("local", clean(answer.err))
     if answer.err or answer.seconds is None:
         return _no_pong(answer.err or "no latency")

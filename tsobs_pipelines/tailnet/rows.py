@@ -20,7 +20,7 @@ from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError, peer_names
-from tsobs_pipelines.tailnet.ping import clean
+from tsobs_pipelines.tailnet.ping import clean, is_local
 from tsobs_pipelines.timeseries.schema import Row
 
 DELTA_LOOKBACK: Final = timedelta(minutes=15)
@@ -96,7 +96,7 @@ def own_node(rounds: Iterable[Round], nodes: Sequence[str]) -> str | None:
 
 def _own_names(this: Round, nodes: Sequence[str]) -> frozenset[str]:
     """The names among ``nodes`` of the sidecar's own node, as far as this round says."""
-    names = {node for node in nodes if any(ping.is_local for ping in this.pings.get(node, ())[:1])}
+    names = {node for node in nodes if any(is_local(ping) for ping in this.pings.get(node, ())[:1])}
     if this.own is not None:
         own = this.own.dns_name.rstrip(".").lower()
         known = {own, own.partition(".")[0], this.own.host_name.lower()} - {""}
