@@ -23,6 +23,7 @@ def row(
             "connection_type": path,
             "relay_node": "fra" if path == "relay" and relay == "none" else relay,
             "latency_avg": latency,
+            "pings_sent": 5,
         }
     )
 

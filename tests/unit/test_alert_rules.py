@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from datetime import timedelta
@@ -139,7 +140,7 @@ def test_the_collection_is_silent_after_15_minutes() -> None:
 
 
 def observation(hour: int, mae: float | None, **others: float | None) -> ForecastObservation:
-    values: dict[str, float | None] = {"baseline": 0.01} | others
+    values = {"baseline": 0.01, **others}
     return ForecastObservation("m", DAY + hour * 60 * MINUTE, mae, **values)
 
 
@@ -226,7 +227,7 @@ def test_the_cuts_between_ticks_and_restarts_do_not_matter(
     whole, expected = advance(TopicState("t", "s"), all_signals, confirmation)
     state, found = TopicState("t", "s"), []
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         # Overlapping input, and a restart between any two ticks.
         overlap = max(0, start - 3)
         state, changes = advance(
@@ -238,12 +239,12 @@ def test_the_cuts_between_ticks_and_restarts_do_not_matter(
     spoken = [change for change in found if change.voice is not Voice.HELD]
     for first, third in zip(spoken, spoken[2:], strict=False):
         assert third.at - first.at >= timedelta(minutes=30)
-    for before, after in zip(spoken, spoken[1:], strict=False):
+    for before, after in itertools.pairwise(spoken):
         assert before.kind is not after.kind
 
 
 def test_rows_in_any_number_of_pieces_of_whole_buckets() -> None:
-    numbers = random.Random(4)
+    numbers = random.Random(4)  # noqa: S311 - data, not secrets
     data = rows([numbers.choice([20.0, 70.0, 95.0, 130.0, 300.0]) for _ in range(1440)])
     expected = latency(data)
     for minutes in (5, 60, 720):

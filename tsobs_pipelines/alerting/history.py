@@ -72,7 +72,7 @@ def muted(engine: Engine, now: datetime) -> Mapping[str, datetime]:
     ensure_tables(engine)
     with reading(engine) as connection:
         found = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now))
-        return {topic: until for topic, until in found.tuples()}  # noqa: C416 - dict() loses the types
+        return {topic: until for topic, until in found}  # noqa: C416 - dict() loses the types
 
 
 def _read(engine: Engine, query: object) -> list[Incident]:

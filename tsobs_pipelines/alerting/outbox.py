@@ -9,14 +9,21 @@ reason), ``delivery_unknown`` (it may have arrived; never sent again by itself),
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from sqlalchemy import Connection, Engine, case, insert, select, update
 
-from tsobs_pipelines.alerting.tables import alert_transaction, attempts, ensure_tables, messages, sender
+from tsobs_pipelines.alerting.tables import (
+    alert_transaction,
+    attempts,
+    changes,
+    ensure_tables,
+    messages,
+    sender,
+)
 from tsobs_pipelines.alerting.telegram import Moved, Outcome, Refused, Sent, Telegram, TryLater, Unknown
 from tsobs_pipelines.database import reading
 
@@ -210,6 +217,28 @@ def pending(engine: Engine, rule: str | None = None) -> list[Message]:
         query = query.where(messages.c.rule == rule)
     with reading(engine) as connection:
         return [Message(*row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One change that a message tells."""
+
+    topic: str
+    kind: str
+    at: datetime
+    since: datetime
+    until: datetime | None
+    value: float | None
+    threshold: float | None
+
+
+def told_in(engine: Engine, numbers: Sequence[int]) -> list[Told]:
+    """The changes that the messages tell, in the order of time."""
+    ensure_tables(engine)
+    columns = (changes.c[field.name] for field in fields(Told))
+    query = select(*columns).where(changes.c.message_id.in_(numbers)).order_by(changes.c.at, changes.c.topic)
+    with reading(engine) as connection:
+        return [Told(*row) for row in connection.execute(query)]
 
 
 def newest(engine: Engine, limit: int = 20) -> list[Message]:

@@ -43,7 +43,7 @@ def request_replays(book: AlertBook, rule: Rule, days: Mapping[date, int]) -> No
         return
     key = (replays.c.scope == book.scope) & (replays.c.rule == rule_key(rule))
     with alert_transaction(book.engine) as connection:
-        known = dict(connection.execute(select(replays.c.day, replays.c.source_id).where(key)).tuples().all())
+        known = dict(connection.execute(select(replays.c.day, replays.c.source_id).where(key)).all())
         for day, source in days.items():
             name = day.isoformat()
             if name not in known:
@@ -63,7 +63,7 @@ def pending_replays(book: AlertBook, rule: Rule) -> dict[date, int]:
         .order_by(replays.c.day)
     )
     with reading(book.engine) as connection:
-        return {date.fromisoformat(day): source for day, source in connection.execute(query).tuples()}
+        return {date.fromisoformat(day): source for day, source in connection.execute(query)}
 
 
 def replay_pending(book: AlertBook, rule: Rule, signals_of: SignalsOf) -> Replayed:

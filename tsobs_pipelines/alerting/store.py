@@ -30,13 +30,17 @@ from tsobs_pipelines.database import reading
 
 REMIND_AFTER = timedelta(hours=6)
 FRESH = timedelta(minutes=30)
-"""In a rule's first evaluation, what ended longer ago is history."""
+"""What ended longer before the watch began is history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a rule has come: everything before ``evaluated_until`` (data time) is decided."""
+    """How far a rule has come: everything from ``started_at`` to ``evaluated_until`` (data times) is decided.
 
+    ``begun_at`` is when the watch began, by the clock.
+    """
+
+    begun_at: datetime
     started_at: datetime
     evaluated_until: datetime
     version: int
@@ -85,10 +89,10 @@ class AlertBook:
                 return None
             known = self._unknown_changes(connection, step.changes)
             untold = self._untold(connection)
-            self._save_progress(connection, step)
-            first = step.before is None
-            news_from = now - (FRESH if first else TELL_WITHIN)
-            self._save_incidents(connection, step, news_from if first else None)
+            self._save_progress(connection, step, now)
+            begun_at = step.before.begun_at if step.before else now
+            self._save_incidents(connection, step, begun_at - FRESH)
+            news_from = max(now - TELL_WITHIN, begun_at - FRESH)
             self._save_states(connection, step)
             facts = self._facts(connection, step.rule, now, news_from, untold)
             drafts = plan(step.rule, known, facts, source)
@@ -138,9 +142,9 @@ class AlertBook:
         return and_(topics.c.scope == self.scope, topics.c.rule == rule_key(rule))
 
     def _progress(self, connection: Connection, rule: Rule) -> Progress | None:
-        query = select(progress.c.started_at, progress.c.evaluated_until, progress.c.version).where(
-            progress.c.scope == self.scope, progress.c.rule == rule_key(rule)
-        )
+        query = select(
+            progress.c.begun_at, progress.c.started_at, progress.c.evaluated_until, progress.c.version
+        ).where(progress.c.scope == self.scope, progress.c.rule == rule_key(rule))
         row = connection.execute(query).first()
         return None if row is None else Progress(*row)
 
@@ -160,11 +164,11 @@ class AlertBook:
         )
         return frozenset(connection.scalars(query))
 
-    def _save_progress(self, connection: Connection, step: Step) -> None:
+    def _save_progress(self, connection: Connection, step: Step, now: datetime) -> None:
         values = {"started_at": step.started_at, "evaluated_until": step.until}
         key = {"scope": self.scope, "rule": rule_key(step.rule)}
         if step.before is None:
-            connection.execute(insert(progress).values(**key, **values, version=1))
+            connection.execute(insert(progress).values(**key, **values, begun_at=now, version=1))
             return
         connection.execute(
             update(progress)
@@ -176,9 +180,7 @@ class AlertBook:
         if not step.states:
             return
         last_told = dict(
-            connection.execute(select(topics.c.topic, topics.c.last_told).where(self._of(step.rule)))
-            .tuples()
-            .all()
+            connection.execute(select(topics.c.topic, topics.c.last_told).where(self._of(step.rule))).all()
         )
         connection.execute(delete(topics).where(self._of(step.rule), topics.c.topic.in_(list(step.states))))
         rows = [
@@ -195,7 +197,7 @@ class AlertBook:
         ]
         connection.execute(insert(topics), rows)
 
-    def _save_incidents(self, connection: Connection, step: Step, history_before: datetime | None) -> None:
+    def _save_incidents(self, connection: Connection, step: Step, history_before: datetime) -> None:
         for change in step.changes:
             if change.voice is Voice.LATE:
                 continue
@@ -206,7 +208,7 @@ class AlertBook:
                 connection.execute(delete(incidents).where(mine, incidents.c.since == change.since))
                 connection.execute(insert(incidents).values(row))
                 continue
-            history = history_before is not None and change.at < history_before
+            history = change.at < history_before
             connection.execute(
                 update(incidents)
                 .where(mine, incidents.c.until.is_(None), incidents.c.origin == "live")
@@ -235,12 +237,8 @@ class AlertBook:
         news_from: datetime,
         untold: frozenset[str],
     ) -> Facts:
-        patterns = (
-            connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now)).tuples().all()
-        )
-        counted = (
-            connection.execute(select(topics.c.topic, topics.c.status).where(self._of(rule))).tuples().all()
-        )
+        patterns = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now)).all()
+        counted = connection.execute(select(topics.c.topic, topics.c.status).where(self._of(rule))).all()
         muted = {
             topic: until
             for topic, _status in counted

@@ -57,11 +57,13 @@ progress = Table(
     metadata,
     Column("scope", String, primary_key=True),
     Column("rule", String, primary_key=True),
+    Column("begun_at", UtcTime, nullable=False),
     Column("started_at", UtcTime, nullable=False),
     Column("evaluated_until", UtcTime, nullable=False),
     Column("version", Integer, nullable=False),
 )
-"""How far each rule has come in data time. ``version`` lets one of two evaluations at once win."""
+"""How far each rule has come. ``begun_at`` is when the watch began by the clock, ``started_at`` and
+``evaluated_until`` are data times, ``version`` lets one of two evaluations at once win."""
 
 topics = Table(
     "alert_topics",

@@ -1,0 +1,83 @@
+"""What the evaluations of forecasts said, kept so that rules over them can read on and read again.
+
+What belongs here: the observations' table. What does not: how a forecast is scored, which is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, time, timedelta
+
+from sqlalchemy import delete, insert, select
+
+from tsobs_pipelines.alerting.evaluation import Observe, Observed
+from tsobs_pipelines.alerting.replay import SignalsOf
+from tsobs_pipelines.alerting.rules import ForecastObservation, Signals
+from tsobs_pipelines.alerting.store import AlertBook, Progress
+from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, observations
+from tsobs_pipelines.database import reading
+from tsobs_pipelines.timeseries.store import Window
+
+_FIELDS = [field.name for field in fields(ForecastObservation)]
+_INSTANT = timedelta(microseconds=1)
+_LIVE_DAYS = timedelta(days=1)
+
+SignalsOfObservations = Callable[[Sequence[ForecastObservation]], Signals]
+
+
+def keep_observations(book: AlertBook, seen: Sequence[ForecastObservation]) -> list[ForecastObservation]:
+    """Keep observations, the later of two for the same model and time; those that say something new."""
+    newest = {(one.model, one.time): one for one in seen}
+    if not newest:
+        return []
+    times = [one.time for one in newest.values()]
+    known = {(one.model, one.time): one for one in read_observations(book, min(times), max(times) + _INSTANT)}
+    new = [one for key, one in newest.items() if known.get(key) != one]
+    if not new:
+        return []
+    with alert_transaction(book.engine) as connection:
+        for one in new:
+            connection.execute(
+                delete(observations).where(
+                    observations.c.scope == book.scope,
+                    observations.c.model == one.model,
+                    observations.c.time == one.time,
+                )
+            )
+        connection.execute(insert(observations), [{"scope": book.scope, **asdict(one)} for one in new])
+    return new
+
+
+def read_observations(book: AlertBook, start: datetime, end: datetime) -> list[ForecastObservation]:
+    """The observations with ``start <= time < end``, in the order of time."""
+    ensure_tables(book.engine)
+    query = (
+        select(*(observations.c[name] for name in _FIELDS))
+        .where(observations.c.scope == book.scope, observations.c.time >= start, observations.c.time < end)
+        .order_by(observations.c.time, observations.c.model)
+    )
+    with reading(book.engine) as connection:
+        return [ForecastObservation(*row) for row in connection.execute(query)]
+
+
+def observe_forecasts(book: AlertBook, signals_of: SignalsOfObservations, now: datetime) -> Observe:
+    """How a rule over forecasts reads on; its first evaluation starts with the UTC day before ``now``'s."""
+
+    def observe(before: Progress | None) -> Observed:
+        midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
+        start = before.evaluated_until if before else midnight - _LIVE_DAYS
+        seen = read_observations(book, start, now + _INSTANT)
+        until = max([one.time + _INSTANT for one in seen], default=start)
+        return Observed(start, until, signals_of(seen))
+
+    return observe
+
+
+def past_forecasts(book: AlertBook, signals_of: SignalsOfObservations) -> SignalsOf:
+    """How the past of a rule over forecasts is read."""
+
+    def signals(window: Window) -> Signals:
+        return signals_of(read_observations(book, window.start, window.end))
+
+    return signals

@@ -1,0 +1,135 @@
+"""What sensors learn from new materialisations: pure functions over event records, and the reading of them.
+
+What belongs here: from event records to days, rounds, observations. What does not: sensors and assets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from tsobs_pipelines.alerting.rules import ForecastObservation
+
+PAGE = 1000
+PAGES = 20
+"""More than 20,000 new materialisations wait for the next tick."""
+
+DEFAULT_MODEL = "prophet_price_forecast"
+
+
+@dataclass(frozen=True, slots=True)
+class Materialization:
+    """What a sensor needs of one materialisation."""
+
+    storage_id: int
+    run_id: str
+    partition: str
+    metadata: Mapping[str, object]
+
+    def text(self, key: str) -> str:
+        """A metadata value as text, empty when it is not there."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else ""
+
+    def number(self, *keys: str) -> float | None:
+        """The first of these metadata values that is a number."""
+        for key in keys:
+            value = self.metadata.get(key)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return float(value)
+        return None
+
+    def time(self, *keys: str) -> datetime | None:
+        """The first of these metadata values that is a time with a zone, or seconds since the epoch."""
+        for key in keys:
+            try:
+                time = datetime.fromisoformat(self.text(key))
+            except ValueError:
+                continue
+            if time.tzinfo is not None:
+                return time.astimezone(UTC)
+        return None
+
+    @property
+    def day(self) -> date | None:
+        """The partition's day."""
+        try:
+            return date.fromisoformat(self.partition)
+        except ValueError:
+            return None
+
+
+def new_materializations(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, cursor: str | None
+) -> tuple[list[Materialization], str]:
+    """Every materialisation behind the cursor, oldest first, and the cursor behind them."""
+    after = int(cursor) if cursor and cursor.isdecimal() else 0
+    found: list[Materialization] = []
+    for _ in range(PAGES):
+        records = dg.AssetRecordsFilter(asset_key=asset, after_storage_id=after)
+        page = instance.fetch_materializations(records, limit=PAGE, ascending=True)
+        found += [materialization_of(record) for record in page.records]
+        if page.records:
+            after = page.records[-1].storage_id
+        if not page.has_more:
+            break
+    return found, str(after)
+
+
+def materialization_of(record: dg.EventLogRecord) -> Materialization:
+    """The materialisation in an event record."""
+    event = record.asset_materialization
+    metadata = {key: value.value for key, value in event.metadata.items()} if event else {}
+    return Materialization(record.storage_id, record.run_id, record.partition_key or "", metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionNews:
+    """What new materialisations of ``connection_metrics`` say.
+
+    All rounds up to ``complete_to`` are in the store. ``whole_days`` were written again as a whole, each with
+    the storage id of the newest that did.
+    """
+
+    complete_to: datetime | None
+    whole_days: Mapping[date, int]
+    run_id: str
+    partition: str
+
+
+def connection_news(new: Sequence[Materialization]) -> ConnectionNews:
+    """Sum up materialisations, oldest first; the source is the one that brought the newest round."""
+    complete_to, source = None, new[-1]
+    whole_days: dict[date, int] = {}
+    for one in new:
+        last = one.time("last_round")
+        if last is not None and (complete_to is None or last >= complete_to):
+            complete_to, source = last, one
+        if one.day is not None and one.text("mode") != "incremental":
+            whole_days[one.day] = one.storage_id
+    return ConnectionNews(complete_to, whole_days, source.run_id, source.partition)
+
+
+def forecast_observations(new: Sequence[Materialization]) -> list[ForecastObservation]:
+    """The observation in each materialisation of ``forecast_evaluation`` that scored something."""
+    found = []
+    for one in new:
+        time, mae = one.time("window_end", "as_of"), one.number("mae")
+        if time is None or mae is None:
+            continue
+        found.append(
+            ForecastObservation(
+                model=one.text("model_name") or one.text("model") or DEFAULT_MODEL,
+                time=time,
+                mae=mae,
+                baseline=one.number("baseline", "baseline_mae"),
+                naive_mae=one.number("naive_mae"),
+                naive_baseline=one.number("naive_baseline"),
+                week_ratio=one.number("skill_ratio", "week_ratio"),
+                week_limit=one.number("skill_limit", "week_limit"),
+            )
+        )
+    return found

@@ -1,0 +1,232 @@
+"""The alert assets: runs that send what is to be told, replay the past, and show the evidence.
+
+What belongs here: assets and jobs of the alerts, and all alert definitions together. What does not: deciding
+what is told (``alerting/``), and noticing that something is new (``alert_sensors.py``).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from sqlalchemy import Engine
+
+from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.forecasts import past_forecasts
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.replay import Replayed, SignalsOf, replay_pending
+from tsobs_pipelines.alerting.rules import (
+    LATENCY,
+    MAE,
+    NODE_SILENCE,
+    RELAY,
+    SKILL,
+    Rule,
+    Signals,
+    latency_signals,
+    mae_signals,
+    relay_signals,
+    rule_key,
+    silence_signals,
+    skill_signals,
+)
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.alerting.text import clean, plain
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
+from tsobs_pipelines.engine.queues import tick_tags
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
+
+METRICS = dg.AssetKey("connection_metrics")
+EVALUATION = dg.AssetKey("forecast_evaluation")
+GROUP = "alerts"
+
+TOPIC_TAG = "tsobs/topic"
+SOURCE_RUN_TAG = "tsobs/source_run_id"
+SOURCE_PARTITION_TAG = "tsobs/source_partition"
+MESSAGES_TAG = "tsobs/messages"
+
+SEND_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAsset:
+    """An alert asset: its name, what it is made of, and the rules whose messages and past it has."""
+
+    name: str
+    upstream: dg.AssetKey
+    rules: tuple[Rule, ...]
+    description: str
+
+    @property
+    def job_name(self) -> str:
+        """The job that materialises it."""
+        return f"tell_{self.name}"
+
+
+ALERT_ASSETS = (
+    AlertAsset("latency_alerts", METRICS, (LATENCY,), "Nodes whose 5-minute latency is over the threshold."),
+    AlertAsset("relay_alerts", METRICS, (RELAY,), "Nodes that are reached through DERP instead of directly."),
+    AlertAsset("silence_alerts", METRICS, (NODE_SILENCE,), "Nodes that answer no ping for 15 minutes."),
+    AlertAsset("mae_alerts", EVALUATION, (MAE, SKILL), "Forecasts that are no longer good."),
+)
+ASSET_OF_RULE: Mapping[str, AlertAsset] = {
+    rule_key(rule): asset for asset in ALERT_ASSETS for rule in asset.rules
+}
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+def alert_engine(settings: Settings) -> Engine:
+    """The database of the alert state."""
+    return engine_for(settings.database_url)
+
+
+def alert_book(settings: Settings, rule: Rule) -> AlertBook:
+    """The book in which the rule's topics are kept: those of the tailnet, or of the price source."""
+    scope = f"prices-{settings.price_source.partition(':')[0]}" if rule in {MAE, SKILL} else settings.tailnet
+    return AlertBook(alert_engine(settings), scope)
+
+
+def alert_source(settings: Settings, rule: Rule, run_id: str = "", partition: str = "") -> Source:
+    """Where the data came from, for the text of a message."""
+    demo = settings.demo_prices if rule in {MAE, SKILL} else settings.demo_tailnet
+    page = f"{settings.public_url}/vpn.html"
+    scope = alert_book(settings, rule).scope
+    return Source(scope, page, settings.dagster_url, demo, run_id, partition)
+
+
+def connection_signals(settings: Settings, rule: Rule) -> Callable[[Sequence[Row]], Signals]:
+    """How a rule over ``tailscale_connections`` reads rows."""
+    if rule is LATENCY:
+        return lambda rows: latency_signals(rows, settings.latency_threshold_of)
+    return relay_signals if rule is RELAY else silence_signals
+
+
+def past_of(settings: Settings, store: Callable[[], TimeSeriesStore], rule: Rule) -> SignalsOf:
+    """How the past of a rule is read."""
+    if rule in {MAE, SKILL}:
+        return past_forecasts(alert_book(settings, rule), mae_signals if rule is MAE else skill_signals)
+    make = connection_signals(settings, rule)
+    where = {"tailnet": settings.tailnet}
+
+    def signals(window: Window) -> Signals:
+        return make(store().read(CONNECTIONS, window, where))
+
+    return signals
+
+
+def alert_metadata(
+    settings: Settings, engine: Engine, numbers: Sequence[int], replayed: Replayed
+) -> dict[str, dg.MetadataValue]:
+    """What a materialisation says: the text, what became of it, and the evidence."""
+    sent = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
+    told = outbox.told_in(engine, numbers)
+    metadata: dict[str, dg.MetadataValue] = {
+        "messages": dg.MetadataValue.int(len(sent)),
+        "page": dg.MetadataValue.url(f"{settings.public_url}/vpn.html"),
+    }
+    if replayed.days:
+        metadata["historical_days"] = dg.MetadataValue.int(len(replayed.days))
+        metadata["historical_incidents"] = dg.MetadataValue.int(replayed.incidents)
+    if sent:
+        fates = [f"{message.fate} ({message.reason})" if message.reason else message.fate for message in sent]
+        metadata["text"] = dg.MetadataValue.text("\n\n".join(plain(message.html) for message in sent))
+        metadata["fate"] = dg.MetadataValue.text("; ".join(dict.fromkeys(fates)))
+        if run := sent[-1].source_run:
+            metadata["source_run"] = dg.MetadataValue.dagster_run(run)
+            metadata["source_partition"] = dg.MetadataValue.text(sent[-1].source_partition)
+    if told:
+        worst = max(told, key=lambda change: change.value or 0.0)
+        metadata["since"] = dg.MetadataValue.text(min(change.since for change in told).isoformat())
+        metadata["topics"] = dg.MetadataValue.text(", ".join(dict.fromkeys(clean(c.topic) for c in told)))
+        if worst.value is not None:
+            metadata["value"] = dg.MetadataValue.float(worst.value)
+        if worst.threshold is not None:
+            metadata["threshold"] = dg.MetadataValue.float(worst.threshold)
+        metadata["changes"] = dg.MetadataValue.table(
+            records=[
+                dg.TableRecord(
+                    {
+                        "topic": clean(change.topic),
+                        "kind": change.kind,
+                        "at": change.at.isoformat(),
+                        "since": change.since.isoformat(),
+                        "until": change.until.isoformat() if change.until else "",
+                        "value": change.value if change.value is not None else "",
+                        "threshold": change.threshold if change.threshold is not None else "",
+                    }
+                )
+                for change in told
+            ]
+        )
+    return metadata
+
+
+def _numbers(tag: str | None) -> list[int]:
+    return [int(number) for number in (tag or "").split(",") if number.isdecimal()]
+
+
+def _asset(alert: AlertAsset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=alert.name,
+        # The newest partition stands for all: looking through the versions of a year of days costs a run.
+        deps=[dg.AssetDep(alert.upstream, partition_mapping=dg.LastPartitionMapping())],
+        description=alert.description,
+        group_name=GROUP,
+        kinds={"telegram"},
+    )
+    def alerts(
+        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.MaterializeResult[None]:
+        """Send what waits in the outbox, replay the days that were asked for, show both."""
+        config = settings.get()
+        engine = alert_engine(config)
+        asked = _numbers(context.run.tags.get(MESSAGES_TAG))
+        keys = {rule_key(rule) for rule in alert.rules}
+        numbers = asked or [message.number for message in outbox.pending(engine) if message.rule in keys]
+        # What is to be told now does not wait for the past.
+        outbox.deliver(engine, Telegram.from_settings(config), utc_now, SEND_AT_ONCE)
+        done = [
+            replay_pending(alert_book(config, rule), rule, past_of(config, store.get, rule))
+            for rule in alert.rules
+        ]
+        days = tuple(day for one in done for day in one.days)
+        replayed = Replayed(days, sum(one.incidents for one in done))
+        metadata = alert_metadata(config, engine, numbers, replayed)
+        return dg.MaterializeResult(metadata=metadata)
+
+    return alerts
+
+
+def alert_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
+    """The job of each alert asset, by the asset's name."""
+    return {
+        alert.name: dg.define_asset_job(
+            alert.job_name,
+            selection=dg.AssetSelection.assets(alert.name),
+            tags=tick_tags(),
+            executor_def=dg.in_process_executor,
+            description=f"Sends and shows: {alert.description}",
+        )
+        for alert in ALERT_ASSETS
+    }
+
+
+def alert_definitions() -> dg.Definitions:
+    """The alert assets, their jobs and the sensors."""
+    from tsobs_pipelines.defs.alert_sensors import alert_sensors  # noqa: PLC0415 - sensors know the assets
+
+    jobs = alert_jobs()
+    return dg.Definitions(
+        assets=[_asset(alert) for alert in ALERT_ASSETS],
+        jobs=list(jobs.values()),
+        sensors=alert_sensors(jobs),
+    )
