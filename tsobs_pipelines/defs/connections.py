@@ -104,6 +104,16 @@ def _oddities(days: Sequence[DayCollection]) -> dict[str, dg.MetadataValue]:
     return found
 
 
+def journal_seen(day: DayCollection) -> dg.AssetMaterialization:
+    """What a collection saw of the journal, which no run of Dagster's makes: its rounds and oddities."""
+    metadata = {
+        "rounds": day.rounds,
+        "skipped_lines": sum(day.skipped.values()),
+        "duplicates": day.duplicates,
+    }
+    return dg.AssetMaterialization(JOURNAL, partition=day.day.isoformat(), metadata=metadata)
+
+
 def log_changes(changes: Sequence[ConnectionChange]) -> None:
     """Write each change of a node's connection as a log record of its own."""
     for change in changes:
@@ -160,6 +170,8 @@ def connection_assets(
         collected = [over_network(collect, day) for day in _days(context)]
         for day in collected:
             log_changes(day.changes)
+            if day.first_round:
+                context.log_event(journal_seen(day))
         yield dg.MaterializeResult(METRICS, metadata=collection_metadata(collected, config))
         netchecks = sum(day.netchecks_written for day in collected)
         yield dg.MaterializeResult(DIAGNOSTICS, metadata={"rows_written": netchecks})

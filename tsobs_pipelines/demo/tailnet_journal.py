@@ -17,7 +17,7 @@ from typing import Final
 
 from tsobs_pipelines.demo.tailnet import DAEMON, NODES, OWN, DemoTailnet, Json
 
-DEPTH_DAYS: Final = 30
+DEPTH_DAYS: Final = 31
 ROUNDS_A_DAY: Final = 1440
 NETCHECK_EVERY: Final = 10
 PLAIN_WIDTH: Final = 4736

@@ -1,0 +1,128 @@
+"""``tsobs up`` as a newcomer meets it: on the demo tailnet, with nothing set."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.running import Running, eventually, running, start, up_environment
+from tsobs_pipelines.timeseries.schema import CONNECTIONS
+from tsobs_pipelines.timeseries.sql import SqlStore
+from tsobs_pipelines.timeseries.store import Window
+
+WHERE = {"tailnet": "demo"}
+
+PARTITIONS = """{assetNodeOrError(assetKey: {path: ["connection_metrics"]}) {
+  ... on AssetNode {partitionStats {numMaterialized numPartitions numFailed}}}}"""
+RUN_TICK = """mutation {launchRun(executionParams: {
+  selector: {repositoryLocationName: "tsobs", repositoryName: "__repository__",
+             jobName: "collect_connections"},
+  executionMetadata: {tags: [{key: "dagster/partition", value: "%s"}]}}) {
+  __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
+RUN_STATUS = """query($id: ID!) {runOrError(runId: $id) {... on Run {status}}}"""
+
+
+def materialised(tsobs: Running) -> int:
+    """How many partitions of connection_metrics Dagster shows as filled."""
+    node = tsobs.graphql(PARTITIONS)["assetNodeOrError"]
+    assert isinstance(node, dict)
+    return int(node["partitionStats"]["numMaterialized"])
+
+
+def rounds_by_day(tsobs: Running) -> dict[str, int]:
+    """Rounds in the store, by day."""
+    store = SqlStore(f"sqlite:///{tsobs.state / 'tsobs.db'}")
+    window = Window.trailing(datetime.now(UTC) + timedelta(days=1), timedelta(days=40))
+    return {str(day): count for day, count in store.count_times(CONNECTIONS, window, WHERE).items()}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("up")
+
+
+def test_a_newcomer_sees_thirty_days_and_ends_it_with_one_key(directory: Path) -> None:
+    with running(directory) as tsobs:
+        assert "DEMO tailnet" in tsobs.printed()
+        assert httpx.get(f"http://127.0.0.1:{tsobs.dagster_port}/server_info").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{tsobs.api_port}/vpn.html").status_code == 200
+        eventually(lambda: materialised(tsobs) >= 31, 120, "31 partitions are filled")
+        days = rounds_by_day(tsobs)
+        yesterday = str((datetime.now(UTC) - timedelta(days=1)).date())
+        assert days[yesterday] == 1440
+        assert sum(count == 1440 for count in days.values()) >= 29
+        assert tsobs.state.stat().st_mode & 0o777 == 0o700
+        begun = time.monotonic()
+        assert tsobs.interrupt() == 0
+        assert time.monotonic() - begun < 10
+        assert tsobs.descendants() == []
+
+
+def test_the_second_start_fills_the_gap_of_a_crash(directory: Path) -> None:
+    with running(directory) as tsobs:
+        before = sum(rounds_by_day(tsobs).values())
+        everything = tsobs.descendants()
+        for pid in everything:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not tsobs.descendants(), 10, "every process is gone")
+    store = SqlStore(f"sqlite:///{directory / 'var' / 'tsobs.db'}")
+    today = Window.of_day(datetime.now(UTC).date())
+    store.delete(CONNECTIONS, Window(today.start, today.start + timedelta(minutes=10)), WHERE)
+    store.delete(CONNECTIONS, Window(today.start - timedelta(days=3), today.start - timedelta(days=2)), WHERE)
+    with running(directory) as tsobs:
+        eventually(lambda: sum(rounds_by_day(tsobs).values()) >= before, 150, "the gap is filled")
+
+
+def test_one_state_directory_has_one_tsobs(directory: Path, tmp_path: Path) -> None:
+    with running(directory) as tsobs:
+        second = start(up_environment(tsobs.state), tmp_path / "second.out")
+        assert second.process.wait(30) == 2
+        assert "already running on this directory" in second.printed()
+
+
+def one_line(tmp_path: Path, state: Path, **settings: str) -> str:
+    """What a start that can't work prints."""
+    attempt = start(up_environment(state, **settings), tmp_path / "attempt.out")
+    assert attempt.process.wait(30) == 2
+    printed = attempt.printed()
+    assert printed.count("\n") == 1
+    return printed
+
+
+def test_a_taken_port_ends_it_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = one_line(tmp_path, tmp_path / "var", TSOBS_API_PORT=port)
+    assert line.startswith(f"tsobs: TSOBS_API_PORT={port}: ")
+    assert "in use" in line
+
+
+def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = one_line(tmp_path, tmp_path / "file" / "var")
+    assert "TSOBS_STATE_DIR" in line
+    assert str(tmp_path / "file" / "var") in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("TSOBS_SIDECAR_URL", "sidecar:8765", "expected an http:// or https:// address"),
+        ("TSOBS_LATENCY_THRESHOLD_MS", "fast", "valid number"),
+        ("TSOBS_MARKET_TIMEZONE", "Mars/Olympus", "expected a time zone name"),
+        ("TSOBS_PRICE_SOURCE", "guess", "expected demo, redata or csv:<path>"),
+        ("TSOBS_START_DATE", "yesterday", "valid date"),
+    ],
+)
+def test_a_bad_setting_ends_it_with_one_line(tmp_path: Path, name: str, value: str, expected: str) -> None:
+    line = one_line(tmp_path, tmp_path / "var", **{name: value})
+    assert name in line
+    assert value in line
+    assert expected in line

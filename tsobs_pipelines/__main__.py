@@ -1,0 +1,5 @@
+"""``python -m tsobs_pipelines`` is the ``tsobs`` command."""
+
+from tsobs_pipelines.cli import main
+
+main(prog_name="tsobs")
