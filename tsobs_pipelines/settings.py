@@ -55,9 +55,9 @@ def _zone(value: str) -> str:
 
 
 def _price_source(value: str) -> str:
-    if value in {"demo", "redata"} or (value.startswith("csv:") and len(value) > len("csv:")):
+    if value in {"demo", "redata", "redata:pvpc"} or (value.startswith("csv:") and len(value) > len("csv:")):
         return value
-    msg = "expected demo, redata or csv:<path>"
+    msg = "expected demo, redata, redata:pvpc or csv:<path>"
     raise ValueError(msg)
 
 
@@ -180,7 +180,9 @@ class Settings(BaseSettings):
         "https://api.telegram.org", validation_alias="TELEGRAM_API_URL", description="Bot API server"
     )
     price_source: Annotated[str, AfterValidator(_price_source)] = Field(
-        "demo", validation_alias="TSOBS_PRICE_SOURCE", description="`redata`, `csv:<path>` or `demo`"
+        "demo",
+        validation_alias="TSOBS_PRICE_SOURCE",
+        description="`redata`, `redata:pvpc`, `csv:<path>` or `demo`",
     )
     market_timezone: Annotated[str, AfterValidator(_zone)] = Field(
         "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"

@@ -1,0 +1,142 @@
+"""Files under ``TSOBS_MODELS_DIR``: the local disk, or any file system that fsspec knows.
+
+What belongs here: reading and replacing whole files, safely against a crash. What does not: what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells one state of a file from another."""
+
+    identity: tuple[int, int]
+    size: int
+    changed_ns: int
+
+
+class FileSystem(Protocol):
+    """Files below one root, by relative name."""
+
+    def describe(self, name: str) -> str:
+        """Where the file is, for people."""
+        ...
+
+    def state(self, name: str) -> FileState | None:
+        """The file's state, ``None`` when there is no such file."""
+        ...
+
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """The file from ``offset`` on.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Make ``data`` the whole file; a reader sees the old file or the new one."""
+        ...
+
+    def local_path(self, name: str) -> Path | None:
+        """The file's path where it is on the local disk, else ``None``."""
+        ...
+
+
+class LocalFiles:
+    """Files on the local disk."""
+
+    def __init__(self, root: Path) -> None:
+        """Files below ``root``, which is made when something is written."""
+        self._root = root
+
+    def describe(self, name: str) -> str:
+        """The path."""
+        return str(self._root / name)
+
+    def state(self, name: str) -> FileState | None:
+        """Inode, size and time of change."""
+        try:
+            found = (self._root / name).stat()
+        except FileNotFoundError:
+            return None
+        return FileState((found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns)
+
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """The bytes from ``offset`` on."""
+        with (self._root / name).open("rb") as file:
+            file.seek(offset)
+            return file.read()
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file beside it, flush it to the disk, and rename it."""
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def local_path(self, name: str) -> Path:
+        """The path."""
+        return self._root / name
+
+
+class RemoteFiles:
+    """Files on a file system of fsspec: an object store takes each as a whole."""
+
+    def __init__(self, url: str) -> None:
+        """Files below ``url``, for example ``s3://bucket/models``."""
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for remote files only
+
+        self._url = url.rstrip("/")
+        self._fs, self._root = url_to_fs(self._url)
+
+    def describe(self, name: str) -> str:
+        """The URL."""
+        return f"{self._url}/{name}"
+
+    def state(self, name: str) -> FileState | None:
+        """The size: enough to see that there is one; nobody may conclude from it that nothing changed."""
+        self._fs.invalidate_cache()
+        try:
+            size = int(self._fs.info(self._path(name))["size"])
+        except FileNotFoundError:
+            return None
+        return FileState((0, 0), size, 0)
+
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """The bytes from ``offset`` on."""
+        data: bytes = self._fs.cat_file(self._path(name), start=offset)
+        return data
+
+    def replace(self, name: str, data: bytes) -> None:
+        """One upload."""
+        self._fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+        self._fs.pipe_file(self._path(name), data)
+
+    def local_path(self, name: str) -> None:
+        """Not on the local disk."""
+        del name
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def open_files(root: str) -> FileSystem:
+    """The files below ``root``: a path, ``file://…``, or another URL of fsspec."""
+    if "://" not in root:
+        return LocalFiles(Path(root))
+    if root.startswith("file://"):
+        return LocalFiles(Path(root.removeprefix("file://")))
+    return RemoteFiles(root)
