@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Runs the sampler and the HTTP server until either ends, then ends the other and itself with 1. SIGTERM and
+# SIGINT end both, and this with 0.
+set -uo pipefail
+FROM_DIR=$PWD
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")" || exit 1
+SIDECAR_DIR=.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. ./lib.sh
+
+die() {
+  log ERROR "$1"
+  exit 1
+}
+
+# number NAME LOW HIGH
+number() {
+  local value=${!1}
+  if [[ ! $value =~ ^[0-9]{1,6}$ ]] || ((10#$value < $2 || 10#$value > $3)); then
+    die "$1=$value: expected a whole number from $2 to $3"
+  fi
+  printf -v "$1" %d "$((10#$value))"
+}
+
+is_loopback() {
+  [[ $1 == localhost || $1 == ::1 || $1 =~ ^127\.[0-9.]+$ ]]
+}
+
+# absolute NAME…: paths that are relative to where we were started, made absolute.
+absolute() {
+  local name
+  for name; do
+    [[ -z ${!name} || ${!name} == /* ]] || [[ $name == TAILSCALE_BIN && ${!name} != */* ]] || printf -v "$name" "%s/%s" "$FROM_DIR" "${!name}"
+  done
+}
+
+check_settings() {
+  local name program mode
+  absolute SIDECAR_TOKEN_FILE SIDECAR_LOG SIDECAR_RUN_DIR TAILSCALE_BIN TS_SOCKET JOURNAL_DIR
+  number SIDECAR_PORT 1 65535
+  number SAMPLE_INTERVAL 1 3600
+  number JOURNAL_RETENTION_DAYS 1 3650
+  number SIDECAR_CLI_SECONDS 1 60
+  number SIDECAR_REQUEST_SECONDS 1 60
+  case ${SIDECAR_DEBUG,,} in
+    on | true | yes | 1) SIDECAR_DEBUG=on ;;
+    off | false | no | 0) SIDECAR_DEBUG=off ;;
+    *) die "SIDECAR_DEBUG=$SIDECAR_DEBUG: expected on or off" ;;
+  esac
+  [[ $SIDECAR_BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|localhost)$ ]] ||
+    die "SIDECAR_BIND=$SIDECAR_BIND: expected an IP address or localhost"
+  for name in $(tr ',\n' '  ' <<<"$SAMPLE_HOSTS"); do
+    [[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$ ]] ||
+      die "SAMPLE_HOSTS: $name is neither a host name nor a DNS name"
+  done
+  for program in "$TAILSCALE_BIN" socat jq timeout flock awk dd; do
+    command -v -- "$program" >/dev/null || die "$program is not installed (or TAILSCALE_BIN is wrong)"
+  done
+  if [[ -n $SIDECAR_TOKEN_FILE ]]; then
+    [[ -f $SIDECAR_TOKEN_FILE && -r $SIDECAR_TOKEN_FILE ]] ||
+      die "SIDECAR_TOKEN_FILE=$SIDECAR_TOKEN_FILE: expected a file that this user can read"
+    [[ $(<"$SIDECAR_TOKEN_FILE") =~ ^[!-~]{16,512}$ ]] ||
+      die "SIDECAR_TOKEN_FILE=$SIDECAR_TOKEN_FILE: expected one line of 16 to 512 characters without blanks"
+    mode=$(stat -L -c %a "$SIDECAR_TOKEN_FILE")
+    [[ $mode != *[2367] && $mode != *[2367]? ]] ||
+      die "SIDECAR_TOKEN_FILE=$SIDECAR_TOKEN_FILE: others can write to it (mode $mode)"
+  elif ! is_loopback "$SIDECAR_BIND"; then
+    die "SIDECAR_BIND=$SIDECAR_BIND is not loopback: SIDECAR_TOKEN_FILE is required then"
+  fi
+  mkdir -p -- "$JOURNAL_DIR" 2>/dev/null
+  [[ -d $JOURNAL_DIR && -w $JOURNAL_DIR ]] ||
+    die "JOURNAL_DIR=$JOURNAL_DIR: expected a directory that this user can write to"
+  if [[ -n $SIDECAR_LOG ]]; then
+    { : >>"$SIDECAR_LOG"; } 2>/dev/null || die "SIDECAR_LOG=$SIDECAR_LOG: can't be written to"
+  fi
+  exec {only}>>"$JOURNAL_DIR/.lock"
+  flock -n "$only" || die "JOURNAL_DIR=$JOURNAL_DIR: another sidecar writes this journal"
+}
+
+allow_hosts() {
+  local host=$SIDECAR_BIND
+  [[ $host != *:* ]] || host="[$host]"
+  if [[ -z $SIDECAR_ALLOWED_HOSTS ]]; then
+    SIDECAR_ALLOWED_HOSTS="127.0.0.1:$SIDECAR_PORT localhost:$SIDECAR_PORT [::1]:$SIDECAR_PORT"
+    case $SIDECAR_BIND in
+      0.0.0.0 | ::) ;;
+      *) SIDECAR_ALLOWED_HOSTS+=" $host:$SIDECAR_PORT" ;;
+    esac
+  fi
+  SIDECAR_ALLOWED_HOSTS=${SIDECAR_ALLOWED_HOSTS,,}
+}
+
+# end_parts: end what is left of both, with everything they started.
+end_parts() {
+  local part
+  for part in "${PARTS[@]}"; do
+    kill -TERM -- "-$part" 2>/dev/null
+  done
+  for part in "${PARTS[@]}"; do
+    wait "$part" 2>/dev/null
+  done
+  for part in "${PARTS[@]}"; do
+    kill -KILL -- "-$part" 2>/dev/null
+  done
+  [[ $OWN_RUN_DIR == no ]] || rm -rf -- "$SIDECAR_RUN_DIR"
+}
+
+check_settings
+allow_hosts
+
+OWN_RUN_DIR=no
+if [[ -z $SIDECAR_RUN_DIR ]]; then
+  SIDECAR_RUN_DIR=$(mktemp -d -t tsobs-sidecar.XXXXXX) || die 'no directory for temporary files (TMPDIR)'
+  OWN_RUN_DIR=yes
+fi
+umask 077
+mkdir -p -- "$SIDECAR_RUN_DIR" 2>/dev/null
+[[ -d $SIDECAR_RUN_DIR && -w $SIDECAR_RUN_DIR ]] ||
+  die "SIDECAR_RUN_DIR=$SIDECAR_RUN_DIR: expected a directory that this user can write to"
+
+for name in "${!SIDECAR_@}" TAILSCALE_BIN TS_SOCKET SAMPLE_HOSTS SAMPLE_INTERVAL JOURNAL_DIR JOURNAL_RETENTION_DAYS; do
+  export "${name?}"
+done
+# These would change what bash does at its start.
+unset BASH_ENV ENV CDPATH
+
+PARTS=() ENDED=''
+trap 'ENDED=signal' TERM INT HUP
+# Each part in a process group of its own, so that it ends with all that it started.
+set -m
+bash ./sampler.sh &
+PARTS+=($!)
+family=TCP4 address=$SIDECAR_BIND
+[[ $SIDECAR_BIND != *:* ]] || family=TCP6 address="[$SIDECAR_BIND]"
+socat "$family-LISTEN:$SIDECAR_PORT,bind=$address,reuseaddr,fork,max-children=256,backlog=256" \
+  EXEC:./tailscale-http-server.sh,nofork &
+PARTS+=($!)
+set +m
+log INFO "serving on $SIDECAR_BIND:$SIDECAR_PORT, a round each $SAMPLE_INTERVAL s to $JOURNAL_DIR"
+
+wait -n "${PARTS[@]}"
+status=$?
+if [[ $ENDED == signal ]]; then
+  end_parts
+  log INFO 'ended by a signal'
+  exit 0
+fi
+name='the HTTP server'
+kill -0 "${PARTS[0]}" 2>/dev/null || name='the sampler'
+log ERROR "$name ended with status $status: ending the other"
+end_parts
+exit 1

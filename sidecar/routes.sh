@@ -1,0 +1,205 @@
+# shellcheck shell=bash
+# The routes: what each answers, and how much of it may run at once.
+#
+# Sourced by the handler. The journal's routes are in samples.sh.
+
+readonly WHOIS_SLOTS=16 PING_SLOTS=16 TEXT_PING_SLOTS=8 NETCHECK_SLOTS=8 DEBUG_SLOTS=2
+readonly LIVE_PINGS=5
+readonly NETCHECK_KEPT_US=60000000
+readonly DEBUG_SECONDS=5 DEBUG_EVENTS=50
+
+# route TARGET: answer it.
+route() {
+  local path=${1%%\?*} query='' name argument
+  [[ $1 != *\?* ]] || query=${1#*\?}
+  [[ $path == /* && $1 != *[!A-Za-z0-9/._~%:@\!\$\&\'\(\)*+,\;=?-]* ]] || refuse 400 'malformed path'
+  [[ $path =~ ^/[^/]*(/[^/]+)?$ ]] || refuse_path "$path"
+  IFS=/ read -r _ name argument <<<"$path"
+  decode name "$name"
+  decode argument "$argument"
+  [[ $argument != . && $argument != .. ]] || refuse 400 'malformed path'
+  case $name${argument:+/} in
+    healthz) query_none "$query" && route_healthz ;;
+    status) query_none "$query" && route_status ;;
+    netcheck) query_none "$query" && route_netcheck ;;
+    samples) query_none "$query" && route_samples_index ;;
+    whois/) query_none "$query" && route_whois "$argument" ;;
+    debug/) query_none "$query" && route_debug "$argument" ;;
+    ping/) route_ping "$argument" "$query" ;;
+    samples/) route_samples_day "$argument" "$query" ;;
+    *) refuse_path "$path" ;;
+  esac
+}
+
+refuse_path() {
+  local part parts decoded
+  IFS=/ read -ra parts <<<"$1"
+  for part in "${parts[@]}"; do
+    decode decoded "$part"
+    [[ $decoded != . && $decoded != .. ]] || refuse 400 'malformed path'
+  done
+  refuse 404 'no such path'
+}
+
+query_none() {
+  [[ -z $1 ]] || refuse 400 'expected no query'
+}
+
+# slot POOL SIZE: one of the SIZE places of POOL until the end of this request, or 503: slow work has places of
+# its own, so that it can't take those of other requests.
+slot() {
+  local i
+  for ((i = 0; i < $2; i++)); do
+    take_lock "$1.$i" 0 && return
+  done
+  refuse 503 'too many such requests at once' 'Retry-After: 2'
+}
+
+# ended STATUS: refuse for what `shared` returned.
+ended() {
+  case $1 in
+    0) ;;
+    2) refuse 504 'tailscale did not answer in time' ;;
+    3) refuse 503 'too many such requests at once' 'Retry-After: 2' ;;
+    *) refuse 502 'tailscale failed' ;;
+  esac
+}
+
+# load_status: the projected status, taken after this request came, into SHARED.
+load_status() {
+  local status=0
+  shared status "$STARTED" produce_status || status=$?
+  ended "$status"
+}
+
+route_status() {
+  load_status
+  answer 200 application/json "$SHARED"
+}
+
+route_healthz() {
+  local status=0 state=unknown version='' beat=0 journal='' alive=false ok=false code=503
+  shared status "$STARTED" produce_status || status=$?
+  if ((status == 0)) && [[ $SHARED =~ ^\{\"BackendState\":\"([A-Za-z]*)\",\"Version\":\"([^\"]*)\" ]]; then
+    state=${BASH_REMATCH[1]} version=${BASH_REMATCH[2]}
+  fi
+  read -r beat journal 2>/dev/null <"$SIDECAR_RUN_DIR/sampler" || beat=0
+  ((EPOCHSECONDS - beat > 2 * SAMPLE_INTERVAL + 30)) || alive=true
+  if [[ $state == Running && $alive == true && $journal == ok ]]; then
+    ok=true code=200
+  fi
+  json_text state "$state"
+  json_text version "${version%%-*}"
+  json_text journal "${journal:-unknown}"
+  answer "$code" application/json \
+    "{\"ok\":$ok,\"state\":$state,\"daemon\":$version,\"sampler\":$alive,\"journal\":$journal}"
+}
+
+route_whois() {
+  local out status=0 error
+  [[ $1 =~ ^([0-9]{1,3}\.){3}[0-9]{1,3}$ || $1 =~ ^[0-9A-Fa-f:]{2,39}$ && $1 == *:*:* ]] ||
+    refuse 400 'expected an IP address'
+  slot whois "$WHOIS_SLOTS"
+  out=$(ts "$SIDECAR_CLI_SECONDS" whois --json -- "$1" 2>&1) || status=$?
+  case $(outcome "$status") in
+    timeout) refuse 504 'tailscale did not answer in time' ;;
+    failed)
+      error=${out,,}
+      [[ $error != *'peer not found'* && $error != *'no match'* ]] || refuse 404 'peer not found'
+      refuse 502 'tailscale failed'
+      ;;
+  esac
+  # A warning about versions may stand before the JSON, since the CLI's errors are wanted as well.
+  out=$(jq_tailnet -acn 'include "tailnet"; input | whois' <<<"{${out#*\{}" 2>/dev/null) ||
+    refuse 502 'tailscale gave no readable answer'
+  answer 200 application/json "$out"
+}
+
+route_netcheck() {
+  local status=0
+  slot netcheck "$NETCHECK_SLOTS"
+  shared netcheck "$((STARTED - NETCHECK_KEPT_US))" produce_netcheck || status=$?
+  ended "$status"
+  answer 200 application/json "$SHARED"
+}
+
+# resolve NAME: the address of the one node called NAME into ADDRESS, its projected status into PEER.
+resolve() {
+  local found
+  [[ $1 =~ ^[A-Za-z0-9_][A-Za-z0-9._:-]{0,252}$ || $1 =~ ^:[0-9A-Fa-f:.]{1,38}$ ]] ||
+    refuse 400 'expected a host name, a DNS name or a Tailscale address'
+  load_status
+  # shellcheck disable=SC2016
+  found=$(jq_tailnet -r --arg name "$1" 'include "tailnet";
+    if .BackendState != "Running" then "stopped" else nodes | meant($name)
+      | if length == 0 then "none"
+        elif length > 1 then "many " + (map(dns) | sort | join(", "))
+        else .[0] | "one " + (address // "") + " " + tojson end
+    end' <<<"$SHARED") || refuse 502 'tailscale gave no readable answer'
+  case $found in
+    stopped) refuse 502 'tailscale is not running' ;;
+    none) refuse 404 'no such peer' ;;
+    many\ *) refuse 400 "several peers have this host name: use one of ${found#many }" ;;
+  esac
+  found=${found#one }
+  ADDRESS=${found%% *} PEER=${found#* }
+  [[ $ADDRESS =~ ^[0-9A-Fa-f.:]+$ ]] || refuse 502 'the peer has no address'
+}
+
+route_ping() {
+  case $2 in
+    '' | format=text) ping_as_text "$1" ;;
+    format=json) ping_as_json "$1" ;;
+    *) refuse 400 'format: expected text or json' ;;
+  esac
+}
+
+ping_as_json() {
+  local out
+  resolve "$1"
+  slot ping "$PING_SLOTS"
+  # shellcheck disable=SC2016
+  out=$(ping_burst "$ADDRESS" "$LIVE_PINGS" | jq_tailnet -acRn --arg seconds "$PING_SECONDS" \
+    'include "tailnet"; [inputs | ping($seconds)]') || refuse 502 'tailscale failed'
+  answer 200 application/json "$out"
+}
+
+# Five pings as people know them. The exit status says nothing (1 after five relayed pongs, 0 after a time-out
+# among pongs): a line about a ping does.
+ping_as_text() {
+  local out status=0 line text=''
+  resolve "$1"
+  slot text-ping "$TEXT_PING_SLOTS"
+  out=$(ts 20 ping --until-direct=false "--timeout=${PING_SECONDS}s" --c "$LIVE_PINGS" -- "$ADDRESS" 2>&1) || status=$?
+  while IFS= read -r line; do
+    case $line in
+      'pong from '* | 'ping "'*'" timed out' | *'is local Tailscale IP'* | 'no reply' | \
+        'direct connection not established' | *'no matching peer'* | *'unknown peer'* | *'node key has expired'*)
+        text+=$line$'\n'
+        ;;
+    esac
+  done <<<"$out"
+  if [[ -z $text ]]; then
+    [[ $(outcome "$status") != timeout ]] || refuse 504 'tailscale did not answer in time'
+    refuse 502 'tailscale failed'
+  fi
+  answer 200 'text/plain; charset=utf-8' "$text"
+}
+
+route_debug() {
+  local changes events
+  [[ $SIDECAR_DEBUG == on ]] || refuse 404 'no such path'
+  resolve "$1"
+  slot debug "$DEBUG_SLOTS"
+  # The bus never ends by itself, and is cut in the middle of an object when time is out: jq prints each whole
+  # one before it fails at the torn one.
+  exec {bus}< <(
+    ts "$DEBUG_SECONDS" debug watch-ipn "--count=$DEBUG_EVENTS" --engine-updates 2>/dev/null |
+      jq_tailnet -c 'include "tailnet"; event' 2>/dev/null | head -n "$DEBUG_EVENTS"
+  )
+  changes=$(ts "$SIDECAR_CLI_SECONDS" debug peer-endpoint-changes "$ADDRESS" 2>/dev/null |
+    jq_tailnet -cn 'include "tailnet"; input | endpoint_changes' 2>/dev/null) || changes='[]'
+  events=$(cat <&"$bus")
+  events=${events//$'\n'/,}
+  answer 200 application/json "{\"peer\":$PEER,\"endpoint_changes\":${changes:-[]},\"events\":[$events]}"
+}
