@@ -1,0 +1,42 @@
+"""The five levels, and how the levels of other programs map to them.
+
+What belongs here: names and their order. What does not: reading whole lines (``lines.py``).
+"""
+
+from __future__ import annotations
+
+RANKS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+"""The levels of the log files, with the numbers that the standard library gives them."""
+
+NAMES = tuple(RANKS)
+
+_OTHER_NAMES = {
+    "TRACE": "DEBUG",
+    "NOTICE": "INFO",
+    "WARN": "WARNING",
+    "EXCEPTION": "ERROR",
+    "FATAL": "CRITICAL",
+    "PANIC": "CRITICAL",
+}
+
+
+def name_of_number(number: int) -> str:
+    """The level of a record whose number may be one of its own: the highest that is not above it."""
+    return next((name for name in reversed(NAMES) if number >= RANKS[name]), "DEBUG")
+
+
+def name_of_text(text: object) -> str | None:
+    """The level that another program means by ``text``; None when that is not a level."""
+    name = str(text).upper()
+    return name if name in RANKS else _OTHER_NAMES.get(name)
+
+
+def from_level(name: str) -> tuple[str, ...]:
+    """``name`` and the levels above it, lowest first.
+
+    Raises:
+        ValueError: no such level.
+    """
+    if name.upper() not in RANKS:
+        raise ValueError(f"level={name!r}: expected one of {', '.join(NAMES)}")
+    return NAMES[NAMES.index(name.upper()) :]

@@ -1,0 +1,88 @@
+"""Reads one line of a log file, be it of tsobs or of structlog (Dagster's daemon, webserver, code server).
+
+What belongs here: from bytes to an entry with the fields of tsobs. What does not: finding the lines.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from tsobs_pipelines.logs.levels import RANKS, name_of_text
+
+Entry = dict[str, object]
+
+OWN_START = b'{"timestamp":"'
+"""How a line of tsobs begins; its timestamp follows, 27 characters, then the level."""
+
+STAMP_LENGTH = 27
+_TIME_KEYS = ("timestamp", "time", "ts", "at")
+_MESSAGE_KEYS = ("event", "message", "msg")
+
+
+def stamp_of(instant: datetime) -> str:
+    """An instant in the form of the log files, which sorts as text."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def own_stamp(line: bytes | bytearray, start: int = 0) -> str | None:
+    """The timestamp of the line of tsobs at ``start``, without parsing it; None for another line."""
+    end = start + len(OWN_START) + STAMP_LENGTH
+    if not line.startswith(OWN_START, start) or line[end - 1 : end + 1] != b'Z"':
+        return None
+    return line[end - STAMP_LENGTH : end].decode("ascii", "replace")
+
+
+def parse_stamp(value: object) -> str | None:
+    """A foreign timestamp (RFC 3339, or seconds since 1970) in the form of the log files."""
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return stamp_of(datetime.fromtimestamp(value, UTC))
+        instant = datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return stamp_of(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+
+
+def parse_line(line: bytes) -> Entry | None:
+    """The entry of a line; None when it is neither of tsobs nor of structlog's form."""
+    try:
+        found: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    if found.get("level") in RANKS and isinstance(found.get("message"), str) and line.startswith(OWN_START):
+        return found if own_stamp(line) else None
+    return from_mapping(found)
+
+
+def from_mapping(found: dict[str, object]) -> Entry | None:
+    """The entry that another program's JSON object means; None without a time, a level or a message."""
+    time_key = next((key for key in _TIME_KEYS if key in found), None)
+    message_key = next((key for key in _MESSAGE_KEYS if isinstance(found.get(key), str)), None)
+    level = name_of_text(found.get("level", found.get("severity")))
+    stamp = parse_stamp(found[time_key]) if time_key else None
+    if stamp is None or message_key is None or level is None:
+        return None
+    rest = {
+        key: value
+        for key, value in found.items()
+        if key not in {time_key, message_key, "level", "severity", "logger", "module", "function", "line"}
+    }
+    return {
+        "timestamp": stamp,
+        "level": level,
+        "logger": str(found.get("logger", "")),
+        "message": found[message_key],
+        "module": found.get("module", ""),
+        "function": found.get("function", ""),
+        "line": found.get("line", 0),
+        **rest,
+    }
+
+
+def last_whole(line: bytes) -> Entry | None:
+    """The entry behind a torn one on the same line, which a killed writer may have left."""
+    start = line.rfind(OWN_START)
+    return parse_line(line[start:]) if start > 0 else None
