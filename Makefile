@@ -1,57 +1,85 @@
-# make up: everything runs.  make test: no root and no server needed.  make test-lab: the real parts.
+# make up: everything runs.  make test: no root and no server needed.  make test-lab: the real parts, as root.
+# make lint, make lock, make bench, make lab (a real tailnet to try things on): see CLAUDE.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := $(BIN)/uv
-SCRIPTS := sidecar/*.sh .ci/run $(shell git ls-files '*.sh' | grep -v '^sidecar/')
+UV_INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --compile-bytecode
+UV_COMPILE := $(CURDIR)/$(UV) pip compile --quiet pyproject.toml
+UV_LOCKED := --universal --generate-hashes --python-version 3.11 -o
 
-.PHONY: install up test test-lab lint lock bench lab
+define COMPILE_LOCKS
+$(UV_COMPILE) --group build $(UV_LOCKED) requirements.lock >/dev/null
+$(UV_COMPILE) --group build --group dev -c requirements.lock $(UV_LOCKED) requirements-dev.lock >/dev/null
+endef
+
+SCRIPTS = .ci/run $(shell git ls-files '*.sh')
+DOCKERFILES = $(shell git ls-files '*Dockerfile')
+YAMLS = $(shell git ls-files '*.yaml' '*.yml')
+
+.PHONY: install up test test-lab lint lock lock-is-current bench lab
 .DEFAULT_GOAL := up
 
 $(UV):
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tsobs needs Python 3.11 or later")'
+	$(PYTHON) -c 'import sys; sys.exit("tsobs needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.installed: $(UV) requirements.lock pyproject.toml
-	VIRTUAL_ENV=.venv $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-build-isolation --no-deps -e .
+	$(UV_INSTALL) --require-hashes -r requirements.lock
+	$(UV_INSTALL) --no-build-isolation --no-deps -e .
 	touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
-	VIRTUAL_ENV=.venv $(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
+	$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 
 install: .venv/.installed
 
-# Ctrl-C reaches tsobs itself: it ends its parts, and make waits for it.
+# Ctrl-C reaches tsobs itself, once: it ends its parts, and make waits for it.
 up: .venv/.installed
 	@exec $(BIN)/tsobs up
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -m "not lab" tests
 
+# The servers are built before pytest starts its clocks: on a new machine that takes minutes.
 test-lab: .venv/.installed-dev
-	$(BIN)/python -m pytest -m lab tests/lab
+	$(BIN)/python -m tests.lab.build
+	$(BIN)/python -m pytest -m lab tests
 
-lint: .venv/.installed-dev
+lint: .venv/.installed-dev lock-is-current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/shellcheck $(SCRIPTS)
+	$(BIN)/shellcheck -x $(SCRIPTS)
 	$(BIN)/shfmt -d -i 2 -ci $(SCRIPTS)
-	$(BIN)/hadolint sidecar/Dockerfile
-	$(BIN)/yamllint --strict .
+	$(if $(DOCKERFILES),$(BIN)/hadolint $(DOCKERFILES))
+	$(BIN)/yamllint --strict $(YAMLS)
 
 lock: $(UV)
-	$(UV) pip compile pyproject.toml --group build --universal --generate-hashes --python-version 3.11 -q -o requirements.lock
-	$(UV) pip compile pyproject.toml --group build --group dev -c requirements.lock --universal --generate-hashes --python-version 3.11 -q -o requirements-dev.lock
+	$(COMPILE_LOCKS)
+
+# Compiled again beside the old locks, whose versions uv keeps: a difference means pyproject.toml has moved on.
+lock-is-current: $(UV)
+	@beside=$$(mktemp -d)
+	trap 'rm -rf "$$beside"' EXIT
+	cp pyproject.toml requirements.lock requirements-dev.lock "$$beside"
+	cd "$$beside"
+	$(COMPILE_LOCKS)
+	cd "$(CURDIR)"
+	for lock in requirements.lock requirements-dev.lock; do
+	diff -u <(grep -v '^#' $$lock) <(grep -v '^#' "$$beside/$$lock") ||
+	{ echo "$$lock is not what pyproject.toml asks for: make lock" >&2; exit 1; }
+	done
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench
 
 lab: .venv/.installed-dev
-	$(BIN)/python -m tests.lab up
+	@$(BIN)/python -m tests.lab.build
+	@exec $(BIN)/python -m tests.lab up
