@@ -45,7 +45,7 @@ class BucketPlan:
     def flux(self, source: str) -> str:
         """The query over the records of ``source``."""
         window = 'createEmpty: false, timeSrc: "_start"'
-        # Each stream has a source of its own: two that share one are computed value by value, 50 times slower.
+        # Each stream has its own source: two that share one are computed value by value, 50 times slower.
         # A bucket with rows, but without a value of the fields asked for, is there all the same.
         every_bucket = (
             f"{source}  |> aggregateWindow(every: every, fn: count, {window})\n"

@@ -169,6 +169,8 @@ class InfluxConnection:
             yield
         except ApiException as error:
             raise self._error_of(where, error) from None
+        except StoreError as error:
+            raise StoreError(self._without_token(f"{where}: {error}")) from None
         except LocationValueError:
             raise StoreError(f"{where}: the address can't be used") from None
         except (HTTPError, OSError) as error:
@@ -185,7 +187,7 @@ class InfluxConnection:
                 f"{where}: {status}, the token (INFLUXDB_V2_TOKEN) is not accepted for "
                 f"organisation {self.address.org!r} and bucket {self.address.bucket!r}"
             )
-        if status == _NOT_FOUND:
+        if status == _NOT_FOUND or "organization name" in said:
             return StoreError(
                 f"{where}: {status}, no bucket {self.address.bucket!r} (TSOBS_INFLUX_BUCKET) in "
                 f"organisation {self.address.org!r} (INFLUXDB_V2_ORG): {self._without_token(said)}"
@@ -202,17 +204,17 @@ class InfluxConnection:
 def _converted(reader: Iterator[list[str]], converter: Converter[T]) -> Iterator[T]:
     # Tables with other columns are set apart by an empty line, and begin with the names of the columns.
     convert: Callable[[Sequence[str]], T] | None = None
-    failing: Sequence[str] | None = None
+    failed = False
     for cells in reader:
+        if failed:
+            raise StoreError(f"the query failed: {cells[1]}")
+        # A query that fails after its first rows can't change the status any more: it sends these columns.
+        failed = cells == ["", "error", "reference"]
         if not cells:
-            convert, failing = None, None
-        elif failing is not None:
-            raise StoreError(
-                f"InfluxDB: the query failed: {dict(zip(failing, cells, strict=False))['error']}"
-            )
+            convert = None
+        elif failed or cells[0].startswith("#"):
+            continue
         elif convert is None:
-            # A query that fails after the first rows can't change its status any more: it sends this table.
-            failing = cells if "error" in cells and "reference" in cells else None
             convert = converter(cells)
         else:
             yield convert(cells)

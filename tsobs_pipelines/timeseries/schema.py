@@ -2,10 +2,11 @@
 
 What belongs here: declarations, and the checks of a row against them. What does not: storage.
 
-A row is a mapping with the key ``time`` (timezone-aware UTC), one string for each tag, and values for some
-of the fields; a field without a value is absent or ``None``, never 0 and never NaN. ``identity`` names the
-tags that, with the time, tell one row from another: the other tags are attributes of the row, and may change
-when it is written again.
+A row is a mapping with the key ``time`` (timezone-aware UTC), one string for each tag, and values for at
+least one of the fields; a field without a value is absent or ``None``, never 0, NaN or an empty text.
+Integers have 64 bits, and texts are what every store can keep: valid Unicode without NUL. ``identity`` names
+the tags that, with the time, tell one row from another: the other tags are attributes of the row, and may
+change when it is written again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ Row: TypeAlias = dict[str, Value]
 FieldType: TypeAlias = Literal["float", "int", "str"]
 
 TIME = "time"
+
+TAG_LENGTH = 250
+"""Characters a tag may have: several of them must fit into a key of any store."""
+
+_INT_RANGE = range(-(2**63), 2**63)
 
 
 class SchemaError(ValueError):
@@ -60,10 +66,10 @@ class Measurement:
         return (row[TIME], *(row[tag] for tag in self.identity))
 
     def conform(self, row: Mapping[str, Value]) -> Row:
-        """The row with every column present, values cast to the declared types, NaN turned to ``None``.
+        """The row with every column, values cast to their types, NaN and empty texts turned to ``None``.
 
         Raises:
-            SchemaError: a tag is missing, a column is unknown, or a value has another type.
+            SchemaError: a tag is missing, a column is unknown, a value has another type, or no field has one.
         """
         unknown = row.keys() - set(self.columns)
         if unknown:
@@ -74,24 +80,37 @@ class Measurement:
         result: Row = {TIME: time.astimezone(UTC)}
         for tag in self.tags:
             value = row.get(tag)
-            if not isinstance(value, str) or not value:
-                raise SchemaError(f"{self.name}: tag {tag}={value!r}, expected a text that is not empty")
+            if not isinstance(value, str) or not 0 < len(value) <= TAG_LENGTH or not _is_text(value):
+                raise SchemaError(f"{self.name}: tag {tag}={value!r}, expected 1 to {TAG_LENGTH} characters")
             result[tag] = value
+        empty = True
         for field in self.fields:
-            result[field.name] = _cast(self, field, row.get(field.name))
+            value = result[field.name] = _cast(self, field, row.get(field.name))
+            empty = empty and value is None
+        if empty:
+            raise SchemaError(f"{self.name}: time={result[TIME]}: no field has a value")
         return result
 
 
 def _cast(measurement: Measurement, field: Field, value: Value) -> Value:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
-    if field.type == "str" and isinstance(value, str):
+    if field.type == "str" and isinstance(value, str) and _is_text(value):
         return value
-    if field.type == "float" and isinstance(value, (int, float)) and math.isfinite(value):
-        return float(value)
-    if field.type == "int" and isinstance(value, (int, float)) and value == int(value):
-        return int(value)
+    if field.type != "str" and isinstance(value, (int, float)) and math.isfinite(value):
+        if field.type == "float":
+            return float(value)
+        if value == int(value) and int(value) in _INT_RANGE:
+            return int(value)
     raise SchemaError(f"{measurement.name}: {field.name}={value!r}, expected {field.type}")
+
+
+def _is_text(value: str) -> bool:
+    # A lone surrogate has no UTF-8, and Postgres no NUL.
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _floats(unit: str, *names: str) -> tuple[Field, ...]:
