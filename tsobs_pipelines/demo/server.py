@@ -3,7 +3,7 @@
 What belongs here: routes, refusals and statuses as the sidecar has them. What does not: what the tailnet
 does.
 
-It listens on loopback only, needs the standard library alone, and marks itself: ``/healthz`` says
+It listens on loopback only, loads little, and marks itself: ``/healthz`` says
 ``"demo":true`` and every answer has the header ``X-Tsobs-Demo``.
 """
 
@@ -107,7 +107,7 @@ class DemoHandler(BaseHTTPRequestHandler):
 
     def _route(self) -> None:
         parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         route, _, argument = parts.path.removeprefix("/").partition("/")
         argument = unquote(argument, errors="replace")
         now = self.server.clock()

@@ -114,8 +114,8 @@ class DemoTailnet:
     def peer_status(self, node: DemoNode, at: datetime) -> Json:
         """The node's part of the projected ``tailscale status --json``."""
         second = int(at.timestamp())
-        offline = self._suffers("offline", node, second)
-        relayed = self._suffers("relayed", node, second)
+        suffered = _suffered(node, second)
+        offline, relayed = "offline" in suffered, "relayed" in suffered
         active_at = int(OFFLINE_NIGHT.last_start(second)) if offline else second - second % 120
         status: Json = {
             "ID": f"nDEMO{node.number}",
@@ -158,11 +158,12 @@ class DemoTailnet:
     def pings(self, node: DemoNode, at: datetime, count: int = PINGS_A_ROUND) -> list[Json]:
         """A burst of LocalAPI ping results; the first one is cold."""
         second = int(at.timestamp())
-        if self._suffers("offline", node, second):
+        suffered = _suffered(node, second)
+        if "offline" in suffered:
             return [{"IP": node.ip, "Err": "timeout"} for _ in range(count)]
         dice = self._dice(second, node.number).random
-        relayed = self._suffers("relayed", node, second)
-        level_ms = self._level_ms(node, second)
+        relayed = "relayed" in suffered
+        level_ms = _level_ms(node, second, suffered)
         results: list[Json] = []
         for place in range(count):
             latency_ms = level_ms * (0.93 + 0.14 * dice()) + (25.0 * dice() if dice() < 0.02 else 0.0)
@@ -194,17 +195,6 @@ class DemoTailnet:
             "CaptivePortal": None,
         }
 
-    def _level_ms(self, node: DemoNode, second: int) -> float:
-        """The latency around which the node's pongs lie: higher by day, much higher on the slow evening."""
-        level_ms = node.base_ms * (1.15 + 0.2 * _rhythm(second))
-        if self._suffers("relayed", node, second):
-            level_ms += 19.0
-        if self._suffers("slow", node, second):
-            since = (second - SLOW_EVENING.last_start(second)) / _HOUR_S
-            share = since / (SLOW_EVENING.end - SLOW_EVENING.start)
-            level_ms += 160.0 * math.sin(math.pi * share) ** 0.5 if share > 0 else 0.0
-        return level_ms
-
     def _counter(self, node: DemoNode, second: int, factor: float) -> int:
         """Bytes since the counters last began at 0: the integral of a rate with a daily rhythm."""
         begun = DAEMON_RESTART.last_end(second)
@@ -218,10 +208,6 @@ class DemoTailnet:
                 begun = max(begun, OFFLINE_NIGHT.last_end(second))
         moved = _integral(second) - _integral(begun)
         return int(node.rate * factor * (1 + self.seed % 7 / 10) * moved)
-
-    @staticmethod
-    def _suffers(kind: Kind, node: DemoNode, second: float) -> bool:
-        return any(i.kind == kind and i.node == node.name and i.covers(second) for i in INCIDENTS)
 
     def _dice(self, second: int, stream: int) -> Random:
         return Random((self.seed * 2**40 + second) * 256 + stream)  # noqa: S311 - a simulation
@@ -241,6 +227,22 @@ def next_incidents(after: datetime) -> dict[Incident, datetime]:
         begins += 0 if begins >= second else CYCLE_DAYS * _DAY_S
         found[incident] = datetime.fromtimestamp(0, UTC) + timedelta(seconds=begins)
     return found
+
+
+def _suffered(node: DemoNode, second: float) -> set[Kind]:
+    """What happens to the node at this time."""
+    return {incident.kind for incident in INCIDENTS if incident.node == node.name and incident.covers(second)}
+
+
+def _level_ms(node: DemoNode, second: int, suffered: set[Kind]) -> float:
+    """The latency around which the node's pongs lie: higher by day, much higher on the slow evening."""
+    level_ms = node.base_ms * (1.15 + 0.2 * _rhythm(second))
+    if "relayed" in suffered:
+        level_ms += 19.0
+    if "slow" in suffered:
+        hours = (second - SLOW_EVENING.last_start(second)) / _HOUR_S
+        level_ms += 160.0 * math.sin(math.pi * hours / (SLOW_EVENING.end - SLOW_EVENING.start)) ** 0.5
+    return level_ms
 
 
 def _pong(node: DemoNode, latency_ms: float, *, over_derp: bool) -> Json:

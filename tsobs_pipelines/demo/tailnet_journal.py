@@ -10,10 +10,11 @@ can be rendered alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from tsobs_pipelines.demo.tailnet import DAEMON, NODES, OWN, DemoTailnet, Json
 
@@ -26,7 +27,7 @@ CHUNK_ROUNDS: Final = 48
 
 _MINUTE: Final = timedelta(minutes=1)
 _TAKEN_AFTER: Final = timedelta(seconds=1)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
 
 
 class DemoJournal:
@@ -64,8 +65,8 @@ class DemoJournal:
     def line(self, at: datetime) -> bytes:
         """The line of the round at this whole minute."""
         with_netcheck = has_netcheck(at.hour * 60 + at.minute)
-        text = _encode(self.round(at, with_netcheck=with_netcheck))
-        return text.encode("ascii").ljust((NETCHECK_WIDTH if with_netcheck else PLAIN_WIDTH) - 1) + b"\n"
+        line = _encode(self.round(at, with_netcheck=with_netcheck))
+        return line.ljust((NETCHECK_WIDTH if with_netcheck else PLAIN_WIDTH) - 1) + b"\n"
 
     def round(self, at: datetime, *, with_netcheck: bool) -> Json:
         """The round at this whole minute."""
