@@ -12,14 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from tests import bot_api
 from tests.journals import round_line
 from tests.sidecars import ToldSidecar, served
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.outbox import deliver
+from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, latency_signals, relay_signals
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress
-from tsobs_pipelines.timeseries.schema import CONNECTIONS
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.sql import SqlStore
 
 NODE = "chocolate-factory"
 START = datetime(2026, 11, 24, 2, 5, tzinfo=UTC)
@@ -148,3 +157,36 @@ def test_connection_metrics_are_written_to_influxdb(tmp_path: Path) -> None:
     assert time.startswith(str(int(START.timestamp())))
     assert "connection_type=direct" in direct
     assert {"tx_delta=500i", "rx_delta=1000i"} <= set(direct.split(" ")[1].split(","))
+
+
+def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
+    """What the Bot API gets once the rounds of the node are looked at."""
+    store = SqlStore(f"sqlite:///{database}")
+    store.write(CONNECTIONS, rows)
+    engine = engine_for(f"sqlite:///{database}")
+    make = relay_signals if rule is RELAY else lambda rows: latency_signals(rows, lambda _: 100.0)
+    now = START + timedelta(minutes=5)
+    observe = observe_connections(store, {}, rule, make, START + timedelta(minutes=4))
+    evaluate(AlertBook(engine, "default"), rule, observe, Source("default", "http://page", "http://ui"), now)
+    with bot_api.bot_api() as server:
+        deliver(engine, Telegram(server.url, bot_api.TOKEN, bot_api.CHAT), lambda: now)
+        return server.texts
+
+
+def five_rounds(latency_ms: float, relay: str | None = None) -> list[Row]:
+    lines = [round_line(START + timedelta(minutes=minute), latency_ms, relay=relay) for minute in range(5)]
+    return connection_rows(read_rounds(lines, JournalCounts()), ["git"], "default")
+
+
+def test_alert_is_sent_if_latency_is_over_100_ms(tmp_path: Path) -> None:
+    (text,) = alerted(LATENCY, five_rounds(101.0), tmp_path / "slow.db")
+    assert "WARNING" in text
+    assert "high latency to git: 101 ms" in text
+    assert alerted(LATENCY, five_rounds(100.0), tmp_path / "fine.db") == []
+
+
+def test_alert_is_sent_if_connection_is_relayed(tmp_path: Path) -> None:
+    (text,) = alerted(RELAY, five_rounds(20.0, relay="fra"), tmp_path / "relayed.db")
+    assert "WARNING" in text
+    assert "git is reached through DERP relay fra" in text
+    assert alerted(RELAY, five_rounds(20.0), tmp_path / "direct.db") == []

@@ -1,0 +1,138 @@
+"""``tsobs alerts`` and ``tsobs mute``: what fires, what was, is the way to Telegram open, and quiet please.
+
+What belongs here: reading arguments and printing. What does not: the state itself (``alerting/``).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from tsobs_pipelines.alerting import history, outbox
+from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.alerting.messages import EMOJI, duration
+from tsobs_pipelines.alerting.rules import Severity
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.alerting.text import clean
+from tsobs_pipelines.database import DatabaseError, engine_for
+from tsobs_pipelines.settings import load_settings
+
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_WAYS = {"latency": ("{:.0f}", " ms"), "mae": ("{:.4f}", " EUR/kWh"), "skill": ("{:.2f}", " times")}
+_LONGEST_MUTE = timedelta(days=90)
+
+
+class Span(click.ParamType[timedelta]):
+    """A span such as ``90m``, ``2h`` or ``1d``."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The span."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", str(value))
+        span = int(found[1]) * _UNITS[found[2]] if found else None
+        if span is None or span > _LONGEST_MUTE:
+            self.fail(
+                f"{value!r}: expected minutes, hours or days up to 90 d, such as 90m, 2h or 1d", param, ctx
+            )
+        return span
+
+
+@click.group(invoke_without_command=True)
+@click.option("--days", default=30, show_default=True, help="How far back.", type=click.IntRange(1, 3650))
+@click.option(
+    "--limit", default=20, show_default=True, help="How many past incidents.", type=click.IntRange(1)
+)
+@click.pass_context
+def alerts(context: click.Context, days: int, limit: int) -> None:
+    """What fires now and what fired lately; sub-commands try the way to Telegram."""
+    if context.invoked_subcommand is not None:
+        return
+    now = datetime.now(UTC)
+    try:
+        engine = engine_for(load_settings().database_url)
+        firing = history.firing(engine)
+        past = history.recent(engine, now - timedelta(days=days), limit + len(firing))
+        muted = history.muted(engine, now)
+        waiting = len(outbox.pending(engine))
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("Firing now:" if firing else "Nothing fires.")
+    _print(firing, now)
+    over = [incident for incident in past if incident not in firing][:limit]
+    click.echo(f"\nThe last {days} days:" if over else f"\nNothing else in the last {days} days.")
+    _print(over, now)
+    for topic, until in muted.items():
+        click.echo(f"Muted until {until:%Y-%m-%d %H:%M} UTC: {clean(topic)}")
+    if waiting:
+        click.echo(f"{waiting} messages wait to be sent.")
+
+
+def _print(incidents: Sequence[Incident], now: datetime) -> None:
+    for incident in incidents:
+        if incident.until is not None:
+            span = f"{duration(incident.until - incident.since)}"
+        else:
+            span = (
+                f"{duration(now - incident.since)}, goes on" if incident.origin == "live" else "end unknown"
+            )
+        told = incident.origin if incident.origin == "historical" else incident.fate or "not told"
+        demo = " DEMO" if incident.scope.endswith("demo") else ""
+        click.echo(
+            f"  {incident.since:%Y-%m-%d %H:%M} UTC  {clean(incident.topic)}  {span}{_worst(incident)}"
+            f"  [{told}{demo}]{'  ' + clean(incident.detail) if incident.detail else ''}"
+        )
+
+
+def _worst(incident: Incident) -> str:
+    form, unit = _WAYS.get(incident.rule, ("", ""))
+    return f", worst {form.format(incident.worst)}{unit}" if form and incident.worst is not None else ""
+
+
+@alerts.command()
+def test() -> None:
+    """Send a test message and print what became of it."""
+    settings, now = load_settings(), datetime.now(UTC)
+    text = f"{EMOJI[Severity.RESOLVED]} <b>TEST</b> tsobs can reach you here."
+    try:
+        engine = engine_for(settings.database_url)
+        bot = Telegram.from_settings(settings)
+        number = outbox.enqueue_test(engine, text, now)
+        outbox.deliver(engine, bot, lambda: datetime.now(UTC))
+        sent = outbox.message(engine, number)
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
+    assert sent is not None  # noqa: S101 - it was just written
+    number_there = f", Telegram's message {sent.telegram_id}" if sent.telegram_id is not None else ""
+    click.echo(f"{sent.fate}{number_there}{': ' + sent.reason if sent.reason else ''}")
+    sys.exit(0 if sent.fate == "sent" else 1)
+
+
+@click.command()
+@click.argument("topic")
+@click.argument("span", type=Span(), required=False)
+@click.option("--off", is_flag=True, help="End the mute.")
+def mute(topic: str, span: timedelta | None, *, off: bool) -> None:
+    """Keep quiet about TOPIC for SPAN: tsobs mute latency_git 2h, or 'relay_*' for all of a kind.
+
+    What still fires when the mute ends is told then; the history has it all.
+    """
+    if off == (span is not None):
+        raise click.UsageError("expected a span such as 2h, or --off")
+    try:
+        book = AlertBook(engine_for(load_settings().database_url), "")
+        if span is None:
+            click.echo(f"{topic} {'is no longer muted' if book.unmute(topic) else 'was not muted'}.")
+            return
+        until = datetime.now(UTC) + span
+        book.mute(topic, until)
+    except DatabaseError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{topic} is muted until {until:%Y-%m-%d %H:%M} UTC.")
