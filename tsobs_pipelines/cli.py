@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from tsobs_pipelines.cli_alerts import alerts, mute
 from tsobs_pipelines.settings import SettingsError, load_settings
 
 
@@ -38,3 +39,7 @@ def up() -> None:
     from tsobs_pipelines.engine.up import run_up  # noqa: PLC0415 - other commands need no engine
 
     run_up(settings)
+
+
+main.add_command(alerts)
+main.add_command(mute)

@@ -6,16 +6,21 @@ What belongs here: :func:`build_defs` and its result. What does not: assets, job
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
 
+from tsobs_pipelines.defs.alerts import alert_definitions
 from tsobs_pipelines.defs.connection_checks import check_connections
 from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
 from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
 from tsobs_pipelines.settings import Settings, load_settings
+
+# Single-run backfills and multi-asset checks have been in beta for years; saying so at each start helps nobody.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def connection_definitions(settings: Settings) -> dg.Definitions:
@@ -44,6 +49,7 @@ def build_defs(
     return dg.Definitions.merge(
         dg.Definitions(resources=resources, executor=dg.in_process_executor),
         connection_definitions(settings),
+        alert_definitions(),
     )
 
 

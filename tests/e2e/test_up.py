@@ -21,12 +21,6 @@ WHERE = {"tailnet": "demo"}
 
 PARTITIONS = """{assetNodeOrError(assetKey: {path: ["connection_metrics"]}) {
   ... on AssetNode {partitionStats {numMaterialized numPartitions numFailed}}}}"""
-RUN_TICK = """mutation {launchRun(executionParams: {
-  selector: {repositoryLocationName: "tsobs", repositoryName: "__repository__",
-             jobName: "collect_connections"},
-  executionMetadata: {tags: [{key: "dagster/partition", value: "%s"}]}}) {
-  __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
-RUN_STATUS = """query($id: ID!) {runOrError(runId: $id) {... on Run {status}}}"""
 
 
 def materialised(tsobs: Running) -> int:

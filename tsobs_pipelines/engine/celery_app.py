@@ -17,7 +17,7 @@ from tsobs_pipelines.settings import Settings
 def celery_app(settings: Settings) -> Celery:
     """The application, with the tasks that execute and resume a run."""
     arguments = celery_arguments(settings)
-    app = make_app(
+    app: Celery = make_app(  # type: ignore[no-untyped-call]
         {
             "broker": arguments["broker"],
             "backend": arguments["backend"],

@@ -10,6 +10,7 @@ has, the Celery launcher and lasting storage, so that both share every other cho
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
@@ -99,8 +100,8 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
         },
         "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"},
         "run_launcher": {
-            "module": "dagster_celery.launcher",
-            "class": "CeleryRunLauncher",
+            "module": "tsobs_pipelines.engine.launcher",
+            "class": "RunLauncher",
             "config": celery_arguments(settings),
         },
     }
@@ -122,7 +123,7 @@ def write_home(settings: Settings) -> Home:
     return home
 
 
-def _replace(path: Path, content: dict[str, object]) -> None:
+def _replace(path: Path, content: Mapping[str, object]) -> None:
     temporary = path.with_suffix(".new")
     temporary.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
     temporary.replace(path)

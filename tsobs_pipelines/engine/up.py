@@ -22,7 +22,7 @@ from tsobs_pipelines.engine.parts import parts
 from tsobs_pipelines.engine.probes import why_not_free
 from tsobs_pipelines.engine.supervisor import Supervisor
 from tsobs_pipelines.logs.intake import LineIntake
-from tsobs_pipelines.logs.setup import setup_logging
+from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT, setup_logging
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
 
 log = logging.getLogger(__name__)
@@ -98,6 +98,8 @@ def run_up(settings: Settings) -> None:
         for name, similar in unknown_names().items():
             hint = f", did you mean {similar}?" if similar else ""
             click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)
+        # The terminal is for the few lines above; what this process and its parts log goes to the day's file.
+        os.environ.update(INTAKE_ENVIRONMENT)
         setup_logging(json_format=settings.log_format_json)
         home = write_home(settings)
         click.echo("starting tsobs …")

@@ -1,0 +1,113 @@
+"""Every process of the engine killed in the middle of a run: the run is finished by somebody, ticks go on.
+
+In the lab because it takes minutes; it needs neither root nor a server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.e2e.running import Running, eventually, running
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+LAUNCH = """mutation($tags: [ExecutionTag!]) {launchRun(executionParams: {
+  selector: {repositoryLocationName: "tsobs", repositoryName: "__repository__",
+             jobName: "heal_connections"},
+  executionMetadata: {tags: $tags}}) {
+  __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
+RUNS = """{runsOrError(limit: 50) {... on Runs {results {
+  runId status jobName parentRunId creationTime tags {key value}}}}}"""
+TERMINATE = """mutation($id: String!) {terminateRun(runId: $id) {__typename}}"""
+
+
+def runs(tsobs: Running) -> list[dict[str, object]]:
+    found = tsobs.graphql(RUNS)["runsOrError"]
+    assert isinstance(found, dict)
+    results: list[dict[str, object]] = found["results"]
+    return results
+
+
+def status_of(tsobs: Running, run_id: str) -> str:
+    return next(str(run["status"]) for run in runs(tsobs) if run["runId"] == run_id)
+
+
+def launch_backfill(tsobs: Running) -> str:
+    """Ask for every day of the last 31 in one run, as the UI's backfill button does; wait until it works."""
+    today = datetime.now(UTC).date()
+    tags = [
+        {"key": "dagster/asset_partition_range_start", "value": str(today - timedelta(days=30))},
+        {"key": "dagster/asset_partition_range_end", "value": str(today)},
+    ]
+    answer = tsobs.graphql(LAUNCH, tags=tags)["launchRun"]
+    assert isinstance(answer, dict)
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id = str(answer["run"]["runId"])
+    eventually(lambda: status_of(tsobs, run_id) == "STARTED", 30, "the run has started")
+    return run_id
+
+
+def wait_idle(tsobs: Running) -> None:
+    """Until nothing runs any more."""
+    eventually(lambda: all(run["status"] in ENDED for run in runs(tsobs)), 90, "no run is under way")
+
+
+@pytest.fixture(scope="module")
+def tsobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("faults")) as started:
+        eventually(lambda: len(runs(started)) > 0, 60, "the first filling has begun")
+        wait_idle(started)
+        yield started
+
+
+@pytest.mark.parametrize("victim", ["worker", "pool process", "daemon", "code server"])
+def test_a_killed_process_costs_no_run(tsobs: Running, victim: str) -> None:
+    pid = {
+        "worker": lambda: tsobs.part("engine.worker", "backfills"),
+        "pool process": lambda: tsobs.pool_process("backfills"),
+        "daemon": lambda: tsobs.part("dagster._daemon"),
+        "code server": lambda: tsobs.part("api grpc"),
+    }[victim]()
+    run_id = launch_backfill(tsobs)
+    os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    status = eventually(
+        lambda: (now := status_of(tsobs, run_id)) in ENDED and now,
+        60,
+        f"the run ends after the {victim} died",
+    )
+    print(f"{victim}: {status} {time.monotonic() - killed:.0f} s after the kill")  # noqa: T201 - for the report
+    if status == "FAILURE":
+        retry = eventually(
+            lambda: next((run for run in runs(tsobs) if run["parentRunId"] == run_id), None),
+            60,
+            "the run is tried again",
+        )
+        eventually(lambda: status_of(tsobs, str(retry["runId"])) == "SUCCESS", 90, "the retry succeeds")
+    wait_idle(tsobs)
+
+
+def test_a_run_can_be_terminated_from_the_ui(tsobs: Running) -> None:
+    run_id = launch_backfill(tsobs)
+    tsobs.graphql(TERMINATE, id=run_id)
+    eventually(lambda: status_of(tsobs, run_id) == "CANCELED", 60, "the run is cancelled")
+    wait_idle(tsobs)
+
+
+def test_the_ticks_stayed_on_time(tsobs: Running) -> None:
+    def ticks() -> list[dict[str, object]]:
+        return [run for run in runs(tsobs) if run["jobName"] == "collect_connections"]
+
+    eventually(ticks, 310, "a scheduled run")
+    for run in ticks():
+        tags = {tag["key"]: tag["value"] for tag in run["tags"]}  # type: ignore[attr-defined]
+        due = datetime.fromisoformat(tags["tsobs/scheduled_at"]).timestamp()
+        assert float(str(run["creationTime"])) - due < 20
