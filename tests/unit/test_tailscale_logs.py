@@ -173,7 +173,7 @@ def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
         return server.texts
 
 
-def five_rounds(latency_ms: float, relay: str | None = None) -> list[Row]:
+def five_rounds(latency_ms: float, relay: str = "") -> list[Row]:
     lines = [round_line(START + timedelta(minutes=minute), latency_ms, relay=relay) for minute in range(5)]
     return connection_rows(read_rounds(lines, JournalCounts()), ["git"], "default")
 
