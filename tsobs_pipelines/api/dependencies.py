@@ -1,0 +1,88 @@
+"""What the routes stand on: the other parts of tsobs as small protocols, and one object that holds them.
+
+What belongs here: the seams that tests put their own parts into, and the sharing of what is polled. What
+does not: HTTP, and how a part does its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol
+
+from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.forecasting.history_file import MetricsRow
+from tsobs_pipelines.logs.matching import LogQuery
+from tsobs_pipelines.logs.search import LogResult, search
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnet.client import ConnectionStats, SidecarHealth, WhoIs
+from tsobs_pipelines.tailnet.ping import PingStats
+from tsobs_pipelines.timeseries.store import TimeSeriesStore
+
+DEFAULT_MODEL = "prophet_price_forecast"
+
+
+class Sidecar(Protocol):
+    """What the API asks of the sidecar's client; see ``tailnet/client.py`` for the errors."""
+
+    def healthz(self) -> SidecarHealth: ...  # noqa: D102
+    def get_tailscale_status(self) -> Mapping[str, object]: ...  # noqa: D102
+    def observe_peer(self, hostname: str) -> tuple[ConnectionStats, PingStats]: ...  # noqa: D102
+    def whois(self, ip: str) -> WhoIs | None: ...  # noqa: D102
+
+
+class Incidents(Protocol):
+    """What the API asks of the alert history."""
+
+    def firing(self) -> Sequence[Incident]: ...  # noqa: D102
+    def recent(self, since: datetime, limit: int) -> Sequence[Incident]: ...  # noqa: D102
+
+
+class Tracker(Protocol):
+    """What the API asks of the metrics history."""
+
+    def rows(self, model_name: str) -> Sequence[MetricsRow]: ...  # noqa: D102
+
+
+LogSearch = Callable[[LogQuery, datetime], LogResult]
+
+
+def utc_now() -> datetime:
+    """The clock of the API."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything the routes use, opened once a process."""
+
+    settings: Settings
+    store: TimeSeriesStore
+    sidecar: Sidecar
+    incidents: Incidents
+    tracker: Tracker
+    search_logs: LogSearch
+    clock: Callable[[], datetime] = utc_now
+
+
+def default_parts(settings: Settings) -> Parts:
+    """The parts that the settings name; nothing is sent anywhere yet.
+
+    Raises:
+        SettingsError, StoreError: a part can't be made with these settings.
+    """
+    from tsobs_pipelines.api.incidents import AlertHistory  # noqa: PLC0415
+    from tsobs_pipelines.demo.embedded import open_sidecar  # noqa: PLC0415
+    from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker  # noqa: PLC0415
+    from tsobs_pipelines.timeseries.open import open_store  # noqa: PLC0415
+
+    return Parts(
+        settings=settings,
+        store=open_store(settings),
+        sidecar=open_sidecar(settings),
+        incidents=AlertHistory(settings),
+        tracker=ModelMetricsTracker(settings.models_dir),
+        search_logs=partial(search, settings.state_dir / "logs"),
+    )

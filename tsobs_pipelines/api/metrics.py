@@ -1,0 +1,81 @@
+"""What Prometheus scrapes, in a registry of the API's own.
+
+What belongs here: metric names, help texts, labels. What does not: when a request is counted
+(``middleware.py``).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from tsobs_pipelines.api.schemas import Node, NodesAnswer
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+
+
+class Metrics:
+    """The counters of the API and the gauges of the nodes."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "tsobs_http_requests_total",
+            "Requests answered, by route and status",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "tsobs_http_request_duration_seconds",
+            "Time from the request's first byte to the answer's last",
+            ["route"],
+            buckets=_BOUNDS,
+            registry=self._registry,
+        )
+        self._up = Gauge("tsobs_part_up", "Whether a part answers", ["part"], registry=self._registry)
+        gauges = {
+            "latency": ("tsobs_node_latency_ms", "Mean latency of the newest round; absent without a pong"),
+            "loss": ("tsobs_node_loss_ratio", "Share of the newest round's pings without a pong"),
+            "direct": ("tsobs_node_direct", "1 when the newest round went directly, else 0"),
+            "availability": ("tsobs_node_availability_24h_ratio", "Share of the day's rounds with a pong"),
+            "measured": ("tsobs_node_measured_timestamp_seconds", "Time of the newest round"),
+        }
+        self._nodes = {
+            key: Gauge(name, text, ["hostname"], registry=self._registry)
+            for key, (name, text) in gauges.items()
+        }
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def set_part(self, part: str, up: int) -> None:
+        """Say whether a part answers: 1 or 0."""
+        self._up.labels(part).set(up)
+
+    def set_nodes(self, answer: NodesAnswer) -> None:
+        """Take over the latest state of the nodes; what is not known has no sample."""
+        for gauge in self._nodes.values():
+            gauge.clear()
+        for node in answer.nodes:
+            for key, value in _values(node).items():
+                if value is not None:
+                    self._nodes[key].labels(node.hostname).set(value)
+
+    def text(self) -> bytes:
+        """The exposition."""
+        return generate_latest(self._registry)
+
+
+def _values(node: Node) -> dict[str, float | None]:
+    return {
+        "latency": node.latency_ms,
+        "loss": node.loss,
+        "direct": None if node.state in {"unknown", "self"} else float(node.state == "direct"),
+        "availability": node.day.availability,
+        "measured": None if node.measured_at is None else node.measured_at.timestamp(),
+    }

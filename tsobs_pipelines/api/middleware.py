@@ -1,0 +1,180 @@
+"""The gate that every request passes: whose name it asks for, who asks, and what is written about it.
+
+What belongs here: the Host allow-list, users, security headers, the access record, the last resort for
+exceptions. What does not: routes.
+
+Plain ASGI: nothing is buffered, and a context variable set here is seen by the route.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tsobs_pipelines.api.errors import UnavailableError, problem, shown
+from tsobs_pipelines.api.metrics import Metrics
+from tsobs_pipelines.api.users import StrangerError, Users
+from tsobs_pipelines.logs.context import log_context
+from tsobs_pipelines.settings import Settings
+
+logger = logging.getLogger(__name__)
+access = logging.getLogger("tsobs_pipelines.api.access")
+
+PAGE_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": PAGE_CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+OPEN_PATHS: Final = frozenset({"/healthz"})
+"""What supervisors ask without being anyone; it names parts of the system and nothing of the tailnet."""
+
+QUIET_PATHS: Final = frozenset({"/healthz", "/metrics"})
+"""Asked every few seconds by machines: not in the log unless it is at DEBUG, or they fail."""
+
+
+class HostNames:
+    """The names under which the API answers, so that no web site can reach it through a name of its own.
+
+    Loopback, the address it listens on, and the host of ``TSOBS_PUBLIC_URL``. Any port: a tunnel brings its
+    own, and an attacker's name does not become ours by a port. Listening on all addresses, a request may also
+    name the address it came in by, since no foreign name can stand for an address.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        public = urlsplit(settings.public_url).hostname or ""
+        self._names = {"localhost", "127.0.0.1", "::1", settings.api_host.lower(), public.lower()}
+
+    def allow(self, host: str, reached: str | None) -> bool:
+        """Whether ``host``, a Host header, names this API; ``reached`` is the socket's own address."""
+        try:
+            parts = urlsplit(f"//{host}")
+            name, _ = parts.hostname, parts.port
+        except ValueError:
+            return False
+        if not name or parts.username is not None or parts.path or parts.query or parts.fragment:
+            return False
+        if name in self._names:
+            return True
+        address = _address(name)
+        return address is not None and address == _address(reached or "")
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+class Gate:
+    """Lets a request through to ``app``, or says why not; writes one access record for each."""
+
+    def __init__(self, app: ASGIApp, hosts: HostNames, users: Users, metrics: Metrics) -> None:
+        self._app = app
+        self._hosts = hosts
+        self._users = users
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection; everything but HTTP passes as it is."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 499  # what is left when the client goes away before an answer
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        user: str | None = None
+        try:
+            user = await self._checked_user(scope)
+            scope.setdefault("state", {})["user"] = user
+            with log_context(user=user):
+                await self._app(scope, receive, answer)
+        except _RefusedError as refusal:
+            await problem(refusal.status, refusal.detail)(scope, receive, answer)
+        except Exception as error:
+            with log_context(user=user):
+                logger.exception("%s failed: %s", scope["path"], type(error).__name__)
+            if started:
+                raise  # the answer is already on its way: all that is left is to cut it off
+            await problem(500, "internal error; the log of the API has the details")(scope, receive, answer)
+        finally:
+            self._record(scope, user, status, time.perf_counter() - began)
+
+    async def _checked_user(self, scope: Scope) -> str | None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
+        reached = scope.get("server")
+        if not self._hosts.allow(host, reached[0] if reached else None):
+            raise _RefusedError(
+                400,
+                f"Host {shown(host)} is not a name of this API; set TSOBS_PUBLIC_URL to the address you use",
+            )
+        client = scope.get("client")
+        try:
+            return await self._users.login_of(client[0] if client else None, scope["headers"])
+        except StrangerError as error:
+            if scope["path"] in OPEN_PATHS and b"tailscale-funnel-request" not in dict(scope["headers"]):
+                return None
+            raise _RefusedError(403, str(error)) from error
+        except UnavailableError as error:
+            if scope["path"] in OPEN_PATHS:
+                return None
+            raise _RefusedError(503, str(error)) from error
+
+    def _record(self, scope: Scope, user: str | None, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        self._metrics.count(scope["method"] if route != "none" else "other", route, status, seconds)
+        path = scope["path"]
+        level = logging.DEBUG if path in QUIET_PATHS and status < 500 else logging.INFO
+        client = scope.get("client")
+        with log_context(user=user):
+            access.log(
+                level,
+                "%s %s %d",
+                scope["method"],
+                shown(path)[1:-1],
+                status,
+                extra={
+                    "method": scope["method"],
+                    "path": path[:200],
+                    "query": scope["query_string"][:200].decode("latin-1"),
+                    "status": status,
+                    "duration_ms": round(seconds * 1000, 1),
+                    "client": client[0] if client else None,
+                    "agent": Headers(scope=scope).get("user-agent", "")[:120],
+                },
+            )
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail

@@ -1,0 +1,146 @@
+"""The latest that is known of every node: its newest round, its last 24 hours, and what tailscaled says now.
+
+What belongs here: putting the store's rows and the live status together. What does not: HTTP, and series
+longer than a day (``series.py``).
+
+The store is needed, the sidecar is not: without it the nodes are as they were last seen, and the answer says
+that the sidecar is down and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from tsobs_pipelines.api.dependencies import Sidecar
+from tsobs_pipelines.api.schemas import Day, Node, NodesAnswer, NodeState, PartState, Spark
+from tsobs_pipelines.api.series import RELAYS, Bucket, buckets, loss_of, number, whole
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
+from tsobs_pipelines.tailnet.path import NO_RELAY
+from tsobs_pipelines.tailnet.peers import PeerError, PeerNames, peer_names
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
+
+KNOWN_FOR = timedelta(days=30)
+"""A node is known while it has a row in this span: as long as the sidecar keeps its journal."""
+
+DAY = timedelta(hours=24)
+SPARK = timedelta(minutes=30)
+_OWN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What tailscaled says now, or why it can't be asked."""
+
+    state: PartState
+    peers: Mapping[str, Peer]
+    names: PeerNames
+
+    def peer(self, hostname: str) -> tuple[Peer | None, bool]:
+        """The node of this name, and whether it is the sidecar's own."""
+        try:
+            key = self.names.find(hostname)
+        except PeerError:
+            return None, False
+        return self.peers[key], key == _OWN
+
+
+def live_status(sidecar: Sidecar) -> Live:
+    """Ask the sidecar for the status; a sidecar that does not answer is an answer here."""
+    try:
+        status = sidecar.get_tailscale_status()
+    except SidecarError as error:
+        return Live(PartState(ok=False, detail=str(error)), {}, peer_names({}))
+    state = status.get("BackendState")
+    found = status.get("Peer")
+    nodes = {_OWN: status.get("Self"), **(found if isinstance(found, dict) else {})}
+    peers = {key: read_fields(node, Peer) for key, node in nodes.items() if isinstance(node, dict)}
+    detail = f"tailscaled {status.get('Version', '')} is {state}"
+    return Live(PartState(ok=state == "Running", detail=detail), peers, peer_names(peers))
+
+
+def newest_rows(store: TimeSeriesStore, settings: Settings, now: datetime) -> dict[str, Row]:
+    """The newest row of every node that has one in the last 30 days, by host name."""
+    where = {"tailnet": settings.tailnet}
+    rows = store.latest(CONNECTIONS, Window(now - KNOWN_FOR, now + timedelta(minutes=1)), where)
+    return {str(row["hostname"]): row for row in rows}
+
+
+def snapshot(
+    store: TimeSeriesStore, settings: Settings, rows: Mapping[str, Row], live: Live, now: datetime
+) -> NodesAnswer:
+    """Every node, the critical ones first in the order of the settings; raises what the store raises."""
+    names = [*settings.critical_nodes, *sorted(rows.keys() - set(settings.critical_nodes))]
+    nodes = [
+        _node(name, settings, rows.get(name), live, day_of(store, settings, name, now)) for name in names
+    ]
+    return NodesAnswer(sidecar=live.state, nodes=nodes)
+
+
+def _node(hostname: str, settings: Settings, row: Row | None, live: Live, day: Day) -> Node:
+    peer, is_self = live.peer(hostname)
+    seen: Row = row or {}
+    sent, received = whole(seen.get("pings_sent")), whole(seen.get("pings_received"))
+    state = str(seen.get("connection_type", "unknown"))
+    handshake = peer.last_handshake if peer is not None else None
+    return Node(
+        hostname=hostname,
+        critical=hostname in settings.critical_nodes,
+        state=cast("NodeState", "self" if is_self else state),
+        relay_node=str(seen.get("relay_node", NO_RELAY)),
+        measured_at=cast("datetime | None", seen.get("time")),
+        latency_ms=number(seen.get("latency_avg")),
+        latency_min=number(seen.get("latency_min")),
+        latency_max=number(seen.get("latency_max")),
+        loss=None if state == "offline" else loss_of(sent, received),
+        threshold_ms=settings.latency_threshold_of(hostname),
+        online=peer.online if peer is not None else None,
+        last_handshake=None if handshake == NEVER else handshake,
+        tx_bytes=_first(peer.tx_bytes if peer else None, seen.get("tx_bytes")),
+        rx_bytes=_first(peer.rx_bytes if peer else None, seen.get("rx_bytes")),
+        day=day,
+    )
+
+
+def day_of(store: TimeSeriesStore, settings: Settings, hostname: str, now: datetime) -> Day:
+    """The trailing 24 hours of a node, from whole half hours; the shares are those of the daily summary."""
+    where = {"tailnet": settings.tailnet, "hostname": hostname}
+    found = buckets(store, where, now - DAY, now + timedelta(minutes=1), SPARK)
+    rounds, direct = _rounds(found), sum(bucket.types.get("direct", 0) for bucket in found)
+    relayed = sum(bucket.relayed for bucket in found)
+    known = rounds - sum(bucket.types.get("unknown", 0) for bucket in found)
+    answered = direct + relayed
+    return Day(
+        rounds=rounds,
+        availability=_share(answered, known),
+        loss=loss_of(sum(bucket.sent for bucket in found), sum(bucket.received for bucket in found)),
+        direct=_share(direct, answered),
+        relayed=_share(relayed, answered),
+        tx_bytes=sum(bucket.tx_bytes for bucket in found),
+        rx_bytes=sum(bucket.rx_bytes for bucket in found),
+        spark=[_spark(bucket) for bucket in found],
+    )
+
+
+def _spark(bucket: Bucket) -> Spark:
+    relayed = sum(bucket.types.get(name, 0) for name in RELAYS)
+    return Spark(
+        timestamp=bucket.start, latency_ms=bucket.latency_ms, relayed=_share(relayed, bucket.rounds) or 0.0
+    )
+
+
+def _rounds(found: Sequence[Bucket]) -> int:
+    return sum(bucket.rounds for bucket in found)
+
+
+def _share(part: int, total: int) -> float | None:
+    return round(part / total, 6) if total else None
+
+
+def _first(*values: object) -> int | None:
+    return next((value for value in values if isinstance(value, int)), None)

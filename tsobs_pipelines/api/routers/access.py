@@ -1,0 +1,36 @@
+"""What every router needs from the app it belongs to.
+
+What belongs here: getting at the app's own objects, typed. What does not: routes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.metrics import Metrics
+from tsobs_pipelines.api.views import Views
+
+POLLED = "private, no-cache"
+"""May be kept by the one browser that asked, which must ask each time whether it still holds (ETag)."""
+
+UNKEPT = "no-store"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts, views and counters of one app."""
+
+    parts: Parts
+    views: Views
+    metrics: Metrics
+
+
+def _context(request: Request) -> Context:
+    return cast("Context", request.app.state.context)
+
+
+InContext = Annotated[Context, Depends(_context)]

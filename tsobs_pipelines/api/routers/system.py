@@ -1,0 +1,123 @@
+"""tsobs itself: which parts answer, counters, and what a page needs to introduce itself.
+
+What belongs here: ``/healthz``, ``/metrics``, ``/about``. What does not: the nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request, Response
+
+from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
+from tsobs_pipelines.api.errors import UnavailableError, documented
+from tsobs_pipelines.api.metrics import CONTENT_TYPE
+from tsobs_pipelines.api.routers.access import UNKEPT, InContext
+from tsobs_pipelines.api.schemas import About, Health, PartState
+from tsobs_pipelines.database import DatabaseError
+from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.timeseries.store import StoreError
+
+router = APIRouter(tags=["system"])
+
+PATIENCE_S = 5.0
+"""How long a part may take to answer before it counts as down."""
+
+_threads = CapacityLimiter(4)
+
+
+@router.get(
+    "/healthz",
+    response_model=Health,
+    responses={**documented(), 503: {"model": Health, "description": "A part does not answer"}},
+)
+async def healthz(response: Response, context: InContext) -> Health:
+    """Which parts answer; 503 when one of them does not."""
+    checks = {"store": _store, "sidecar": _sidecar, "alerts": _alerts}
+    states = await asyncio.gather(*(_in_time(check, context.parts) for check in checks.values()))
+    health = Health(ok=all(state.ok for state in states), parts=dict(zip(checks, states, strict=True)))
+    for name, state in health.parts.items():
+        context.metrics.set_part(name, int(state.ok))
+    response.status_code = 200 if health.ok else 503
+    response.headers["Cache-Control"] = UNKEPT
+    return health
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={**documented(), 200: {"content": {"text/plain": {}}, "description": "Prometheus text"}},
+)
+async def metrics(context: InContext) -> Response:
+    """Requests, the process, and the newest round of every node."""
+    try:
+        context.metrics.set_nodes((await context.views.nodes()).answer)
+        context.metrics.set_part("store", 1)
+    except UnavailableError:
+        context.metrics.set_part("store", 0)
+    context.metrics.set_part("sidecar", int((await context.views.live()).state.ok))
+    return Response(context.metrics.text(), media_type=CONTENT_TYPE, headers={"Cache-Control": UNKEPT})
+
+
+@router.get("/about", responses=documented())
+async def about(request: Request, response: Response, context: InContext) -> About:
+    """What is watched, which of it is simulated, and who asks."""
+    settings = context.parts.settings
+    response.headers["Cache-Control"] = UNKEPT
+    return About(
+        version=_version(),
+        tailnet=settings.tailnet,
+        demo_tailnet=settings.demo_tailnet,
+        demo_prices=settings.demo_prices,
+        dagster_url=settings.dagster_url,
+        model_name=DEFAULT_MODEL,
+        user=request.scope.get("state", {}).get("user"),
+    )
+
+
+async def _in_time(check: Callable[[Parts], PartState], parts: Parts) -> PartState:
+    waiting: Awaitable[PartState] = to_thread.run_sync(check, parts, limiter=_threads, abandon_on_cancel=True)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await waiting
+    except TimeoutError:
+        return PartState(ok=False, detail=f"no answer within {PATIENCE_S:g} s")
+
+
+def _store(parts: Parts) -> PartState:
+    try:
+        return PartState(ok=True, detail=parts.store.ping())
+    except StoreError as error:
+        return PartState(ok=False, detail=str(error))
+
+
+def _sidecar(parts: Parts) -> PartState:
+    try:
+        health = parts.sidecar.healthz()
+    except SidecarError as error:
+        return PartState(ok=False, detail=str(error))
+    kind = "demo tailnet" if health.demo else "sidecar"
+    return PartState(ok=health.ok, detail=kind if health.ok else f"{kind}: {_why(health.details)}")
+
+
+def _alerts(parts: Parts) -> PartState:
+    try:
+        firing = parts.incidents.firing()
+    except DatabaseError as error:
+        return PartState(ok=False, detail=str(error))
+    return PartState(ok=True, detail=f"{len(firing)} firing")
+
+
+def _why(details: object) -> str:
+    reason = details.get("error") if isinstance(details, dict) else None
+    return reason if isinstance(reason, str) else "the daemon is not running, or the sampler is not alive"
+
+
+def _version() -> str:
+    try:
+        return version("tsobs")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,221 @@
+"""What the routes answer, as pydantic models: the JSON contract, and the source of the OpenAPI document.
+
+What belongs here: fields, units and their meaning. What does not: where the values come from.
+Times are RFC 3339 in UTC, latencies ms, traffic bytes, shares 0 to 1; ``null`` means not known, never 0.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ConnectionType = Literal["direct", "relay", "peer-relay", "unreachable", "offline", "unknown"]
+NodeState = Literal["direct", "relay", "peer-relay", "unreachable", "offline", "unknown", "self"]
+"""``self`` is the sidecar's own node, which is not pinged."""
+
+AlertState = Literal["firing", "resolved", "historical"]
+
+
+class ConnectionStats(BaseModel):
+    """A peer as tailscaled sees it now."""
+
+    hostname: str
+    connection_type: NodeState
+    relay_node: str = Field(description="region code of the relay in use, or `none`")
+    tx_bytes: int | None = Field(description="bytes sent to the peer since tailscaled last reset the counter")
+    rx_bytes: int | None = Field(description="bytes received from the peer, likewise")
+    last_handshake: str | None = Field(description="last WireGuard handshake (RFC 3339); null: never")
+    endpoint: str | None = Field(description="address of the path in use, or `DERP(<region>)`")
+
+
+class PingStats(BaseModel):
+    """Pings sent for this request; the three latencies are null without a pong."""
+
+    min: float | None
+    max: float | None
+    avg: float | None
+    count: int = Field(description="pongs received")
+
+
+class ConnectionStatsAnswer(BaseModel):
+    """A live look at one node."""
+
+    hostname: str
+    connection_stats: ConnectionStats
+    ping_stats: PingStats
+
+
+class LatencyPoint(BaseModel):
+    """One round, or the rounds of one bucket when there are more than may be returned."""
+
+    timestamp: datetime = Field(description="the round, or the start of the bucket")
+    latency_ms: float | None = Field(description="mean of the warm pongs; null: no pong came back")
+    latency_min: float | None
+    latency_max: float | None
+    loss: float | None = Field(description="share of the pings without a pong; null: offline or not probed")
+    rounds: int
+    connection_type: ConnectionType = Field(description="the path; of a bucket, the most frequent one")
+    relayed: float = Field(description="share of the rounds that went over a relay")
+
+
+class LatencyHistory(BaseModel):
+    """Latency of one node, oldest first; where no round was taken there is no point."""
+
+    hostname: str
+    hours: int
+    step_s: int = Field(description="usual distance of two points; a longer one is a gap")
+    history: list[LatencyPoint]
+
+
+class Spark(BaseModel):
+    """One half hour of the day, for a small picture."""
+
+    timestamp: datetime
+    latency_ms: float | None
+    relayed: float
+
+
+class Day(BaseModel):
+    """A node's trailing 24 hours."""
+
+    rounds: int = Field(description="rounds with a row")
+    availability: float | None = Field(description="share of the rounds with a pong; null: no rounds")
+    loss: float | None
+    direct: float | None = Field(description="share of the rounds that went directly")
+    relayed: float | None = Field(description="share of the rounds that went over a relay")
+    tx_bytes: int
+    rx_bytes: int
+    spark: list[Spark]
+
+
+class Node(BaseModel):
+    """The latest that is known of one node."""
+
+    hostname: str
+    critical: bool = Field(description="named in TSOBS_CRITICAL_NODES")
+    state: NodeState
+    relay_node: str
+    measured_at: datetime | None = Field(description="time of the newest round; null: none collected yet")
+    latency_ms: float | None
+    latency_min: float | None
+    latency_max: float | None
+    loss: float | None
+    threshold_ms: float
+    online: bool | None = Field(description="as the control server says, live; null: sidecar down or unknown")
+    last_handshake: str | None = Field(description="live; null: never, or sidecar down")
+    tx_bytes: int | None = Field(description="total since tailscaled last reset it")
+    rx_bytes: int | None
+    day: Day
+
+
+class PartState(BaseModel):
+    """Whether one part of the system answers."""
+
+    ok: bool
+    detail: str = Field(description="what it is, or why it does not answer")
+
+
+class NodesAnswer(BaseModel):
+    """Every critical node, and every other node with rows in the last 30 days."""
+
+    sidecar: PartState
+    nodes: list[Node]
+
+
+class Alert(BaseModel):
+    """One incident: a topic that fires, or fired. The unit is the rule's: ms, EUR/kWh, or minutes."""
+
+    topic: str
+    rule: str
+    subject: str = Field(description="the node or model")
+    severity: str
+    state: AlertState = Field(description="`historical` was found by a backfill and never sent")
+    since: datetime
+    until: datetime | None
+    value: float | None = Field(description="the newest while it fired")
+    worst: float | None
+    threshold: float | None
+    detail: str
+    fate: str = Field(description="of its first message: sent, suppressed, …; empty: there was none")
+
+
+class AlertsAnswer(BaseModel):
+    """What fires now, and the recent past, newest first."""
+
+    firing: list[Alert]
+    recent: list[Alert]
+
+
+class LogEntry(BaseModel):
+    """One record, with whatever extras it carries."""
+
+    model_config = ConfigDict(extra="allow")
+
+    timestamp: str
+    level: str
+    logger: str
+    message: str
+
+
+class LogsAnswer(BaseModel):
+    """Log records, newest first."""
+
+    count: int
+    entries: list[LogEntry]
+    skipped: int = Field(description="lines passed over because they are no log record")
+    unreadable: list[str] = Field(description="log files that could not be read: what they hold is missing")
+
+
+class ModelMetrics(BaseModel):
+    """One evaluation; the other keys are the metrics of the CSV's columns, absent where it has none."""
+
+    model_config = ConfigDict(extra="allow")
+
+    timestamp: datetime = Field(description="end of the window that was evaluated")
+    window_start: datetime
+    window_end: datetime
+    version: str
+    logged_at: datetime
+
+
+class ModelVerdict(BaseModel):
+    """What the newest evaluation means; null where there is too little to judge by. Errors in EUR/kWh."""
+
+    mae: float
+    baseline: float | None = Field(description="median MAE of the model's earlier days")
+    days: int = Field(description="days in the baseline")
+    degraded: bool | None = Field(description="MAE above twice the baseline")
+    naive_mae: float | None = Field(description="error of the same hour of the day before")
+    naive_failed: bool | None = Field(description="whether the naive forecast failed as well")
+    skill_warning: bool | None
+    window_end: datetime
+    text: str
+
+
+class MetricsHistory(BaseModel):
+    """The last rows of a model's metrics history, oldest first."""
+
+    model_name: str
+    metrics: list[ModelMetrics]
+    verdict: ModelVerdict | None
+
+
+class Health(BaseModel):
+    """Which parts answer."""
+
+    ok: bool
+    parts: dict[str, PartState]
+
+
+class About(BaseModel):
+    """What a page needs to introduce itself."""
+
+    version: str
+    tailnet: str
+    demo_tailnet: bool
+    demo_prices: bool
+    dagster_url: str
+    model_name: str
+    user: str | None = Field(description="Tailscale login of the one who asks")

@@ -1,0 +1,183 @@
+"""Latency over time, as the page and scripts get it: at most so many points, extremes kept, gaps kept.
+
+What belongs here: reading connection rows as points. What does not: HTTP, and the latest state of a node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median_low
+from typing import cast
+
+from tsobs_pipelines.api.schemas import ConnectionType, LatencyHistory, LatencyPoint
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row, Value
+from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
+
+MAX_POINTS = 2000
+MAX_HOURS = 8760
+"""A year; older rows stay readable in the store."""
+
+ROUND_S = 60
+"""The shortest interval of the sampler that is expected, in seconds."""
+
+DIRECT = "direct"
+RELAYS = ("relay", "peer-relay")
+_KINDS = (DIRECT, *RELAYS, "unreachable", "offline")
+"""The paths, the usual ones first; what is none of them is ``unknown``."""
+
+_PINGS = (
+    Aggregate("pings_sent", "sum", "sent"),
+    Aggregate("pings_received", "sum", "received"),
+    Aggregate("pings_sent", "count", "rounds"),
+)
+_ALL = (
+    Aggregate("latency_avg", "mean", "latency_ms"),
+    Aggregate("latency_min", "min", "latency_min"),
+    Aggregate("latency_max", "max", "latency_max"),
+    Aggregate("tx_delta", "sum", "tx_bytes"),
+    Aggregate("rx_delta", "sum", "rx_bytes"),
+    *_PINGS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The rounds of one node in one span of time; latencies in ms, ``None`` without a pong."""
+
+    start: datetime
+    latency_ms: float | None
+    latency_min: float | None
+    latency_max: float | None
+    rounds: int
+    sent: int
+    received: int
+    tx_bytes: int
+    rx_bytes: int
+    types: dict[str, int]
+    """Rounds of each path; ``sent`` and ``received`` leave those out in which the node was offline."""
+
+    @property
+    def relayed(self) -> int:
+        """Rounds over any relay."""
+        return sum(self.types.get(name, 0) for name in RELAYS)
+
+
+def number(value: Value) -> float | None:
+    """A field as a float, rounded to the microsecond that the daemon's clock can mean."""
+    return round(float(value), 3) if isinstance(value, (int, float)) else None
+
+
+def whole(value: Value) -> int:
+    """A count or a sum; nothing counts as 0."""
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def loss_of(sent: int, received: int) -> float | None:
+    """Share of pings without a pong; ``None`` when none was sent."""
+    return round(1 - min(received, sent) / sent, 4) if sent else None
+
+
+def step_for(hours: int, points: int) -> timedelta:
+    """The shortest bucket, in whole rounds, of which no more than ``points`` cover ``hours``.
+
+    One bucket more than the span holds, because the first and the last are cut by the window.
+    """
+    return timedelta(seconds=math.ceil(hours * 3600 / max(points - 1, 1) / ROUND_S) * ROUND_S)
+
+
+def buckets(
+    store: TimeSeriesStore, where: dict[str, str], start: datetime, end: datetime, every: timedelta
+) -> list[Bucket]:
+    """The buckets that have rounds, oldest first; the first one is whole, whatever ``start`` is."""
+    size = int(every.total_seconds())
+    window = Window(datetime.fromtimestamp(int(start.timestamp()) // size * size, UTC), end)
+    rows = store.downsample(CONNECTIONS, window, every, _ALL, where)
+    kinds: dict[Value, dict[str, Row]] = {}
+    left = sum(whole(row["rounds"]) for row in rows)
+    for name in _KINDS:
+        if left <= 0:
+            break  # every round is accounted for: no need to look for the rarer paths
+        for row in store.downsample(CONNECTIONS, window, every, _PINGS, {**where, "connection_type": name}):
+            kinds.setdefault(row["time"], {})[name] = row
+            left -= whole(row["rounds"])
+    return [_bucket(row, kinds.get(row["time"], {})) for row in rows]
+
+
+def _bucket(row: Row, kinds: dict[str, Row]) -> Bucket:
+    types = {name: whole(part["rounds"]) for name, part in kinds.items()}
+    rounds = whole(row["rounds"])
+    unknown = rounds - sum(types.values())
+    offline = kinds.get("offline", {})
+    return Bucket(
+        start=cast("datetime", row["time"]),
+        latency_ms=number(row["latency_ms"]),
+        latency_min=number(row["latency_min"]),
+        latency_max=number(row["latency_max"]),
+        rounds=rounds,
+        sent=whole(row["sent"]) - whole(offline.get("sent")),
+        received=whole(row["received"]) - whole(offline.get("received")),
+        tx_bytes=whole(row["tx_bytes"]),
+        rx_bytes=whole(row["rx_bytes"]),
+        types={**types, "unknown": unknown} if unknown > 0 else types,
+    )
+
+
+def latency_history(
+    store: TimeSeriesStore, tailnet: str, hostname: str, *, hours: int, points: int, now: datetime
+) -> LatencyHistory:
+    """The last ``hours`` of one node in at most ``points`` points.
+
+    Rounds are returned as they are when they fit, else in buckets that keep minimum and maximum.
+    Raises what the store raises.
+    """
+    where = {"tailnet": tailnet, "hostname": hostname}
+    window = Window.trailing(now, timedelta(hours=hours))
+    if hours * 3600 // ROUND_S <= points:
+        rows = store.read(CONNECTIONS, window, where)
+        if len(rows) <= points:
+            return _answer(hostname, hours, [_point_of_row(row) for row in rows], ROUND_S)
+    every = step_for(hours, points)
+    found = buckets(store, where, window.start, window.end, every)
+    return _answer(hostname, hours, [_point_of_bucket(b) for b in found], int(every.total_seconds()))
+
+
+def _answer(hostname: str, hours: int, points: Sequence[LatencyPoint], step_s: int) -> LatencyHistory:
+    times = [point.timestamp.timestamp() for point in points]
+    distances = [later - earlier for earlier, later in pairwise(times)]
+    usual = int(median_low(distances)) if distances else step_s
+    return LatencyHistory(
+        hostname=hostname, hours=hours, step_s=max(usual, min(step_s, ROUND_S)), history=list(points)
+    )
+
+
+def _point_of_row(row: Row) -> LatencyPoint:
+    kind = cast("ConnectionType", row["connection_type"])
+    return LatencyPoint.model_construct(
+        timestamp=cast("datetime", row["time"]),
+        latency_ms=number(row["latency_avg"]),
+        latency_min=number(row["latency_min"]),
+        latency_max=number(row["latency_max"]),
+        loss=None if kind == "offline" else loss_of(whole(row["pings_sent"]), whole(row["pings_received"])),
+        rounds=1,
+        connection_type=kind,
+        relayed=1.0 if kind in RELAYS else 0.0,
+    )
+
+
+def _point_of_bucket(bucket: Bucket) -> LatencyPoint:
+    return LatencyPoint.model_construct(
+        timestamp=bucket.start,
+        latency_ms=bucket.latency_ms,
+        latency_min=bucket.latency_min,
+        latency_max=bucket.latency_max,
+        loss=loss_of(bucket.sent, bucket.received),
+        rounds=bucket.rounds,
+        connection_type=cast(
+            "ConnectionType", max(bucket.types, key=bucket.types.__getitem__, default="unknown")
+        ),
+        relayed=round(bucket.relayed / bucket.rounds, 4) if bucket.rounds else 0.0,
+    )

@@ -1,0 +1,49 @@
+"""The API as a process: uvicorn on the address of the settings.
+
+What belongs here: how the server runs. What does not: the application (``app.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+
+import uvicorn
+
+from tsobs_pipelines.api.app import create_app
+from tsobs_pipelines.api.users import users_required
+from tsobs_pipelines.logs.setup import uvicorn_log_config
+from tsobs_pipelines.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 400
+KEEP_ALIVE_S = 20
+GOODBYE_S = 5
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop (SIGINT, SIGTERM); logging is set up before by who calls.
+
+    Headers of a proxy never change who a request is from: the address of the socket counts.
+
+    Raises:
+        SettingsError, StoreError: the API can't start with these settings.
+    """
+    app = create_app(settings)
+    logger.info(
+        "API on %s, Tailscale users %s",
+        settings.public_url,
+        "required" if users_required(settings) else "not required",
+    )
+    uvicorn.run(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=uvicorn_log_config(),
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GOODBYE_S,
+    )

@@ -1,0 +1,241 @@
+"""The answers that are polled, each computed once for all who ask and kept for a few seconds.
+
+What belongs here: which answer is shared, for how long, and what a failing part means for it. What does not:
+how it is computed (``series.py``, ``nodes.py``), and HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from anyio import CapacityLimiter
+
+from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.api.cache import Shared
+from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
+from tsobs_pipelines.api.nodes import Live, live_status, newest_rows, snapshot
+from tsobs_pipelines.api.payload import Payload
+from tsobs_pipelines.api.schemas import (
+    Alert,
+    AlertsAnswer,
+    AlertState,
+    ConnectionStats,
+    ConnectionStatsAnswer,
+    MetricsHistory,
+    ModelMetrics,
+    ModelVerdict,
+    NodesAnswer,
+    PartState,
+    PingStats,
+)
+from tsobs_pipelines.api.series import latency_history
+from tsobs_pipelines.database import DatabaseError
+from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
+from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
+from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.tailnet.peers import PeerError, peer_names
+from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.store import StoreError
+
+LIVE_PATIENCE_S = 2.0
+"""How long the latest state waits for the sidecar before it is answered without."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryKey:
+    """Which latency history."""
+
+    hostname: str
+    hours: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedNodes:
+    """The nodes, and the same as bytes."""
+
+    answer: NodesAnswer
+    payload: Payload
+
+
+class Views:
+    """The shared answers of one process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        store, sidecar = CapacityLimiter(3), CapacityLimiter(2)
+        database, pings = CapacityLimiter(2), CapacityLimiter(4)
+        # The tracker keeps what it has read of the file, without a lock: one thread at a time.
+        tracker = CapacityLimiter(1)
+        self._newest_live = _silent("not asked yet")
+        self._rows = Shared(self._read_rows, fresh_s=5, stale_s=10, limiter=store)
+        self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store, size=1)
+        self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
+        # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
+        self._histories = Shared(self._read_history, fresh_s=10, stale_s=20, limiter=store, size=32)
+        self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
+        self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
+        self._looks = Shared(self._look, fresh_s=1, stale_s=1, limiter=pings)
+
+    async def nodes(self) -> SharedNodes:
+        """Every node's latest state."""
+        self._newest_live = await self._live_or_not()
+        return await self._nodes.get(None)
+
+    async def live(self) -> Live:
+        """What tailscaled says, at most some seconds old; never fails."""
+        return await self._live_or_not()
+
+    async def history(self, key: HistoryKey) -> Payload:
+        """The latency history of a known node."""
+        known = {*self._parts.settings.critical_nodes, *(await self._rows.get(None))}
+        if key.hostname not in known:
+            raise NotFoundError(f"no node {shown(key.hostname)}, expected one of {', '.join(sorted(known))}")
+        return await self._histories.get(key)
+
+    async def alerts(self, hours: int, limit: int) -> Payload:
+        """What fires, and the incidents of the last ``hours``."""
+        return await self._alerts.get((hours, limit))
+
+    async def model(self, model_name: str, limit: int) -> Payload:
+        """The last rows of a model's metrics history."""
+        return await self._models.get((model_name, limit))
+
+    async def look(self, hostname: str) -> ConnectionStatsAnswer:
+        """A live look at one node."""
+        return await self._looks.get(hostname)
+
+    async def _live_or_not(self) -> Live:
+        try:
+            async with asyncio.timeout(LIVE_PATIENCE_S):
+                return await self._live.get(None)
+        except TimeoutError:
+            return _silent(f"the sidecar has not answered within {LIVE_PATIENCE_S:g} s")
+
+    def _read_rows(self, _key: None) -> Mapping[str, Row]:
+        try:
+            return newest_rows(self._parts.store, self._parts.settings, self._parts.clock())
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+
+    def _read_nodes(self, _key: None) -> SharedNodes:
+        parts = self._parts
+        now = parts.clock()
+        try:
+            answer = snapshot(parts.store, parts.settings, self._read_rows(None), self._newest_live, now)
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+        return SharedNodes(answer, Payload.of_model(answer))
+
+    def _read_live(self, _key: None) -> Live:
+        return live_status(self._parts.sidecar)
+
+    def _read_history(self, key: HistoryKey) -> Payload:
+        parts = self._parts
+        try:
+            answer = latency_history(
+                parts.store,
+                parts.settings.tailnet,
+                key.hostname,
+                hours=key.hours,
+                points=key.points,
+                now=parts.clock(),
+            )
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+        return Payload.of_model(answer)
+
+    def _read_alerts(self, key: tuple[int, int]) -> Payload:
+        hours, limit = key
+        since = self._parts.clock() - timedelta(hours=hours)
+        try:
+            firing = self._parts.incidents.firing()
+            recent = self._parts.incidents.recent(since, limit)
+        except DatabaseError as error:
+            raise UnavailableError(str(error)) from error
+        answer = AlertsAnswer(
+            firing=[_alert(incident) for incident in firing], recent=[_alert(incident) for incident in recent]
+        )
+        return Payload.of_model(answer)
+
+    def _read_model(self, key: tuple[str, int]) -> Payload:
+        model_name, limit = key
+        try:
+            rows = self._parts.tracker.rows(model_name)
+        except (HistoryError, OSError) as error:
+            raise UnavailableError(f"the metrics history can't be read: {error}") from error
+        if not rows:
+            raise NotFoundError(f"no model {shown(model_name)} in the metrics history")
+        verdict = judge(rows)
+        answer = MetricsHistory(
+            model_name=model_name,
+            metrics=[_metrics(row) for row in rows[-limit:]],
+            verdict=None if verdict is None else _verdict(verdict),
+        )
+        return Payload.of_model(answer)
+
+    def _look(self, hostname: str) -> ConnectionStatsAnswer:
+        try:
+            stats, pings = self._parts.sidecar.observe_peer(hostname)
+        except PeerError as error:
+            raise NotFoundError(str(error)) from error
+        except SidecarError as error:
+            raise UnavailableError(str(error)) from error
+        return ConnectionStatsAnswer(
+            hostname=hostname,
+            connection_stats=ConnectionStats.model_validate(stats),
+            ping_stats=PingStats.model_validate(pings),
+        )
+
+
+def _silent(detail: str) -> Live:
+    return Live(PartState(ok=False, detail=detail), {}, peer_names({}))
+
+
+def _alert(incident: Incident) -> Alert:
+    state: AlertState = "historical" if incident.origin == "historical" else "firing"
+    if state == "firing" and incident.until is not None:
+        state = "resolved"
+    return Alert(
+        topic=incident.topic,
+        rule=incident.rule,
+        subject=incident.subject,
+        severity=incident.severity,
+        state=state,
+        since=incident.since,
+        until=incident.until,
+        value=incident.value,
+        worst=incident.worst,
+        threshold=incident.threshold,
+        detail=incident.detail,
+        fate=incident.fate,
+    )
+
+
+def _metrics(row: MetricsRow) -> ModelMetrics:
+    fixed: dict[str, object] = {
+        "timestamp": row.window_end,
+        "window_start": row.window_start,
+        "window_end": row.window_end,
+        "version": row.version,
+        "logged_at": row.logged_at,
+    }
+    return ModelMetrics.model_validate({**row.metrics, **fixed})
+
+
+def _verdict(verdict: Verdict) -> ModelVerdict:
+    return ModelVerdict(
+        mae=verdict.mae,
+        baseline=verdict.baseline,
+        days=verdict.days,
+        degraded=verdict.degraded,
+        naive_mae=verdict.naive_mae,
+        naive_failed=verdict.naive_failed,
+        skill_warning=verdict.skill_warning,
+        window_end=verdict.window_end,
+        text=describe(verdict),
+    )
