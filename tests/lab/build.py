@@ -1,8 +1,9 @@
 """Builds the servers that no package registry has ready: tailscale, its control server, and InfluxDB 2.
 
 Each is built once for each version into ``${XDG_CACHE_HOME:-~/.cache}/tsobs-lab/<name>-<version>``, from the
-Go module beside this file that pins it. Callers at the same time wait for one another, and an interrupted build
-leaves nothing that looks finished. ``python -m tests.lab.build`` builds them all: minutes on a new machine.
+Go module beside this file that pins it. Callers at the same time wait for one another, and an interrupted
+build leaves nothing that looks finished. ``python -m tests.lab.build`` builds them all: minutes on a new
+machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,7 +34,9 @@ def tailscale_programs() -> Path:
 
     def build(into: Path) -> None:
         packages = ("tailscale.com/cmd/tailscale", "tailscale.com/cmd/tailscaled")
-        _go_build(CONTROL_MODULE, *packages, into=into)
+        # Without a stamp a build from another module calls its version an error.
+        stamps = [f"-X=tailscale.com/version.{name}={version}" for name in ("shortStamp", "longStamp")]
+        _go_build(CONTROL_MODULE, *packages, into=into, linker_flags=stamps)
 
     return _built(f"tailscale-{version}", build)
 
@@ -97,14 +100,19 @@ def _built(name: str, build: Callable[[Path], None]) -> Path:
 
 
 def _go_build(
-    module: Path, *packages: str, into: Path, tags: str = "", environment: Mapping[str, str] | None = None
+    module: Path,
+    *packages: str,
+    into: Path,
+    tags: str = "",
+    linker_flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     if shutil.which("go") is None:
         message = "Go is not on the path: the lab builds its servers with it (1.26 or later)"
         raise LabError(message)
     command = [
-        *("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w", f"-tags={tags}"),
-        *("-o", f"{into}/", *packages),
+        *("go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly", f"-tags={tags}"),
+        *(f"-ldflags={' '.join(['-s', '-w', *linker_flags])}", "-o", f"{into}/", *packages),
     ]
     done = subprocess.run(
         command,

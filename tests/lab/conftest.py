@@ -14,6 +14,7 @@ import pytest
 from tests.lab.databases import Postgres, Redis, running_postgres, running_redis
 from tests.lab.influx import Influx, running_influx
 from tests.lab.runs import Run, new_run
+from tests.lab.tailnet import Tailnet, running_tailnet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,3 +62,17 @@ def redis(lab_run: Run) -> Iterator[Redis]:
 def redis_url(redis: Redis) -> str:
     """The address of the Redis."""
     return redis.url
+
+
+@pytest.fixture(scope="session")
+def tailnet(lab_run: Run) -> Iterator[Tailnet]:
+    """A real tailnet of the three critical nodes and an observer, in whatever state the last test left it."""
+    with running_tailnet(lab_run) as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def direct_tailnet(tailnet: Tailnet) -> Tailnet:
+    """The tailnet with every node up and every path direct, whatever the test before did to it."""
+    tailnet.direct()
+    return tailnet
