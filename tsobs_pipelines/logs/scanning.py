@@ -98,11 +98,9 @@ class Scanner:
             return
         if not self._rare:
             self._learn(data)
-        found = [
-            [at for needle in group if (at := self._find(data, needle, start, end)) >= 0] for group in groups
-        ]
-        if not all(found):
-            return
+        for group in groups:
+            if not any(self._find(data, needle, start, end) >= 0 for needle in group):
+                return
         seen: set[int] = set()
         for needle in groups[0]:
             at = data.find(needle, start, end)

@@ -1,0 +1,137 @@
+"""``tsobs logs``: prints what ``/logs/search`` returns, and follows the logs as they are written.
+
+What belongs here: options and how an entry looks in a terminal. What does not: the search.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from tsobs_pipelines.logs.files import log_directory
+from tsobs_pipelines.logs.formatter import visible
+from tsobs_pipelines.logs.levels import NAMES
+from tsobs_pipelines.logs.lines import Entry
+from tsobs_pipelines.logs.matching import HIGHEST_LIMIT, LogQuery
+from tsobs_pipelines.logs.search import LogResult, search
+from tsobs_pipelines.settings import load_settings
+
+FOLLOW_EVERY_S = 0.5
+FOLLOW_BACK_S = 12.0
+"""How far back each look goes: lines of other processes may come late by ``SLACK``."""
+
+_COLOURS = {
+    "DEBUG": "bright_black",
+    "INFO": "green",
+    "WARNING": "yellow",
+    "ERROR": "red",
+    "CRITICAL": "magenta",
+}
+_SHOWN_FIRST = frozenset(
+    {"timestamp", "level", "logger", "message", "module", "function", "line", "exception", "stack"}
+)
+
+
+@click.command()
+@click.option(
+    "--level",
+    type=click.Choice(NAMES, case_sensitive=False),
+    default="INFO",
+    show_default=True,
+    help="This level and those above it.",
+)
+@click.option("--hours", type=float, default=24.0, show_default=True, help="How far back.")
+@click.option("--limit", type=int, default=100, show_default=True, help="At most so many, the newest.")
+@click.option("--q", "text", help="Plain text somewhere in the entry; capitals count.")
+@click.option("--logger", help="A logger and those below it.")
+@click.option("--user", help="The Tailscale login of a request.")
+@click.option("--run-id", help="A run, or at least the first 8 characters of its id.")
+@click.option("--json", "as_json", is_flag=True, help="What GET /logs/search returns; with --follow, lines.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
+def logs(  # noqa: PLR0913 - one argument for each option
+    *,
+    level: str,
+    hours: float,
+    limit: int,
+    text: str | None,
+    logger: str | None,
+    user: str | None,
+    run_id: str | None,
+    as_json: bool,
+    follow: bool,
+) -> None:
+    """Search the logs. In a terminal the newest entry is the last line; with --json it is the first."""
+    try:
+        query = LogQuery(level.upper(), hours, limit, text, logger, user, run_id)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    directory = log_directory(load_settings().state_dir)
+    known = _recent(directory, query) if follow else {}
+    result = search(directory, query, datetime.now(UTC))
+    show = _line_of_json if as_json else _coloured
+    if as_json and not follow:
+        click.echo(json.dumps({"count": len(result.entries), "entries": result.entries}))
+    else:
+        for entry in reversed(result.entries):
+            click.echo(show(entry))
+    _say_what_is_missing(result)
+    if follow:
+        known |= {_identity(entry): entry for entry in result.entries}
+        for entry in new_entries(directory, query, known):
+            click.echo(show(entry))
+
+
+def new_entries(directory: Path, query: LogQuery, known: dict[str, Entry]) -> Iterator[Entry]:
+    """What is written from now on, each entry once, oldest first; never ends."""
+    while True:
+        time.sleep(FOLLOW_EVERY_S)
+        recent = _recent(directory, query)
+        yield from (entry for key, entry in recent.items() if key not in known)
+        known = recent
+
+
+def _recent(directory: Path, query: LogQuery) -> dict[str, Entry]:
+    """The entries of the last seconds, oldest first."""
+    query = replace(query, hours=FOLLOW_BACK_S / 3600, limit=HIGHEST_LIMIT)
+    found = search(directory, query, datetime.now(UTC)).entries
+    return {_identity(entry): entry for entry in reversed(found)}
+
+
+def _identity(entry: Entry) -> str:
+    return json.dumps(entry, sort_keys=True)
+
+
+def _line_of_json(entry: Entry) -> str:
+    return json.dumps(entry, separators=(",", ":"))
+
+
+def _coloured(entry: Entry) -> str:
+    level = str(entry["level"])
+    stamp = click.style(str(entry["timestamp"])[:23] + "Z", dim=True)
+    name = click.style(visible(str(entry["logger"])), fg="cyan")
+    extras = " ".join(f"{key}={_short(value)}" for key, value in entry.items() if key not in _SHOWN_FIRST)
+    badge = click.style(f"{level:<8}", fg=_COLOURS.get(level))
+    line = f"{stamp} {badge} {name} {visible(str(entry['message']))}"
+    if extras:
+        line += " " + click.style(visible(extras), dim=True)
+    for key in ("exception", "stack"):
+        if entry.get(key):
+            line += "\n" + click.style(visible(str(entry[key])).rstrip(), fg="bright_black")
+    return line.replace("\n", "\n    ")
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) and value and " " not in value else json.dumps(value)
+
+
+def _say_what_is_missing(result: LogResult) -> None:
+    if result.skipped:
+        click.echo(f"{result.skipped} broken or foreign lines were passed over", err=True)
+    for name in result.unreadable:
+        click.echo(f"could not be read: {name}", err=True)

@@ -1,0 +1,241 @@
+"""Takes tailscaled's own lines into the logs, as records of the logger ``tailscaled``.
+
+What belongs here: the form of its lines, and following the file they are in. What does not: where they go
+(``intake.py``).
+
+The daemon writes Go's ``2026/11/24 17:38:12 [v1] magicsock: …``, in the time zone of its machine, which is
+taken to be ours. It gives a verbosity and no level: ``[v1]`` and above are DEBUG, and words decide the rest.
+The position in the file is kept next to the logs; it survives restarts, rotation by renaming, and truncation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tsobs_pipelines.logs.intake import RecordWriter
+
+LOGGER = "tailscaled"
+POSITION_NAME = ".tailscaled-position.json"
+POLL_S = 1.0
+MOST_BYTES = 4 << 20
+FIRST_BYTES = 1 << 20
+HEAD_BYTES = 256
+LONGEST_RECORD = 256 << 10
+
+_LINE = re.compile(r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<rest>.*)", re.DOTALL)
+_VERBOSITY = re.compile(r"\[v(?P<number>\d+|JSON)\]\d* ?")
+_COMPONENT = re.compile(
+    r"(?P<component>[A-Za-z][\w.-]*(?:\([^)\s]*\))?(?:\[[^\]\s]*\])?): (?P<message>.+)", re.DOTALL
+)
+_FATAL = re.compile(r"^(?:panic|fatal error|fatal):|\bpanic: ", re.IGNORECASE)
+_ERROR = re.compile(r"^(?:error|ERROR)\b|\[unexpected\]|: error: |\bunrecoverable\b")
+_WARNING = re.compile(
+    r"\b(?:errors?|failed|failure|can't|cannot|could not|timed? ?out|warning|unhealthy)\b", re.IGNORECASE
+)
+_HEALTHY = re.compile(r"\berr(?:or)?=(?:<nil>|nil|none)\b|^health\(.*\): ok$|\b(?:0|no) errors?\b")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonLine:
+    """One message of the daemon; ``at`` in seconds since 1970, None when the line has no time."""
+
+    at: float | None
+    level: str
+    component: str
+    message: str
+    verbosity: str = ""
+
+    def extras(self) -> dict[str, object]:
+        """What goes beside the message."""
+        named = {"component": self.component, "verbosity": self.verbosity}
+        return {key: text for key, text in named.items() if text}
+
+
+def parse(line: str) -> DaemonLine:
+    """Read one line; text in another form becomes a message as it is."""
+    found = _LINE.fullmatch(line)
+    at, rest = (_seconds(found["time"]), found["rest"]) if found else (None, line)
+    verbosity = _VERBOSITY.match(rest)
+    if verbosity:
+        rest = rest[verbosity.end() :]
+    named = _COMPONENT.fullmatch(rest)
+    component, message = (named["component"], named["message"]) if named else ("", rest)
+    level = "DEBUG" if verbosity and verbosity["number"] != "0" else _level(rest)
+    return DaemonLine(at, level, component, message.rstrip(), f"v{verbosity['number']}" if verbosity else "")
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        form = "%Y/%m/%d %H:%M:%S.%f" if "." in text else "%Y/%m/%d %H:%M:%S"
+        return datetime.strptime(text, form).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _level(text: str) -> str:
+    if _FATAL.search(text):
+        return "CRITICAL"
+    if _HEALTHY.search(text):
+        return "INFO"
+    if _ERROR.search(text):
+        return "ERROR"
+    return "WARNING" if _WARNING.search(text) else "INFO"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file was read: its inode, its first bytes (an inode may be used again) and the offset."""
+
+    inode: int
+    head: str
+    head_bytes: int
+    offset: int
+
+
+class Follower:
+    """Reads what a growing file got since the last time."""
+
+    def __init__(self, path: Path, position_file: Path, take: Callable[[str], None]) -> None:
+        self._path = path
+        self._position_file = position_file
+        self._take = take
+        self._position = _load(position_file)
+
+    def poll(self) -> int:
+        """Hand on the whole lines that are new; returns their number. A file that is not there has none.
+
+        A line is handed on again only when the process was killed before it could note its position.
+        """
+        taken = 0
+        try:
+            with self._path.open("rb") as file:
+                taken = self._read(file.fileno())
+        except FileNotFoundError:
+            return 0
+        if taken and self._position is not None:
+            _save(self._position_file, self._position)
+        return taken
+
+    def _read(self, fd: int) -> int:
+        status = os.fstat(fd)
+        position = self._position
+        taken = 0
+        if position is None or not _same(fd, status, position):
+            if position is not None:
+                taken = self._rest_of_rotated(position)
+            begin = 0
+            if position is None and status.st_size > FIRST_BYTES:
+                # The first time, of a long file: its end, from the start of a line.
+                piece = os.pread(fd, FIRST_BYTES, status.st_size - FIRST_BYTES)
+                begin = status.st_size - FIRST_BYTES + piece.find(b"\n") + 1
+            position = Position(status.st_ino, "", 0, begin)
+        if position.head_bytes < HEAD_BYTES:
+            head = os.pread(fd, HEAD_BYTES, 0)
+            position = replace(position, head=_digest(head), head_bytes=len(head))
+        lines, offset = _whole_lines(fd, position.offset)
+        self._hand_on(lines)
+        self._position = replace(position, offset=offset)
+        return taken + len(lines)
+
+    def _rest_of_rotated(self, position: Position) -> int:
+        """What was written to a file after the last look and before it was renamed."""
+        for path in self._path.parent.glob(f"{self._path.name}?*"):
+            try:
+                with path.open("rb") as file:
+                    if not _same(file.fileno(), os.fstat(file.fileno()), position):
+                        continue
+                    count, offset = 0, position.offset
+                    while True:
+                        lines, reached = _whole_lines(file.fileno(), offset)
+                        self._hand_on(lines)
+                        count += len(lines)
+                        if reached == offset:
+                            return count
+                        offset = reached
+            except OSError:
+                continue
+        return 0
+
+    def _hand_on(self, lines: list[bytes]) -> None:
+        held: list[str] = []
+        size = 0
+        for line in lines:
+            text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            # A stack that the Go runtime prints has no times: it belongs to the line before it.
+            if held and (_LINE.match(text) or size > LONGEST_RECORD):
+                self._take("\n".join(held))
+                held, size = [], 0
+            held.append(text)
+            size += len(text)
+        if held:
+            self._take("\n".join(held))
+
+
+def _same(fd: int, status: os.stat_result, position: Position) -> bool:
+    return (
+        status.st_ino == position.inode
+        and status.st_size >= position.offset
+        and _digest(os.pread(fd, position.head_bytes, 0)) == position.head
+    )
+
+
+def _digest(head: bytes) -> str:
+    return hashlib.blake2b(head, digest_size=8).hexdigest()
+
+
+def _whole_lines(fd: int, offset: int) -> tuple[list[bytes], int]:
+    data = os.pread(fd, MOST_BYTES, offset)
+    end = data.rfind(b"\n") + 1
+    if end == 0 and len(data) == MOST_BYTES:
+        end = len(data)
+    return data[:end].splitlines(keepends=True) if end else [], offset + end
+
+
+def _load(path: Path) -> Position | None:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return Position(
+            int(found["inode"]), str(found["head"]), int(found["head_bytes"]), int(found["offset"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _save(path: Path, position: Position) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    kept = {name: getattr(position, name) for name in Position.__slots__}
+    temporary.write_text(json.dumps(kept), "utf-8")
+    temporary.replace(path)
+
+
+def follow_tailscaled(path: Path, directory: Path, stop: threading.Event) -> None:
+    """Take the lines of ``path`` into the day files in ``directory`` until ``stop``; meant for a thread."""
+    writer = RecordWriter(directory)
+
+    def take(text: str) -> None:
+        line = parse(text)
+        writer.write(line.at, line.level, LOGGER, line.message, LOGGER, line.extras())
+
+    follower = Follower(path, directory / POSITION_NAME, take)
+    complained = ""
+    while not stop.is_set():
+        try:
+            follower.poll()
+            complained = ""
+        except OSError as error:
+            if complained != str(error):
+                complained = str(error)
+                log.warning("can't read tailscaled's log: %s", error)
+        stop.wait(POLL_S)
