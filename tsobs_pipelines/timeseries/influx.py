@@ -29,7 +29,7 @@ from tsobs_pipelines.timeseries.influx_points import (
     Found,
     Point,
     Tags,
-    encode_tag,
+    encode_text,
     found_of,
     identity_of,
     micros_of_values,
@@ -102,7 +102,7 @@ class InfluxStore:
         """Write the rows, then remove the other points of the window."""
         tags = check_where(measurement, where)
         points = _points(measurement, rows, window, tags)
-        wanted = [(measurement.tags.index(tag), encode_tag(value)) for tag, value in tags.items()]
+        wanted = [(measurement.tags.index(tag), encode_text(value)) for tag, value in tags.items()]
 
         def concerned(one: Found) -> bool:
             inside = all(one.tags[place] == value for place, value in wanted)
@@ -175,7 +175,7 @@ class InfluxStore:
         tags = check_where(measurement, where)
         inside = _clamped(window)
         if inside.start < inside.end:
-            terms = predicate(measurement, [(tag, encode_tag(value)) for tag, value in tags.items()])
+            terms = predicate(measurement, [(tag, encode_text(value)) for tag, value in tags.items()])
             with self._turn(measurement):
                 first, after = to_micros(inside.start), to_micros(inside.end)
                 self._connection.delete(first * NANOS_PER_MICRO, after * NANOS_PER_MICRO - 1, terms)
@@ -224,7 +224,7 @@ class InfluxStore:
         source = _SOURCE
         for number, (tag, value) in enumerate(where.items()):
             source += f"  |> filter(fn: (r) => r.{tag} == where{number})\n"
-            parameters[f"where{number}"] = encode_tag(value)
+            parameters[f"where{number}"] = encode_text(value)
         return source, parameters
 
     def _found(self, measurement: Measurement, window: Window, where: Where) -> list[Found]:

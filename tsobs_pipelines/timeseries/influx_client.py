@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,6 +147,8 @@ class InfluxConnection:
                     connection_pool_maxsize=8,
                 )
                 self._pid = os.getpid()
+                # Left to the end of the interpreter, the library complains on stderr.
+                weakref.finalize(self, self._client.close)
             return self._client
 
     def _attempt(self, action: str, send: Callable[[], T]) -> T:

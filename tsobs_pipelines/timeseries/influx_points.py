@@ -2,9 +2,10 @@
 
 What belongs here: pure conversions. What does not: requests.
 
-Line protocol has no way to write a line break into a tag, treats a backslash by what follows it, and a delete
-predicate is a text that can't take parameters. So these characters, quotes and ``%`` are kept percent-encoded
-in tags; no host name, region or version has any of them, and other readers see those as they are.
+Line protocol has no way to write a line break into a tag, treats a backslash by what follows it, answers lose
+carriage returns, and a delete predicate is a text that can't take parameters. So control characters,
+backslashes, quotes and ``%`` are kept percent-encoded; no host name, region or version has any of them, and
+other readers see those as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TypeAlias, cast
 from urllib.parse import unquote
 
 from tsobs_pipelines.timeseries.rows import UNKNOWN_TAG, from_micros, to_micros
-from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, SchemaError, Value
+from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, Value
 
 NANOS_PER_MICRO = 1_000
 
@@ -46,31 +47,25 @@ class Found:
     fields: int
 
 
-def encode_tag(value: str) -> str:
-    """The tag as it is kept."""
+def encode_text(value: str) -> str:
+    """The text as it is kept."""
     return _TO_ENCODE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), value)
 
 
-def decode_tag(value: str) -> str:
-    """The tag as it was given to :func:`encode_tag`."""
+def decode_text(value: str) -> str:
+    """The text as it was given to :func:`encode_text`."""
     return unquote(value) if "%" in value else value
 
 
 def point_of(measurement: Measurement, row: Row) -> Point:
-    """The point of a conformed row.
-
-    Raises:
-        SchemaError: no field has a value, which is no point for InfluxDB.
-    """
-    tags = tuple(encode_tag(str(row[tag])) for tag in measurement.tags)
+    """The point of a conformed row, of which at least one field has a value."""
+    tags = tuple(encode_text(str(row[tag])) for tag in measurement.tags)
     written, bits = [], 0
     for number, field in enumerate(measurement.fields):
         value = row[field.name]
         if value is not None:
             written.append(f"{field.name}={_field_text(field, value)}")
             bits |= 1 << number
-    if not bits:
-        raise SchemaError(f"{measurement.name}: no field has a value at {row[TIME]}")
     tag_text = ",".join(
         f"{tag}={value.translate(_LINE_ESCAPES)}"
         for tag, value in sorted(zip(measurement.tags, tags, strict=True))
@@ -84,8 +79,7 @@ def _field_text(field: Field, value: Value) -> str:
         return f"{value}i"
     if field.type == "float":
         return repr(value)
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return f'"{encode_text(str(value))}"'
 
 
 def predicate(measurement: Measurement, tags: Iterable[tuple[str, str]]) -> str:
@@ -166,7 +160,7 @@ def row_of(measurement: Measurement) -> Callable[[Sequence[str]], Callable[[Sequ
                 value = UNKNOWN_TAG if number is None else cells[number] or UNKNOWN_TAG
                 known = tags.get(value)
                 if known is None:
-                    known = tags[value] = decode_tag(value)
+                    known = tags[value] = decode_text(value)
                 row[name] = known
             for name, number, cast_to in field_places:
                 cell = "" if number is None else cells[number]
@@ -183,7 +177,7 @@ def _int(cell: str) -> int:
     return int(cell) if cell.lstrip("-").isdigit() else int(float(cell))
 
 
-_casts: dict[str, Callable[[str], Value]] = {"float": float, "int": _int, "str": str}
+_casts: dict[str, Callable[[str], Value]] = {"float": float, "int": _int, "str": decode_text}
 
 
 def micros_of_values(columns: Sequence[str]) -> Callable[[Sequence[str]], int]:
