@@ -11,6 +11,8 @@ import sys
 import click
 
 from tsobs_pipelines.cli_alerts import alerts, mute
+from tsobs_pipelines.cli_logs import logs
+from tsobs_pipelines.cli_settings import show_settings
 from tsobs_pipelines.settings import SettingsError, load_settings
 
 
@@ -43,3 +45,5 @@ def up() -> None:
 
 main.add_command(alerts)
 main.add_command(mute)
+main.add_command(show_settings)
+main.add_command(logs)

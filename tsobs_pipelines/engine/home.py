@@ -9,6 +9,8 @@ has, the Celery launcher and lasting storage, so that both share every other cho
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,7 +146,8 @@ def initialise_instance(settings: Settings) -> None:
     import dagster as dg  # noqa: PLC0415 - takes a second that an initialised instance need not wait for
 
     with dg.DagsterInstance.get() as instance:
-        instance.upgrade()
+        with contextlib.redirect_stdout(io.StringIO()):
+            instance.upgrade()
         instance.get_runs(limit=1)
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
