@@ -31,7 +31,7 @@ _FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
     (
         ("uthorization", "UTHORIZATION"),
         re.compile(
-            r"""(?i)(authorization\\*["']?\s*[:=,]\s*\(?b?\\*["']?)"""
+            r"""(?i)(authorization\\*["']?\s*[:=,]\s*\(?(?:b?\\*["'])?)"""
             r"""((?:bearer|basic|token|digest)\s+)?[^\s"'\\,;)}\]]+"""
         ),
         rf"\g<1>\g<2>{MASK}",
