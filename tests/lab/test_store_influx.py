@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tsobs_pipelines.timeseries import influx_client
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress, InfluxConnection
 from tsobs_pipelines.timeseries.schema import MEASUREMENTS
-from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
+from tsobs_pipelines.timeseries.store import Aggregate, StoreError, StoreUnavailableError
 
 
 @pytest.fixture
@@ -79,6 +81,35 @@ def test_a_writer_killed_between_two_requests_leaves_no_gap(
     store.replace(SAMPLE, DAY, new)
     assert store.read(SAMPLE, DAY) == new
     assert store.count_times(SAMPLE, DAY) == {DAY.start.date(): 5}
+
+
+def test_a_second_writer_waits_until_the_first_one_has_removed_what_is_stale(
+    address: InfluxAddress, store: InfluxStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = [[sample(0, kind="direct")], [sample(0, kind="relay")]]
+    has_looked, may_write = threading.Event(), threading.Event()
+    real = InfluxConnection.write
+
+    def held_once(self: InfluxConnection, lines: Sequence[str]) -> None:
+        if not has_looked.is_set():
+            has_looked.set()
+            assert may_write.wait(30)
+        real(self, lines)
+
+    monkeypatch.setattr(InfluxConnection, "write", held_once)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.replace, SAMPLE, DAY, ways[0])
+        assert has_looked.wait(30)
+        other = InfluxStore(address, tmp_path / "locks")
+        second = pool.submit(other.replace, SAMPLE, DAY, ways[1])
+        # Without a lock it would be done within milliseconds, and the first one would not know of its row.
+        wait([second], timeout=1)
+        may_write.set()
+        first.result()
+        second.result()
+    assert store.read(SAMPLE, DAY) == ways[1]
+    found = store.downsample(SAMPLE, DAY, timedelta(days=1), [Aggregate("level", "count", "rows")])
+    assert [row["rows"] for row in found] == [1], "no point is left beside the row"
 
 
 def test_a_stopped_server_is_unavailable_and_the_store_comes_back_with_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
 
@@ -10,6 +11,7 @@ from sqlalchemy import create_engine, text
 
 from tests.lab.databases import Postgres
 from tests.store_contract import DAY, SAMPLE, StoreContract, sample
+from tsobs_pipelines.database import engine_for, reading
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
 
@@ -47,6 +49,27 @@ def test_a_stopped_server_is_unavailable_and_the_store_comes_back_with_it(
         postgres.start()
     store.write(SAMPLE, [sample(1)])
     assert store.read(SAMPLE, DAY) == [sample(0), sample(1)]
+
+
+def test_a_forked_process_uses_connections_of_its_own(url: str, store: SqlStore) -> None:
+    store.write(SAMPLE, [sample(0)])
+    reading_end, writing_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing_end, str(_session(url)).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing_end)
+    with os.fdopen(reading_end) as answer:
+        assert answer.read() not in {"", str(_session(url))}
+    assert store.read(SAMPLE, DAY) == [sample(0)]
+
+
+def _session(url: str) -> int:
+    with reading(engine_for(url)) as connection:
+        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
 
 
 def test_a_database_that_is_not_there_is_an_error_without_the_password(postgres: Postgres) -> None:
