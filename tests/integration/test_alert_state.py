@@ -15,10 +15,11 @@ from tests.unit.alert_rows import DAY, MINUTE, limit_of, paths, rows
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import Evaluation, evaluate, observe_connections
 from tsobs_pipelines.alerting.history import firing, recent
+from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.replay import pending_replays, replay_pending, request_replays
 from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, Signals, latency_signals, relay_signals
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertBook, Step
 from tsobs_pipelines.alerting.tables import changes, messages
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import plain
@@ -118,6 +119,27 @@ def test_two_sensors_at_once_tell_it_once(world: World) -> None:
         thread.join()
     assert len(world.fates()) == 1
     assert world.look(RELAY, 609) == Evaluation()
+
+
+def test_a_step_from_a_stale_look_is_not_written(world: World) -> None:
+    world.write(paths("dddddrrrrr", start=600))
+    world.look(RELAY, 604)
+    stale = world.book.progress(RELAY)
+    world.look(RELAY, 606)
+    assert stale is not None
+    until = DAY + 700 * MINUTE
+    step = Step(RELAY, stale, stale.started_at, until, {"relay_git": TopicState("relay_git", "git")}, [])
+    assert world.book.commit(step, SOURCE, until) is None
+    assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
+    assert world.book.states(RELAY)["relay_git"].status is Status.FIRING
+
+
+def test_the_end_of_one_incident_is_not_the_end_of_another(world: World) -> None:
+    world.write(paths("dddddrrrrrrrrrr", start=600))
+    world.write(paths("dddddrrrrrddddd", start=600, host="dev"))
+    for minute in (604, 609, 614):
+        world.look(RELAY, minute)
+    assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
 
 
 def test_first_start_tells_what_goes_on_and_keeps_the_rest_as_history(world: World) -> None:
