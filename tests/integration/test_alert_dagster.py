@@ -276,17 +276,18 @@ def test_a_failed_run_is_told_and_its_success_resolves(watch: Watch) -> None:
 
 
 def evaluation(watch: Watch, minute: float, mae: float, day: str = "2026-11-24") -> None:
+    end = DAY + minute * MINUTE
     watch.instance.report_runless_asset_event(
         dg.AssetMaterialization(
             "forecast_evaluation",
             partition=day,
             metadata={
-                "model_name": "prophet_price_forecast",
-                "window_end": (DAY + minute * MINUTE).isoformat(),
+                "window": f"{(end - timedelta(days=1)).isoformat()} to {end.isoformat()}",
                 "mae": mae,
-                "baseline": 0.01,
+                "baseline_mae": 0.01,
+                "degraded": mae > 0.02,
                 "naive_mae": 0.012,
-                "naive_baseline": 0.011,
+                "skill_ratio_7d": 0.8,
             },
         )
     )

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from tsobs_pipelines.alerting.rules import ForecastObservation
+from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT
 
 PAGE = 1000
 PAGES = 20
@@ -34,24 +35,18 @@ class Materialization:
         value = self.metadata.get(key)
         return value if isinstance(value, str) else ""
 
-    def number(self, *keys: str) -> float | None:
-        """The first of these metadata values that is a number."""
-        for key in keys:
-            value = self.metadata.get(key)
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return float(value)
-        return None
+    def number(self, key: str) -> float | None:
+        """A metadata value that is a number."""
+        value = self.metadata.get(key)
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
-    def time(self, *keys: str) -> datetime | None:
-        """The first of these metadata values that is a time with a zone, or seconds since the epoch."""
-        for key in keys:
-            try:
-                time = datetime.fromisoformat(self.text(key))
-            except ValueError:
-                continue
-            if time.tzinfo is not None:
-                return time.astimezone(UTC)
-        return None
+    def time(self, key: str) -> datetime | None:
+        """A metadata value that is a time with a zone."""
+        return _time(self.text(key))
+
+    def end(self, key: str) -> datetime | None:
+        """The end of a metadata value that is a span, ``<time> to <time>``."""
+        return _time(self.text(key).rpartition(" to ")[2])
 
     @property
     def day(self) -> date | None:
@@ -60,6 +55,14 @@ class Materialization:
             return date.fromisoformat(self.partition)
         except ValueError:
             return None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.astimezone(UTC) if time.tzinfo is not None else None
 
 
 def new_materializations(
@@ -117,19 +120,21 @@ def forecast_observations(new: Sequence[Materialization]) -> list[ForecastObserv
     """The observation in each materialisation of ``forecast_evaluation`` that scored something."""
     found = []
     for one in new:
-        time, mae = one.time("window_end", "as_of"), one.number("mae")
+        time, mae = one.end("window"), one.number("mae")
         if time is None or mae is None:
             continue
+        # Without "degraded" too few hours or days were scored for a verdict.
+        judged = "degraded" in one.metadata
         found.append(
             ForecastObservation(
-                model=one.text("model_name") or one.text("model") or DEFAULT_MODEL,
+                model=DEFAULT_MODEL,
                 time=time,
                 mae=mae,
-                baseline=one.number("baseline", "baseline_mae"),
+                baseline=one.number("baseline_mae") if judged else None,
                 naive_mae=one.number("naive_mae"),
-                naive_baseline=one.number("naive_baseline"),
-                week_ratio=one.number("skill_ratio", "week_ratio"),
-                week_limit=one.number("skill_limit", "week_limit"),
+                naive_baseline=one.number("naive_baseline_mae"),
+                week_ratio=one.number("skill_ratio_7d"),
+                week_limit=SKILL_LIMIT,
             )
         )
     return found
