@@ -126,14 +126,21 @@ unset BASH_ENV ENV CDPATH
 
 PARTS=() ENDED=''
 trap 'ENDED=signal' TERM INT HUP
+
+# Nobody else holds the writing end: the sampler sees its end as soon as this process is gone, even by SIGKILL.
+ALIVE=$SIDECAR_RUN_DIR/alive
+rm -f -- "$ALIVE"
+mkfifo -- "$ALIVE" || die "SIDECAR_RUN_DIR=$SIDECAR_RUN_DIR: no named pipe can be made there"
+exec 9<>"$ALIVE"
+
 # Each part in a process group of its own, so that it ends with all that it started.
 set -m
-bash ./sampler.sh &
-PARTS+=($!)
 family=TCP4 address=$SIDECAR_BIND
 [[ $SIDECAR_BIND != *:* ]] || family=TCP6 address="[$SIDECAR_BIND]"
 socat "$family-LISTEN:$SIDECAR_PORT,bind=$address,reuseaddr,fork,max-children=256,backlog=256" \
-  EXEC:./tailscale-http-server.sh,nofork &
+  EXEC:./tailscale-http-server.sh,nofork 9>&- &
+PARTS+=($!)
+HTTP_GROUP=$! bash ./sampler.sh 9>&- &
 PARTS+=($!)
 set +m
 log INFO "serving on $SIDECAR_BIND:$SIDECAR_PORT, a round each $SAMPLE_INTERVAL s to $JOURNAL_DIR"
@@ -145,8 +152,8 @@ if [[ $ENDED == signal ]]; then
   log INFO 'ended by a signal'
   exit 0
 fi
-name='the HTTP server'
-kill -0 "${PARTS[0]}" 2>/dev/null || name='the sampler'
+name='the sampler'
+kill -0 "${PARTS[0]}" 2>/dev/null || name='the HTTP server'
 log ERROR "$name ended with status $status: ending the other"
 end_parts
 exit 1

@@ -112,13 +112,14 @@ take_lock() {
 
 # shared NAME SINCE PRODUCER: the answer of PRODUCER, a function that prints one line of JSON, taken at or after
 # SINCE (microseconds); many who ask at once share one call. Sets SHARED to the JSON and returns 0, or returns
-# 1 (it failed), 2 (out of time) or 3 (too many are waiting). A failure that ended after SINCE is shared too,
+# 1 (it failed), 2 (out of time) or 3 (too many are waiting). A failure that ended while we waited is shared too,
 # or a queue before a daemon that hangs would wait one time-out each.
 shared() {
-  local name=$1 since=$2 producer=$3 started ended result
-  if ! read_shared "$name" "$since"; then
+  local name=$1 since=$2 producer=$3 asked started ended result
+  now_us asked
+  if ! read_shared "$name" "$since" "$asked"; then
     take_lock "$name" 25 || return 3
-    if ! read_shared "$name" "$since"; then
+    if ! read_shared "$name" "$since" "$asked"; then
       now_us started
       SHARED=$("$producer")
       result=$(outcome $?)
@@ -136,16 +137,21 @@ shared() {
   esac
 }
 
-# read_shared NAME SINCE: what is kept of NAME into SHARED and SHARED_RESULT, if it still counts.
+# read_shared NAME SINCE ASKED: what is kept of NAME into SHARED and SHARED_RESULT, if it still counts: an answer
+# that was begun since SINCE, or a failure that ended since ASKED.
 read_shared() {
   local started ended lines
   [[ -f $SIDECAR_RUN_DIR/$1 ]] || return 1
   mapfile -t lines 2>/dev/null <"$SIDECAR_RUN_DIR/$1" || return 1
   read -r started ended SHARED_RESULT <<<"${lines[0]-}" || return 1
   SHARED=${lines[1]-}
-  [[ $SHARED_RESULT == ok ]] || started=$ended
   # A clock that was set back leaves answers from the future: they don't count.
-  ((started >= $2 && ended <= ${EPOCHREALTIME/./}))
+  ((ended <= ${EPOCHREALTIME/./})) || return 1
+  if [[ $SHARED_RESULT == ok ]]; then
+    ((started >= $2))
+  else
+    ((ended >= $3))
+  fi
 }
 
 # jq_tailnet ARGUMENT…: jq with the definitions of tailnet.jq.

@@ -86,9 +86,9 @@ not_taken() {
   ROUND='{"v":1,"at":"'$1'","daemon":"","state":"Unknown","peers":{},"pings":{},"error":'$reason'}'
 }
 
-# add_netcheck: the answer of the netcheck that runs beside the round, as a member of it.
+# add_netcheck SINCE: the answer of the netcheck that ran beside the round, as a member of it.
 add_netcheck() {
-  if shared netcheck "$1" produce_netcheck; then
+  if read_shared netcheck "$1" "$1" && [[ $SHARED_RESULT == ok ]]; then
     ROUND="${ROUND%\}},\"netcheck\":$SHARED}"
   else
     log WARNING 'netcheck failed'
@@ -121,15 +121,22 @@ wait_for_slot() {
       next=$(((us / 1000000 / SAMPLE_INTERVAL + 1) * SAMPLE_INTERVAL))
     fi
     us=$((next * 1000000 - us))
-    sleep "$(printf '%d.%06d' "$((us / 1000000))" "$((us % 1000000))")"
-    still_wanted
+    doze "$us"
   done
   SLOT=$next
 }
 
-# still_wanted: end when the entrypoint is gone, or two samplers would write one journal.
-still_wanted() {
-  kill -0 "$PPID" 2>/dev/null || exit 1
+# doze MICROSECONDS: sleep so long. When the entrypoint is gone (see there) end, and the HTTP server with us: two
+# samplers must not write one journal.
+doze() {
+  local left status=0
+  printf -v left '%d.%06d' "$(($1 / 1000000))" "$(($1 % 1000000))"
+  read -r -t "$left" <&"$ALIVE" || status=$?
+  if ((status <= 128)); then
+    log ERROR 'the entrypoint is gone: ending'
+    kill -TERM -- "-$HTTP_GROUP" 2>/dev/null
+    exit 1
+  fi
 }
 
 # write_round AT: ROUND to the journal.
@@ -156,6 +163,7 @@ note_missed() {
 
 main() {
   local at started before netcheck
+  exec {ALIVE}<"$SIDECAR_RUN_DIR/alive"
   beat
   remove_old
   while :; do
