@@ -92,6 +92,12 @@ def install(app: FastAPI, redact: Callable[[str], str]) -> None:
 
 def _lines(errors: Sequence[dict[str, Any]]) -> list[str]:
     return [
-        f"{error['loc'][-1] if error['loc'] else 'request'}={shown(error.get('input'))}: {error['msg']}"
+        f"{error['loc'][-1] if error['loc'] else 'request'}={_bare(error.get('input'))}: {error['msg']}"
         for error in errors[:5]
     ]
+
+
+def _bare(value: object) -> str:
+    """A query's value without the quotes of Python, which its sender did not write."""
+    text = shown(value)
+    return text.removeprefix(text[0]).removesuffix(text[0]) if text[:1] in {"'", '"'} else text

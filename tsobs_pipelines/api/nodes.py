@@ -29,6 +29,7 @@ KNOWN_FOR = timedelta(days=30)
 """A node is known while it has a row in this span: as long as the sidecar keeps its journal."""
 
 DAY = timedelta(hours=24)
+RECENT = DAY
 SPARK = timedelta(minutes=30)
 _OWN = ""
 
@@ -64,10 +65,10 @@ def live_status(sidecar: Sidecar) -> Live:
     return Live(PartState(ok=state == "Running", detail=detail), peers, peer_names(peers))
 
 
-def newest_rows(store: TimeSeriesStore, settings: Settings, now: datetime) -> dict[str, Row]:
-    """The newest row of every node that has one in the last 30 days, by host name."""
+def newest_rows(store: TimeSeriesStore, settings: Settings, now: datetime, span: timedelta) -> dict[str, Row]:
+    """The newest row of every node that has one in the last ``span``, by host name."""
     where = {"tailnet": settings.tailnet}
-    rows = store.latest(CONNECTIONS, Window(now - KNOWN_FOR, now + timedelta(minutes=1)), where)
+    rows = store.latest(CONNECTIONS, Window(now - span, now + timedelta(minutes=1)), where)
     return {str(row["hostname"]): row for row in rows}
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from anyio import CapacityLimiter
 
@@ -17,7 +18,7 @@ from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
-from tsobs_pipelines.api.nodes import Live, live_status, newest_rows, snapshot
+from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
 from tsobs_pipelines.api.payload import Payload
 from tsobs_pipelines.api.schemas import (
     Alert,
@@ -55,6 +56,14 @@ class HistoryKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What the latest state is made of: the live status, and the newest row of each node."""
+
+    live: Live
+    rows: Mapping[str, Row]
+
+
+@dataclass(frozen=True, slots=True)
 class SharedNodes:
     """The nodes, and the same as bytes."""
 
@@ -71,19 +80,21 @@ class Views:
         database, pings = CapacityLimiter(2), CapacityLimiter(4)
         # The tracker keeps what it has read of the file, without a lock: one thread at a time.
         tracker = CapacityLimiter(1)
-        self._newest_live = _silent("not asked yet")
-        self._rows = Shared(self._read_rows, fresh_s=5, stale_s=10, limiter=store)
+        self._seen = Seen(_silent("not asked yet"), {})
+        self._recent = Shared(partial(self._read_rows, RECENT), fresh_s=4, stale_s=8, limiter=store)
+        # A month is 100 times as much to read, and only tells of nodes that have been silent for a day.
+        self._older = Shared(partial(self._read_rows, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store)
         self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store, size=1)
         self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
-        self._histories = Shared(self._read_history, fresh_s=10, stale_s=20, limiter=store, size=32)
+        self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
         self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
         self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
         self._looks = Shared(self._look, fresh_s=1, stale_s=1, limiter=pings)
 
     async def nodes(self) -> SharedNodes:
         """Every node's latest state."""
-        self._newest_live = await self._live_or_not()
+        self._seen = Seen(await self._live_or_not(), await self._newest())
         return await self._nodes.get(None)
 
     async def live(self) -> Live:
@@ -92,7 +103,7 @@ class Views:
 
     async def history(self, key: HistoryKey) -> Payload:
         """The latency history of a known node."""
-        known = {*self._parts.settings.critical_nodes, *(await self._rows.get(None))}
+        known = {*self._parts.settings.critical_nodes, *(await self._newest())}
         if key.hostname not in known:
             raise NotFoundError(f"no node {shown(key.hostname)}, expected one of {', '.join(sorted(known))}")
         return await self._histories.get(key)
@@ -116,17 +127,19 @@ class Views:
         except TimeoutError:
             return _silent(f"the sidecar has not answered within {LIVE_PATIENCE_S:g} s")
 
-    def _read_rows(self, _key: None) -> Mapping[str, Row]:
+    async def _newest(self) -> Mapping[str, Row]:
+        return {**await self._older.get(None), **await self._recent.get(None)}
+
+    def _read_rows(self, span: timedelta, _key: None) -> Mapping[str, Row]:
         try:
-            return newest_rows(self._parts.store, self._parts.settings, self._parts.clock())
+            return newest_rows(self._parts.store, self._parts.settings, self._parts.clock(), span)
         except StoreError as error:
             raise UnavailableError(str(error)) from error
 
     def _read_nodes(self, _key: None) -> SharedNodes:
-        parts = self._parts
-        now = parts.clock()
+        parts, seen = self._parts, self._seen
         try:
-            answer = snapshot(parts.store, parts.settings, self._read_rows(None), self._newest_live, now)
+            answer = snapshot(parts.store, parts.settings, seen.rows, seen.live, parts.clock())
         except StoreError as error:
             raise UnavailableError(str(error)) from error
         return SharedNodes(answer, Payload.of_model(answer))
