@@ -41,7 +41,7 @@ _ERROR = re.compile(r"^(?:error|ERROR)\b|\[unexpected\]|: error: |\bunrecoverabl
 _WARNING = re.compile(
     r"\b(?:errors?|failed|failure|can't|cannot|could not|timed? ?out|warning|unhealthy)\b", re.IGNORECASE
 )
-_HEALTHY = re.compile(r"\berr(?:or)?=(?:<nil>|nil|none)\b|^health\(.*\): ok$|\b(?:0|no) errors?\b")
+_HEALTHY = re.compile(r"\berr(?:or)?=(?:<nil>|nil\b|none\b)|^health\(.*\): ok$|\b(?:0|no) errors?\b")
 
 log = logging.getLogger(__name__)
 

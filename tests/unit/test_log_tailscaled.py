@@ -1,0 +1,182 @@
+"""The daemon's lines: how each is read, and that following loses and doubles none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tsobs_pipelines.logs import tailscaled
+from tsobs_pipelines.logs.tailscaled import Follower, follow_tailscaled, parse
+
+
+@pytest.fixture
+def utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "component", "message"),
+    [
+        ("logtail started", "INFO", "", "logtail started"),
+        (
+            "Program starting: v1.102.5, Go 1.26: []string{}",
+            "INFO",
+            "",
+            "Program starting: v1.102.5, Go 1.26: []string{}",
+        ),
+        ("[v1] netcheck: report: udp=true", "DEBUG", "netcheck", "report: udp=true"),
+        ("[v2] wgengine: set", "DEBUG", "wgengine", "set"),
+        ("magicsock: derp-9 connected; connGen=1", "INFO", "magicsock", "derp-9 connected; connGen=1"),
+        (
+            "health(warnable=no-derp): error: not connected",
+            "ERROR",
+            "health(warnable=no-derp)",
+            "error: not connected",
+        ),
+        ("health(warnable=no-derp): ok", "INFO", "health(warnable=no-derp)", "ok"),
+        ("control: map response timed out", "WARNING", "control", "map response timed out"),
+        ("magicsock: [unexpected] lost", "ERROR", "magicsock", "[unexpected] lost"),
+        ("wg: done, err=<nil> after error", "INFO", "wg", "done, err=<nil> after error"),
+        ("panic: runtime error", "CRITICAL", "panic", "runtime error"),
+    ],
+)
+def test_a_line_is_read(utc: None, line: str, level: str, component: str, message: str) -> None:
+    found = parse(f"2026/11/24 17:38:12 {line}")
+    assert (found.level, found.component, found.message) == (level, component, message)
+    assert found.at == datetime(2026, 11, 24, 17, 38, 12, tzinfo=UTC).timestamp()
+
+
+def test_text_without_a_time_is_kept() -> None:
+    assert parse("goroutine 1 [running]:").at is None
+    assert parse("2026/99/99 17:38:12 x").at is None
+    assert parse("2026/11/24 17:38:12.123456 x").at is not None
+
+
+class Log:
+    """A file that grows, and what a follower took of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "tailscaled.log"
+        self.taken: list[str] = []
+        self._position = directory / "position.json"
+        self._written = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self._follower = Follower(self.path, self._position, self.taken.append)
+
+    def write(self, count: int = 1) -> None:
+        with self.path.open("a") as file:
+            for _ in range(count):
+                self._written += 1
+                file.write(f"2026/11/24 17:38:12 line {self._written}\n")
+
+    def poll(self) -> None:
+        self._follower.poll()
+
+    def assert_all_once(self) -> None:
+        assert self.taken == [f"2026/11/24 17:38:12 line {number + 1}" for number in range(self._written)]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    return Log(tmp_path)
+
+
+def test_every_line_once_across_restarts(log: Log) -> None:
+    log.poll()
+    for _ in range(5):
+        log.write(3)
+        log.poll()
+        log.poll()
+        log.restart()
+    log.assert_all_once()
+
+
+def test_rotation_by_renaming_loses_nothing(log: Log) -> None:
+    log.write(3)
+    log.poll()
+    log.write(2)
+    log.path.rename(log.path.with_name("tailscaled.log.1"))
+    log.write(2)
+    log.poll()
+    log.assert_all_once()
+
+
+def test_truncation_starts_again(log: Log) -> None:
+    log.write(3)
+    log.poll()
+    shutil.copy(log.path, log.path.with_name("copy"))
+    log.path.write_text("")
+    log.write(1)
+    log.poll()
+    # Grown beyond the old length between two looks.
+    log.path.write_text("")
+    log.write(50)
+    log.poll()
+    log.assert_all_once()
+
+
+def test_half_a_line_waits_for_its_end(log: Log) -> None:
+    log.write()
+    log.poll()
+    with log.path.open("a") as file:
+        file.write("2026/11/24 17:38:12 ha")
+        file.flush()
+        log.poll()
+        assert len(log.taken) == 1
+        file.write("lf\n")
+    log.poll()
+    assert log.taken[1] == "2026/11/24 17:38:12 half"
+
+
+def test_a_stack_of_go_is_one_record(log: Log) -> None:
+    stack = "2026/11/24 17:38:12 panic: no\n\ngoroutine 1 [running]:\n\tmain.go:3"
+    log.path.write_text(f"{stack}\n2026/11/24 17:38:13 next\n")
+    log.poll()
+    assert log.taken == [stack, "2026/11/24 17:38:13 next"]
+
+
+def test_a_long_file_is_entered_near_its_end(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailscaled, "FIRST_BYTES", 300)
+    log.write(100)
+    log.poll()
+    assert log.taken[-1].endswith("line 100")
+    assert 5 < len(log.taken) < 12
+    assert all(line.startswith("2026/11/24") for line in log.taken)
+
+
+def test_a_position_that_cannot_be_read_is_no_obstacle(log: Log, tmp_path: Path) -> None:
+    (tmp_path / "position.json").write_text("{")
+    log.restart()
+    log.write()
+    log.poll()
+    log.assert_all_once()
+
+
+def test_lines_reach_the_day_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source, stop = tmp_path / "tailscaled.log", threading.Event()
+    thread = threading.Thread(target=follow_tailscaled, args=(source, tmp_path / "logs", stop))
+    source.write_text("2026/11/24 17:38:12 [v1] magicsock: visit https://login.tailscale.com/a/123456abcd\n")
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not (found := list((tmp_path / "logs").glob("*.jsonl"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    stop.set()
+    thread.join(10)
+    entry = json.loads(found[0].read_text())
+    assert (entry["logger"], entry["level"], entry["component"]) == ("tailscaled", "DEBUG", "magicsock")
+    assert (entry["verbosity"], "123456abcd" in str(entry)) == ("v1", False)
