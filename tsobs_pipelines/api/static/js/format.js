@@ -1,0 +1,77 @@
+// Numbers and times as the reader writes them: their language, their time zone.
+
+const dash = "–";
+const number = (digits) => new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const whole = number(0);
+const one = number(1);
+const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const percentsFine = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 2 });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
+const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const moment = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+export const clockOf = (ms) => clock.format(ms);
+export const dayOf = (ms) => day.format(ms);
+export const dateOf = (ms) => date.format(ms);
+export const momentOf = (ms) => moment.format(ms);
+
+export function msNumber(value) {
+  if (value === null || value === undefined) return dash;
+  return (value < 99.95 ? one : whole).format(value);
+}
+
+export const ms = (value) => (value === null || value === undefined ? dash : `${msNumber(value)} ms`);
+
+export function percent(share) {
+  if (share === null || share === undefined) return dash;
+  // 99.98 % must not read as 100 %.
+  return (share > 0.99 && share < 1 ? percentsFine : percents).format(share > 0.99 && share < 1 ? Math.floor(share * 10000) / 10000 : share);
+}
+
+export function bytes(value) {
+  if (value === null || value === undefined) return dash;
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let power = 0;
+  while (value >= 1000 && power < units.length - 1) {
+    value /= 1000;
+    power += 1;
+  }
+  return `${(power && value < 100 ? one : whole).format(value)} ${units[power]}`;
+}
+
+export function span(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 90) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} days`;
+}
+
+export function ago(time, now) {
+  if (time === null || time === undefined) return "never";
+  const age = now - Date.parse(time);
+  return Number.isNaN(age) ? dash : age < 5000 ? "just now" : `${span(age)} ago`;
+}
+
+/** EUR/kWh as EUR/MWh, the unit in which prices are quoted. */
+export const price = (value) => (value === null || value === undefined ? dash : `${one.format(value * 1000)} €/MWh`);
+
+const states = {
+  direct: ["●", "Direct", "good"],
+  relay: ["▲", "Relayed", "warn"],
+  "peer-relay": ["▲", "Peer relay", "warn"],
+  unreachable: ["✕", "Unreachable", "bad"],
+  offline: ["○", "Offline", "bad"],
+  unknown: ["?", "Unknown", ""],
+  self: ["◆", "This node", ""],
+};
+
+/** [sign, words, class] of a path: never told apart by colour alone. */
+export function stateOf(type, relayNode) {
+  const [sign, words, tone] = states[type] ?? states.unknown;
+  return [sign, relayNode && relayNode !== "none" ? `${words} · ${relayNode}` : words, tone];
+}
