@@ -24,8 +24,8 @@ ISSUE_TIME = time(9, 0, tzinfo=UTC)
 PUBLICATION_TIME = time(12, 45)
 """When day-ahead prices come out, on the day before, in the market's zone (OMIE; forecast-facts)."""
 
-PUBLICATION_GRACE = timedelta(hours=3)
-"""How long after that hour absent prices are late rather than lost."""
+PUBLICATION_GRACE = timedelta(hours=8)
+"""How long absent prices are awaited after that: the PVPC comes out at 20:15, an auction may be late."""
 
 
 @dataclass(frozen=True)

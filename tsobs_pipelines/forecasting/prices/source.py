@@ -53,7 +53,7 @@ class PriceSource(Protocol):
 
 
 def with_spans(timed: Sequence[tuple[datetime, float]]) -> list[PricePoint]:
-    """Prices with their spans: quarter-hours on each UTC day that has a price between full hours, else hours."""
+    """Prices with their spans: quarter-hours on a UTC day with a price between full hours, else hours."""
     fine = {start.date() for start, _ in timed if start.minute}
     return [PricePoint(start, price, HOUR / 4 if start.date() in fine else HOUR) for start, price in timed]
 

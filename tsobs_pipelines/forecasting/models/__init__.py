@@ -1,0 +1,1 @@
+"""The forecast models: one module each, behind the interface of ``interface.py``."""

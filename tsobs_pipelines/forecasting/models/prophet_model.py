@@ -1,0 +1,294 @@
+"""``prophet_price_forecast``: Prophet on lagged prices and kinds of day, with a calibrated interval.
+
+What belongs here: the model that the study in ``bench/forecast_study.py`` chose. What does not: the columns
+it is fitted on (``features.py``).
+
+Prices are made symmetric by ``asinh((price - median) / spread)`` over the training window (Uniejewski, Weron
+and Ziel, *Variance stabilizing transformations for electricity spot price forecasting*, IEEE Transactions on
+Power Systems 33, 2018). The forecast is the mean of fits on windows of different lengths (Marcjasz, Serafin
+and Weron, *Selection of calibration windows for day-ahead electricity price forecasting*, Energies 11, 2018).
+The interval is conformal: quantiles of the model's own latest residuals, which need no luck with a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market
+from tsobs_pipelines.forecasting.models.features import (
+    DAY_KINDS,
+    LAG_DAYS,
+    SLOTS,
+    Matrix,
+    PriceDays,
+    kinds_of,
+    lagged,
+    lay_out,
+)
+from tsobs_pipelines.forecasting.models.interface import (
+    FittedModel,
+    HourForecast,
+    NotEnoughPricesError,
+    Prices,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REVISION = "1"
+MINIMUM_TRAINING_DAYS = 14
+NORMAL_MAD = 0.6745
+"""The median absolute deviation of a standard normal variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Everything about the model that a study may vary; lengths in days, priors on Prophet's scaled axis."""
+
+    windows: tuple[int, ...] = (56, 112)
+    daily_order: int = 6
+    kind_order: int = 3
+    regressor_prior: float = 0.03
+    seasonality_prior: float = 0.03
+    residual_days: int = 28
+    widening: float = 1.10
+    """By how much residuals of days not fitted on are larger than those of days fitted on."""
+
+
+class ProphetPriceForecast:
+    """The model; fits and forecasts are pure functions of the prices."""
+
+    def __init__(self, name: str = "prophet_price_forecast", parameters: Parameters | None = None) -> None:
+        """``parameters`` are by default those that the study chose."""
+        self._name = name
+        self.parameters = parameters or Parameters()
+
+    @property
+    def name(self) -> str:
+        """The name in the metrics history."""
+        return self._name
+
+    @cached_property
+    def version(self) -> str:
+        """The revision of the code and a digest of the parameters."""
+        digest = sha256(json.dumps(asdict(self.parameters), sort_keys=True).encode()).hexdigest()
+        return f"{REVISION}.{digest[:6]}"
+
+    @property
+    def training_days(self) -> int:
+        """The longest window and the lags before it."""
+        return max(self.parameters.windows) + LAG_DAYS
+
+    def fit(self, prices: Prices, day: date, market: Market) -> FittedModel:
+        """Fit for ``day`` on at most :attr:`training_days` days before it.
+
+        Raises:
+            NotEnoughPricesError: fewer than 14 of these days can be fitted on.
+        """
+        import prophet  # noqa: PLC0415 - 3 s and 113 MB, needed for fits only
+
+        days = _without_empty_start(lay_out(prices, day, self.training_days, market))
+        frame = _frame(days)[: -SLOTS or None]
+        usable = frame.dropna()
+        if len(usable) < MINIMUM_TRAINING_DAYS * SLOTS:
+            raise NotEnoughPricesError(
+                f"{len(usable)} hours before {day} can be fitted on (with the week of prices before each), "
+                f"expected at least {MINIMUM_TRAINING_DAYS * SLOTS}"
+            )
+        parts = []
+        fitted_prices = []
+        for window in sorted(
+            {min(window, len(days.observed) - LAG_DAYS) for window in self.parameters.windows}
+        ):
+            part, inside = self._fit_window(usable, day, window)
+            parts.append(part)
+            fitted_prices.append(inside)
+        recent = usable["ds"] >= np.datetime64(day - DAY * self.parameters.residual_days)
+        residuals = (
+            usable.loc[recent, "price"]
+            - np.mean([inside.reindex(usable.index[recent]).to_numpy() for inside in fitted_prices], axis=0)
+        ).dropna()
+        low, high = _quantiles(residuals.to_numpy(), self.parameters.widening)
+        return FittedModel(
+            model_name=self.name,
+            version=self.version,
+            day=day,
+            trained_from=_moment(usable["ds"].iloc[0], market),
+            trained_to=min(_moment(usable["ds"].iloc[-1], market) + HOUR, market.start_of(day)),
+            rows=len(usable),
+            details={
+                "prophet": prophet.__version__,
+                "windows": ",".join(str(part["window"]) for part in parts),
+                "parameters": json.dumps(asdict(self.parameters), sort_keys=True),
+                "timezone": market.timezone,
+            },
+            parameters=json.dumps({"parts": parts, "residual_low": low, "residual_high": high}),
+        )
+
+    def predict(self, fitted: FittedModel, prices: Prices, market: Market) -> list[HourForecast]:
+        """Every hour of the fitted day; the hour an autumn day repeats has the same forecast twice.
+
+        Raises:
+            NotEnoughPricesError: a lagged price is absent and no price of the week before can stand for it.
+        """
+        from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
+
+        days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
+        frame = _frame(days)[-SLOTS:]
+        if frame.drop(columns="price").isna().to_numpy().any():
+            raise NotEnoughPricesError(f"no price within a week for some of the hours before {fitted.day}")
+        parameters = json.loads(fitted.parameters)
+        forecasts = []
+        for part in parameters["parts"]:
+            scale = _Scale(part["median"], part["spread"])
+            with _quiet():
+                model = model_from_json(json.dumps(part["prophet"]))
+                forecasts.append(scale.back(model.predict(_scaled(frame, scale))["yhat"].to_numpy()))
+        yhat = np.mean(forecasts, axis=0)
+        result = []
+        for hour in market.hours_of(fitted.day):
+            value = float(yhat[hour.astimezone(market.zone).hour])
+            low, high = value + parameters["residual_low"], value + parameters["residual_high"]
+            result.append(HourForecast(hour, value, min(low, value), max(high, value)))
+        return result
+
+    def _fit_window(
+        self, usable: pd.DataFrame, day: date, window: int
+    ) -> tuple[dict[str, object], pd.Series]:
+        """One Prophet on the last ``window`` days: its part of the parameters, and its prices inside them."""
+        from prophet.serialize import model_to_dict  # noqa: PLC0415 - needed for fits only
+
+        rows = usable[usable["ds"] >= np.datetime64(day - DAY * window)]
+        scale = _Scale.of(rows["price"].to_numpy())
+        frame = _scaled(rows, scale)
+        model = self._prophet()
+        with _quiet():
+            model.fit(frame)
+            inside = scale.back(model.predict(frame)["yhat"].to_numpy())
+        model.history = model.history.tail(1)  # the prices are in the store; a model file needs none of them
+        model.history_dates = model.history_dates.tail(1)
+        part: dict[str, object] = {
+            "window": window,
+            "median": scale.median,
+            "spread": scale.spread,
+            "prophet": model_to_dict(model),
+        }
+        import pandas as pd  # noqa: PLC0415 - loaded by prophet already
+
+        return part, pd.Series(inside, index=rows.index)
+
+    def _prophet(self) -> Prophet:  # type: ignore[name-defined] # noqa: F821
+        from prophet import Prophet  # noqa: PLC0415 - needed for fits only
+
+        chosen = self.parameters
+        with _quiet():
+            model = Prophet(
+                growth="flat",
+                yearly_seasonality=False,
+                weekly_seasonality=False,
+                daily_seasonality=False,
+                uncertainty_samples=0,
+            )
+            model.add_seasonality("daily", 1, chosen.daily_order, chosen.seasonality_prior)
+            for kind in DAY_KINDS:
+                model.add_regressor(f"is_{kind}", chosen.regressor_prior, standardize=True)
+                model.add_seasonality(
+                    f"daily_{kind}", 1, chosen.kind_order, chosen.seasonality_prior, condition_name=kind
+                )
+            for column in _LAGGED:
+                model.add_regressor(column, chosen.regressor_prior, standardize=True)
+        return model
+
+
+_LAGGED = ("lag1", "lag2", "lag7", "mean1", "last1", "min1", "max1", "week", "week_mean")
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    median: float
+    spread: float
+
+    @classmethod
+    def of(cls, prices: Matrix) -> _Scale:
+        median = float(np.median(prices))
+        deviation = float(np.median(np.abs(prices - median))) / NORMAL_MAD
+        return cls(median, max(deviation, 1e-3))
+
+    def to(self, prices: Matrix) -> Matrix:
+        return np.asarray(np.arcsinh((prices - self.median) / self.spread))
+
+    def back(self, values: Matrix) -> Matrix:
+        return np.asarray(np.sinh(values) * self.spread + self.median)
+
+
+def _frame(days: PriceDays) -> pd.DataFrame:
+    """A row for each hour from the eighth day to the day after the last: time, price, lags, kinds of day."""
+    import pandas as pd  # noqa: PLC0415 - needed for fits and forecasts only
+
+    count = len(days.bridged) - LAG_DAYS + 1
+    dates = [days.first + DAY * (LAG_DAYS + row) for row in range(count)]
+    starts = np.array(dates, dtype="datetime64[ns]")
+    hours = starts[:, None] + np.arange(SLOTS).astype("timedelta64[h]")[None, :]
+    price = np.vstack([days.observed[LAG_DAYS:], np.full((1, SLOTS), np.nan)])
+    columns: dict[str, object] = {"ds": hours.ravel(), "price": price.ravel()}
+    columns |= {name: values.ravel() for name, values in lagged(days.bridged).items()}
+    kinds = [kinds_of(each) for each in dates]
+    columns |= {kind: np.repeat([each[kind] for each in kinds], SLOTS) for kind in DAY_KINDS}
+    return pd.DataFrame(columns)
+
+
+def _scaled(frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
+    scaled = frame.drop(columns="price")
+    scaled["y"] = scale.to(frame["price"].to_numpy())
+    for name in _LAGGED:
+        scaled[name] = scale.to(frame[name].to_numpy())
+    for kind in DAY_KINDS:
+        scaled[f"is_{kind}"] = frame[kind].astype(float)
+    return scaled
+
+
+def _without_empty_start(days: PriceDays) -> PriceDays:
+    filled = np.flatnonzero(~np.isnan(days.observed).all(axis=1))
+    start = min(int(filled[0]), len(days.observed) - LAG_DAYS - 1) if len(filled) else 0
+    return PriceDays(days.first + DAY * start, days.observed[start:], days.bridged[start:])
+
+
+def _quantiles(residuals: Matrix, widening: float) -> tuple[float, float]:
+    """The 10 % and 90 % quantiles, with the finite-sample correction of split conformal prediction."""
+    level = min(1.0, 0.9 * (1 + 1 / len(residuals)))
+    low, high = np.quantile(residuals, [1 - level, level])
+    return float(low) * widening, float(high) * widening
+
+
+def _moment(local: pd.Timestamp, market: Market) -> datetime:
+    from datetime import UTC  # noqa: PLC0415
+
+    return local.to_pydatetime().replace(tzinfo=market.zone).astimezone(UTC)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep cmdstanpy's progress and pandas' warnings about Prophet out of the logs."""
+    import warnings  # noqa: PLC0415
+
+    stan = logging.getLogger("cmdstanpy")
+    if not any(isinstance(handler, logging.NullHandler) for handler in stan.handlers):
+        stan.addHandler(logging.NullHandler())
+    was = stan.disabled
+    stan.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        stan.disabled = was
