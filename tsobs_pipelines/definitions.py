@@ -19,7 +19,7 @@ from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
 from tsobs_pipelines.settings import Settings, load_settings
 
-# Single-run backfills and multi-asset checks have been in beta for years; saying so at each start helps nobody.
+# Single-run backfills and multi-asset checks have long been in beta; saying so at each start helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
