@@ -13,9 +13,16 @@ from datetime import UTC, date, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import dagster as dg
+
 from bench.harness import machine, peak_mb, table
 from tests.lab.influx import running_influx
 from tests.lab.runs import new_run
+from tsobs_pipelines.definitions import build_defs
+from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.timeseries.open import open_store
+from tsobs_pipelines.timeseries.schema import CONNECTIONS
+from tsobs_pipelines.timeseries.store import Window
 
 DAYS = 30
 TRIALS = 5
@@ -24,13 +31,10 @@ TRIALS = 5
 def backfill(environment: dict[str, str], answer: Connection) -> None:
     """One run over 30 days, in process; sends rows, seconds and megabytes."""
     os.environ.update(environment)
-    import dagster as dg
-
-    from tsobs_pipelines.definitions import build_defs
-
-    defs = build_defs()
     today = datetime.now(UTC).date()
     first, last = today - timedelta(days=DAYS), today - timedelta(days=1)
+    os.environ["TSOBS_START_DATE"] = str(first)
+    defs = build_defs()
     with dg.DagsterInstance.ephemeral() as instance:
         begun = time.perf_counter()
         result = defs.resolve_job_def("heal_connections").execute_in_process(
@@ -47,11 +51,6 @@ def backfill(environment: dict[str, str], answer: Connection) -> None:
 
 def count_rows(first: date, last: date) -> int:
     """Rows that the store has now."""
-    from tsobs_pipelines.settings import load_settings
-    from tsobs_pipelines.timeseries.open import open_store
-    from tsobs_pipelines.timeseries.schema import CONNECTIONS
-    from tsobs_pipelines.timeseries.store import Window
-
     window = Window(Window.of_day(first).start, Window.of_day(last).end)
     return 3 * sum(open_store(load_settings()).count_times(CONNECTIONS, window).values())
 
@@ -76,7 +75,7 @@ def main() -> None:
         for number in range(TRIALS):
             state = {"TSOBS_STATE_DIR": str(Path(name) / str(number)), "DAGSTER_DISABLE_TELEMETRY": "1"}
             results["SQLite"].append(trial(state))
-            results["InfluxDB 2"].append(trial(state | influx.environment()))
+            results["InfluxDB 2"].append(trial(state | influx.environment))
         for backend, found in results.items():
             seconds = sorted(second for _, second, _ in found)
             peak = max(memory for _, _, memory in found)

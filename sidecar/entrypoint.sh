@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs the sampler and the HTTP server until either ends, then ends the other and itself with 1. SIGTERM and
 # SIGINT end both, and this with 0.
+# shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 FROM_DIR=$PWD
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")" || exit 1
 SIDECAR_DIR=.
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . ./lib.sh
 
 die() {

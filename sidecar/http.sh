@@ -42,10 +42,12 @@ refuse() {
 }
 
 # finish: read on for a moment when the request was refused before its end, or closing would reset the
-# connection and take the answer with it. Then log and end.
+# connection and take the answer with it. Longer where more is sure to come. Then log and end.
 finish() {
+  local seconds=0.2
   if [[ $WHOLE == no && $STATUS != 408 ]]; then
-    timeout 1 head -c 4194304 >/dev/null 2>&1
+    [[ $STATUS != 4[13]? ]] || seconds=1
+    timeout "$seconds" head -c 4194304 >/dev/null 2>&1
   fi
   exit 0
 }
@@ -97,7 +99,6 @@ read_request() {
   [[ $LINE =~ ^([!-~]{1,32})\ ([!-~]+)\ HTTP/1\.[01]$ ]] || refuse 400 'malformed request line'
   METHOD=${BASH_REMATCH[1]} TARGET=${BASH_REMATCH[2]}
   read_headers
-  WHOLE=yes
 }
 
 read_headers() {
@@ -121,6 +122,8 @@ read_headers() {
       transfer-encoding) body=yes ;;
     esac
   done
+  WHOLE=yes
+  [[ $body == no ]] || WHOLE=no
   ((hosts == 1 && tokens <= 1)) || refuse 400 'expected one Host and at most one Authorization'
   [[ " $ALLOWED " == *" $HOST_HEADER "* && $HOST_HEADER != *[!a-z0-9.:\[\]_-]* && -n $HOST_HEADER ]] ||
     refuse 403 'this Host is not allowed'

@@ -5,9 +5,10 @@
 # A round pings first and reads the status then: a peer's address in use shows only for seconds after traffic.
 # The addresses to ping are those of the round before; when the status says that they have changed, or there
 # were none yet, the round is taken once more.
+# shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 SIDECAR_DIR=${BASH_SOURCE[0]%/*}
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . "$SIDECAR_DIR/lib.sh"
 # shellcheck source=journal.sh
 . "$SIDECAR_DIR/journal.sh"

@@ -3,11 +3,12 @@
 #
 # bash, because `read -t -n` bounds a request in time and in bytes. Nothing from the request reaches a command
 # but through a check of its form, quoted, and for a node as the address that the daemon's own status gives it.
+# shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 STARTED=${EPOCHREALTIME/[.,]/}
 
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . "$SIDECAR_DIR/lib.sh"
 # shellcheck source=http.sh
 . "$SIDECAR_DIR/http.sh"

@@ -241,7 +241,8 @@ def test_debug_is_projected_and_ends_by_itself(sidecar: Sidecar, tailscale: Fake
     bus = (
         '{\n\t"Version": "1.102.5",\n\t"State": 6,\n\t"Prefs": {"Config": {"PrivateNodeKey": "SECRET"}}\n}\n'
         '{\n\t"BrowseToURL": "https://login.example/SECRET"\n}\n'
-        '{\n\t"Engine": {"RBytes": 4, "LivePeers": {"nodekey:SECRET": {}}},\n\t"Health": {"Warnings": {"no-derp": {"Text": "SECRET"}}}\n}\n'
+        '{\n\t"Engine": {"RBytes": 4, "LivePeers": {"nodekey:SECRET": {}}},'
+        '\n\t"Health": {"Warnings": {"no-derp": {"Text": "SECRET"}}}\n}\n'
         '{\n\t"PeerChangedPatch": [{"NodeID": 5, "Online": false, "Key": "SECRET"}]\n}\n'
         '{\n\t"State": '
     )

@@ -53,13 +53,16 @@ class Observed:
     ) -> list[Row]:
         """The first rows of ``node`` from now on, or ``since``, of which three in a row fit.
 
+        Pings to a node that does not answer take longer than the second between these rounds: the rounds
+        that they cost are in the journal as not taken, and passed over here.
+
         Raises:
             LabError: There were none within a minute.
         """
         start = since or datetime.now(UTC)
 
         def streak() -> list[Row] | None:
-            rows = self.rows(node, start)
+            rows = [row for row in self.rows(node, start) if row["pings_sent"]]
             for place in range(len(rows) - IN_A_ROW + 1):
                 if all(fits(row) for row in rows[place : place + IN_A_ROW]):
                     return rows[place : place + IN_A_ROW]
