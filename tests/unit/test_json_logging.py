@@ -25,12 +25,18 @@ RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 FORMATTER = JSONFormatter(redactor=Redactor())
 
 
-def record(
-    message: object, *args: object, severity: int = logging.INFO, **extra: object
+def record_of(
+    message: object, extra: dict[str, object], *args: object, severity: int = logging.INFO
 ) -> logging.LogRecord:
     return logging.getLogger("tests.logger").makeRecord(
         "tests.logger", severity, "/src/collector.py", 12, message, args, None, "collect", extra or None
     )
+
+
+def record(
+    message: object, *args: object, severity: int = logging.INFO, **extra: object
+) -> logging.LogRecord:
+    return record_of(message, extra, *args, severity=severity)
 
 
 def written(one: logging.LogRecord) -> dict[str, object]:
@@ -74,7 +80,7 @@ def test_a_record_has_the_fields() -> None:
 
 @pytest.mark.parametrize("name", ["user", "user_login"])
 def test_the_user_is_there_when_known(name: str) -> None:
-    assert written(record("served", **{name: "ana@example.com"}))["user"] == "ana@example.com"
+    assert written(record_of("served", {name: "ana@example.com"}))["user"] == "ana@example.com"
     with log_context(user="eva@example.com"):
         assert written(record("served"))["user"] == "eva@example.com"
     assert "user" not in written(record("served"))
@@ -148,7 +154,7 @@ def test_extras_come_last_and_overwrite_nothing() -> None:
         "line": 0,
         "exception": "e",
     }
-    found = written(record("kept", run_id="r1", hours=2, **extra))
+    found = written(record_of("kept", {"run_id": "r1", "hours": 2, **extra}))
     assert (found["level"], found["logger"], found["function"], found["line"]) == (
         "INFO",
         "tests.logger",
