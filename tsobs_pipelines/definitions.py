@@ -14,6 +14,7 @@ import dagster as dg
 from tsobs_pipelines.defs.alerts import alert_definitions
 from tsobs_pipelines.defs.connection_checks import check_connections
 from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
+from tsobs_pipelines.defs.forecast import forecast_definitions
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
 from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
@@ -49,6 +50,7 @@ def build_defs(
     return dg.Definitions.merge(
         dg.Definitions(resources=resources, executor=dg.in_process_executor),
         connection_definitions(settings),
+        forecast_definitions(settings),
         alert_definitions(),
     )
 
