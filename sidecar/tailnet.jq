@@ -104,7 +104,7 @@ def endpoint_changes: if type == "array" then
 
 # One message of the IPN bus: what changed, never a login URL, preferences, keys or names of users.
 def event: objects
-  | only(["State"])
+  | (only(["State"]) | map_values(values))
     + (if .Engine then {Engine: (.Engine | object | only(["RBytes", "WBytes", "NumLive", "LiveDERPs"]))} else {} end)
     + (if .Health then {Health: (.Health | object | .Warnings | object | keys)} else {} end)
     + (if .PeerChangedPatch then {PeerChangedPatch: [.PeerChangedPatch | arrays[] | objects
