@@ -1,6 +1,7 @@
 // Asking the API, again and again, without asking while nobody looks.
 
 const PATIENCE_MS = 12000;
+const RETRY_MS = 5000; // after a failure: who waits for the API should not wait for a whole turn more
 
 /** What the API said instead of an answer; `status` is 0 when it said nothing. */
 export class Problem extends Error {
@@ -48,6 +49,7 @@ export class Poll {
   async run() {
     const turn = ++this.turn;
     const path = this.path();
+    let wait = this.every;
     this.lastRun = Date.now();
     clearTimeout(this.timer);
     if (path) {
@@ -56,9 +58,10 @@ export class Poll {
         if (turn === this.turn) this.onAnswer(body, at);
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
+        wait = Math.min(wait, error.status === 404 ? wait : RETRY_MS);
         if (turn === this.turn) this.onProblem(error);
       }
     }
-    if (turn === this.turn) this.later(this.every);
+    if (turn === this.turn) this.later(wait);
   }
 }

@@ -60,6 +60,9 @@ export function ago(time, now) {
 /** EUR/kWh as EUR/MWh, the unit in which prices are quoted. */
 export const price = (value) => (value === null || value === undefined ? dash : `${one.format(value * 1000)} €/MWh`);
 
+/** A ratio, as 1.3 ×. */
+export const times = (value) => (value === null || value === undefined ? dash : `${one.format(value)} ×`);
+
 const states = {
   direct: ["●", "Direct", "good"],
   relay: ["▲", "Relayed", "warn"],

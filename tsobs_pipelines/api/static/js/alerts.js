@@ -1,0 +1,68 @@
+// What fires now, and what fired lately.
+
+import { byId, keyed, make, setHidden, setText } from "./dom.js";
+import { momentOf, ms, price, span, times } from "./format.js";
+
+const names = {
+  latency: "High latency",
+  relay: "Relayed",
+  mae: "Forecast error",
+  skill: "Forecast worse than yesterday’s prices",
+  silence: "No answer",
+  collection: "No fresh rounds",
+  runs: "Failed runs",
+};
+
+const key = (alert) => `${alert.topic} ${alert.since}`;
+
+export function showAlerts(answer, now) {
+  setHidden(byId("firing"), answer.firing.length === 0);
+  keyed(byId("firing-list"), answer.firing, key, newFiring, (line, alert) => {
+    setText(line.children[0], title(alert));
+    setText(line.children[1], [figures(alert), `for ${span(now - Date.parse(alert.since))}`].filter(Boolean).join(" · "));
+  });
+  const past = answer.recent.filter((alert) => alert.state !== "firing");
+  setHidden(byId("recent-empty"), past.length > 0);
+  setHidden(byId("recent"), past.length === 0);
+  keyed(byId("recent"), past, key, newPast, (line, alert) => {
+    setText(line.children[1], title(alert));
+    setText(line.children[2], [lasted(alert), figures(alert)].filter(Boolean).join(" · "));
+  });
+}
+
+/** Nothing is known; what was shown before stays. */
+export function showAlertsProblem(problem) {
+  if (byId("recent").children.length) return;
+  setText(byId("recent-empty"), `Not known: ${problem.message}.`);
+  setHidden(byId("recent-empty"), false);
+}
+
+function newFiring() {
+  const line = make("li");
+  line.append(make("strong"), make("span", "when"));
+  return line;
+}
+
+function newPast(alert) {
+  const line = make("li");
+  const dot = make("span", `mark ${alert.rule}`);
+  dot.setAttribute("aria-hidden", "true");
+  line.append(dot, make("span", "what"), make("span", "when"));
+  return line;
+}
+
+const title = (alert) => [names[alert.rule] ?? alert.rule, alert.subject].filter(Boolean).join(": ");
+
+function lasted(alert) {
+  const since = Date.parse(alert.since);
+  if (alert.until === null) return `from ${momentOf(since)}`;
+  return `${momentOf(since)}, for ${span(Date.parse(alert.until) - since)}`;
+}
+
+/** The worst value and the limit, in the rule's own unit. */
+function figures({ rule, worst, value, threshold }) {
+  const write = { latency: ms, mae: price, skill: times }[rule];
+  const most = worst ?? value;
+  if (!write || most === null) return "";
+  return threshold === null ? `up to ${write(most)}` : `up to ${write(most)}, limit ${write(threshold)}`;
+}

@@ -1,0 +1,125 @@
+// The panel around the latency chart: which node and range, the figures below it, the same as a table.
+
+import { byId, definitions, keyed, make, setHidden, setText, shareBar } from "./dom.js";
+import { clockOf, momentOf, ms, percent, stateOf, zone } from "./format.js";
+import { LatencyChart, summaryOf, wordsOf } from "./latency.js";
+import { grouped, readHistory, totals } from "./series.js";
+
+const ranges = { 1: "1h", 24: "24h", 168: "7d", 720: "30d" };
+const ROWS = 48;
+
+export const isRange = (hours) => hours in ranges;
+
+export class HistoryPanel {
+  /** `onRange(hours)` is called when the reader wants another range. */
+  constructor(onRange) {
+    this.chart = new LatencyChart(byId("latencyChart"));
+    this.series = null;
+    this.rows = null;
+    byId("ranges").addEventListener("change", (event) => onRange(Number(event.target.value)));
+    const scrub = byId("scrub");
+    scrub.addEventListener("input", () => this.scrubbed());
+    scrub.addEventListener("focus", () => scrub.matches(":focus-visible") && this.scrubbed());
+    scrub.addEventListener("blur", () => this.chart.mark(-1));
+    byId("table-box").addEventListener("toggle", () => this.showTable());
+  }
+
+  /** Name what is about to be shown; what is still there belongs to something else, and is dimmed. */
+  expect(hostname, hours) {
+    setText(byId("latency-title"), `Latency History (${ranges[hours]})`);
+    setText(byId("latency-node"), hostname);
+    for (const input of byId("ranges").querySelectorAll("input")) input.checked = Number(input.value) === hours;
+    const other = this.series && (this.series.hostname !== hostname || this.series.hours !== hours);
+    byId("latency-panel").classList.toggle("waiting", Boolean(other));
+  }
+
+  show(answer, limit, now) {
+    const series = readHistory(answer, now);
+    const sums = totals(series.points);
+    this.series = series;
+    byId("latency-panel").classList.remove("waiting");
+    this.chart.show(series, limit);
+    byId("latencyChart").setAttribute("aria-label", summaryOf(answer.hostname, series, sums));
+    this.note(series.points.length ? "" : `No round of ${answer.hostname} in the last ${ranges[answer.hours]}.`);
+    setText(byId("limit-words"), limit === null ? "alert threshold" : `alert threshold, ${ms(limit)}`);
+    this.showTotals(sums);
+    this.setScrub();
+    this.showTable();
+    if (!performance.getEntriesByName("chart-drawn").length) performance.mark("chart-drawn");
+  }
+
+  /** Say why there is no picture; one that is there already stays, the banner tells its age. */
+  showProblem(problem) {
+    if (!this.series || byId("latency-panel").classList.contains("waiting")) this.note(`Not known: ${problem.message}.`);
+  }
+
+  /** There is nothing to show and nothing wrong. */
+  showNothing() {
+    this.note("Nothing to show yet.");
+  }
+
+  note(text) {
+    setText(byId("latency-note"), text);
+    setHidden(byId("latency-note"), !text);
+  }
+
+  showTotals(sums) {
+    this.bar ??= (() => {
+      const box = make("div");
+      const bar = make("div", "share");
+      bar.setAttribute("aria-hidden", "true");
+      box.append(make("span"), bar);
+      return box;
+    })();
+    setText(this.bar.firstElementChild, sums.direct === null ? "–" : `${percent(sums.direct)} / ${percent(sums.relayed)}`);
+    shareBar(this.bar.lastElementChild, sums.direct, sums.relayed);
+    definitions(byId("totals"), [
+      ["Mean", ms(sums.mean)],
+      ["Lowest", ms(sums.least)],
+      ["Highest", ms(sums.most)],
+      ["Pings lost", percent(sums.loss)],
+      ["Direct / relayed", this.bar],
+    ]);
+  }
+
+  setScrub() {
+    const scrub = byId("scrub");
+    const last = Math.max(0, this.series.points.length - 1);
+    const atEnd = scrub.value === scrub.max;
+    scrub.max = String(last);
+    if (atEnd) scrub.value = String(last);
+    scrub.disabled = this.series.points.length === 0;
+    if (document.activeElement === scrub) this.scrubbed();
+    else this.sayScrub();
+  }
+
+  scrubbed() {
+    this.chart.mark(Number(byId("scrub").value));
+    this.sayScrub();
+  }
+
+  sayScrub() {
+    const point = this.series?.points[Number(byId("scrub").value)];
+    byId("scrub").setAttribute("aria-valuetext", point ? [momentOf(point.x), ...wordsOf(point)].join(", ") : "nothing");
+  }
+
+  /** Filled while it is open only: it has many cells. */
+  showTable() {
+    if (!byId("table-box").open || !this.series) return;
+    const { hostname, hours, points } = this.series;
+    setText(byId("table-caption"), `${hostname}, the last ${ranges[hours]}, newest first; times in ${zone}`);
+    keyed(byId("table-rows"), grouped(points, ROWS), (group) => group.x, newRow, (row, group) => {
+      const [sign, path] = stateOf(group.type);
+      const cells = [hours > 24 ? momentOf(group.x) : clockOf(group.x), ms(group.mean), ms(group.least), ms(group.most), percent(group.loss), `${sign} ${path}${group.partly ? ", partly relayed" : ""}`];
+      cells.forEach((text, place) => setText(row.children[place], text));
+    });
+  }
+}
+
+function newRow() {
+  const row = make("tr");
+  const head = make("th");
+  head.scope = "row";
+  row.append(head, ...Array.from({ length: 5 }, () => make("td")));
+  return row;
+}
