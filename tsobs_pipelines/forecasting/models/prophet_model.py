@@ -45,6 +45,9 @@ from tsobs_pipelines.forecasting.models.interface import (
 if TYPE_CHECKING:
     import pandas as pd
 
+# Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
+logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
+
 REVISION = "1"
 MINIMUM_TRAINING_DAYS = 14
 NORMAL_MAD = 0.6745
