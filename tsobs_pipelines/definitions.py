@@ -18,6 +18,7 @@ from tsobs_pipelines.defs.forecast import forecast_definitions
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
 from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
+from tsobs_pipelines.defs.run_logs import run_loggers
 from tsobs_pipelines.settings import Settings, load_settings
 
 # Single-run backfills and multi-asset checks have long been in beta; saying so at each start helps nobody.
@@ -48,7 +49,7 @@ def build_defs(
     settings = settings or load_settings()
     resources = {**default_resources(), **(resource_overrides or {})}
     return dg.Definitions.merge(
-        dg.Definitions(resources=resources, executor=dg.in_process_executor),
+        dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
         alert_definitions(),

@@ -114,7 +114,8 @@ def test_parts_do_not_mix(tmp_path: Path) -> None:
 
 def test_copies_of_what_was_filed_are_left_out(taken: Taken) -> None:
     own = '{"timestamp":"x","level":"INFO","logger":"l","message":"m","module":"","function":"","line":1}'
-    run = "2026-11-24 12:00:00 +0000 - dagster - ERROR - job - 4711 - step failed"
+    job = "job - 3f0c1a52-6f5e-4f7e-9b1d-0a1b2c3d4e5f"
+    run = f"2026-11-24 12:00:00 +0000 - dagster - ERROR - {job} - step failed"
     found = taken(own, run, *CHAIN.splitlines(), "kept")
     assert [one["message"] for one in found] == ["kept"]
 

@@ -92,8 +92,10 @@ def base_configuration() -> dict[str, object]:
 
 def instance_configuration(settings: Settings) -> dict[str, object]:
     """The content of ``dagster.yaml`` in Dagster's home."""
+    base = base_configuration()
     return {
-        **base_configuration(),
+        **base,
+        "python_logs": _at_level(base["python_logs"], settings.log_level),
         "storage": _storage(settings),
         # Runs log as JSON; capturing stdout would start two processes for each step.
         "compute_logs": {
@@ -107,6 +109,14 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
             "config": celery_arguments(settings),
         },
     }
+
+
+def _at_level(value: object, level: str) -> object:
+    """The configuration with ``level`` wherever it names a level of a logger or handler."""
+    if not isinstance(value, dict):
+        return value
+    names = {"python_log_level", "threshold"}
+    return {key: level if key in names else _at_level(item, level) for key, item in value.items()}
 
 
 def _storage(settings: Settings) -> dict[str, object]:

@@ -7,6 +7,7 @@ the parts themselves.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -22,6 +23,7 @@ from tsobs_pipelines.engine.parts import parts
 from tsobs_pipelines.engine.probes import why_not_free
 from tsobs_pipelines.engine.supervisor import Supervisor
 from tsobs_pipelines.logs.intake import LineIntake
+from tsobs_pipelines.logs.keeping import logs_kept
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT, setup_logging
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
 
@@ -108,5 +110,6 @@ def run_up(settings: Settings) -> None:
         intake = LineIntake()
         environment = {**os.environ, "TSOBS_START_DATE": settings.start_date.isoformat()}
         supervisor = Supervisor(parts(settings, home), environment, intake.take, click.echo)
-        asyncio.run(supervisor.run(lambda: click.echo(banner(settings, time.monotonic() - begun))))
+        with contextlib.closing(intake), logs_kept(settings):
+            asyncio.run(supervisor.run(lambda: click.echo(banner(settings, time.monotonic() - begun))))
         click.echo("tsobs has ended")

@@ -44,6 +44,7 @@ def run_worker(queue: Queue, processes: int) -> int:
     gc.freeze()
     app.worker_main(
         [
+            "--quiet",
             "worker",
             f"--queues={queue}",
             f"--concurrency={processes}",

@@ -113,7 +113,7 @@ def _from_dagster(meta: Mapping[str, object], extras: dict[str, object]) -> str:
         "job": meta.get("job_name"),
         "step": meta.get("step_key"),
         "asset": _asset(event) or meta.get("step_key"),
-        "partition": tags.get("dagster/partition") if isinstance(tags, Mapping) else None,
+        "partition": getattr(event, "partition", None) or _partition(tags),
         "event": getattr(event, "event_type_value", None),
     }
     for key, value in found.items():
@@ -123,6 +123,14 @@ def _from_dagster(meta: Mapping[str, object], extras: dict[str, object]) -> str:
     if error is not None:
         extras["exception"] = str(error.to_string()) if hasattr(error, "to_string") else str(error)
     return str(meta.get("orig_message") or "")
+
+
+def _partition(tags: object) -> object:
+    """The partition of a run, or its range in Dagster's own notation."""
+    if not isinstance(tags, Mapping):
+        return None
+    first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    return tags.get("dagster/partition") or (f"{first}...{last}" if first and last else None)
 
 
 def _asset(event: object) -> str | None:

@@ -32,8 +32,8 @@ HOLD_S = 0.3
 """How long a line waits for the rest of its traceback."""
 
 LONGEST_RECORD = 1 << 20
-FILED_BY_RUNS = frozenset({"dagster"})
-"""Loggers whose lines on the console are copies: Dagster's handler files the same records."""
+_RUN_COPY = re.compile(r"\S+ - [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12} - ")
+"""How a run's lines on the console begin: they are copies, Dagster's handler files the same records."""
 
 _OWN_FIELDS = frozenset(FIELDS[:7])
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -155,11 +155,9 @@ class LineIntake:
         if entry is None:
             return False
         self._end(part)
-        extras = {
-            key: value
-            for key, value in entry.items()
-            if key not in {"timestamp", "level", "logger", "message", "line"}
-        }
+        known = {"timestamp", "level", "logger", "message", "line"}
+        extras = {key: value for key, value in entry.items() if key not in known}
+        extras.setdefault("part", part)
         at = datetime.fromisoformat(str(entry["timestamp"])).timestamp()
         logger = str(entry["logger"]) or part
         self._writer.write(at, str(entry["level"]), logger, str(entry["message"]), part, extras)
@@ -198,7 +196,7 @@ class LineIntake:
             named = form.groupdict()
             level = name_of_text(named["level"]) or level
             logger = named.get("logger") or part
-            if logger in FILED_BY_RUNS:
+            if logger == "dagster" and _RUN_COPY.match(named["message"]):
                 return
             logger = part if "/" in logger or "Process" in logger or "Worker" in logger else logger
             message = named["message"]

@@ -25,7 +25,7 @@ TEXT_SUFFIX = ".log"
 INTAKE_ENVIRONMENT: Mapping[str, str] = MappingProxyType({"_TSOBS_LOG_INTAKE": "1"})
 """Given by a supervisor to parts whose output it files: they then print no record a second time."""
 
-_NOISY = ("httpx", "httpcore", "urllib3", "cmdstanpy", "prophet", "asyncio", "matplotlib")
+_NOISY = ("alembic", "httpx", "httpcore", "urllib3", "cmdstanpy", "prophet", "asyncio", "matplotlib")
 _MARK = "_tsobs_set_up"
 
 

@@ -1,0 +1,60 @@
+"""What the logs need as long as tsobs runs: tailscaled's lines taken in, old days packed and removed.
+
+What belongs here: the threads that do it and their pace. What does not: how (``tailscaled.py``,
+``maintenance.py``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tsobs_pipelines.logs.files import log_directory
+from tsobs_pipelines.logs.maintenance import maintain
+from tsobs_pipelines.logs.tailscaled import follow_tailscaled
+from tsobs_pipelines.settings import Settings
+
+EVERY_S = 3600.0
+GOODBYE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def logs_kept(settings: Settings) -> Iterator[None]:
+    """Keep the logs of these settings while the block runs. A failure is logged, and tried again later."""
+    directory = log_directory(settings.state_dir)
+    stop = threading.Event()
+    threads = [threading.Thread(target=_maintained, args=(directory, settings.log_retention_days, stop))]
+    if settings.tailscaled_log is not None:
+        arguments = (settings.tailscaled_log, directory, stop)
+        threads.append(threading.Thread(target=follow_tailscaled, args=arguments))
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(GOODBYE_S)
+
+
+def _maintained(directory: Path, retention_days: int, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            done = maintain(directory, datetime.now(UTC), retention_days)
+        except OSError as error:
+            log.warning("old logs could not be packed: %s", error)
+        else:
+            if done.packed or done.removed:
+                days = {
+                    "packed": [str(day) for day in done.packed],
+                    "removed": [str(day) for day in done.removed],
+                }
+                log.info("old logs packed or removed", extra=days)
+        stop.wait(EVERY_S)
