@@ -16,6 +16,7 @@ from tsobs_pipelines.defs.connection_checks import check_connections
 from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
 from tsobs_pipelines.defs.forecast import forecast_definitions
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
+from tsobs_pipelines.defs.housekeeping import housekeeping_definitions
 from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
 from tsobs_pipelines.defs.run_logs import run_loggers
@@ -53,6 +54,7 @@ def build_defs(
         connection_definitions(settings),
         forecast_definitions(settings),
         alert_definitions(),
+        housekeeping_definitions(),
     )
 
 

@@ -219,6 +219,34 @@ class Settings(BaseSettings):
     log_retention_days: int = Field(
         30, ge=1, le=3650, validation_alias="TSOBS_LOG_RETENTION_DAYS", description="days that logs are kept"
     )
+    run_retention_days: int = Field(
+        7,
+        ge=2,
+        le=3650,
+        validation_alias="TSOBS_RUN_RETENTION_DAYS",
+        description="days that superseded runs are kept; the newest of every partition stays",
+    )
+    failed_run_retention_days: int = Field(
+        30,
+        ge=2,
+        le=3650,
+        validation_alias="TSOBS_FAILED_RUN_RETENTION_DAYS",
+        description="days that failed and cancelled runs are kept",
+    )
+    alert_retention_days: int = Field(
+        400,
+        ge=31,
+        le=36500,
+        validation_alias="TSOBS_ALERT_RETENTION_DAYS",
+        description="days that ended incidents and settled messages are kept",
+    )
+    timeseries_retention_days: int = Field(
+        400,
+        ge=45,
+        le=36500,
+        validation_alias="TSOBS_TIMESERIES_RETENTION_DAYS",
+        description="days that the tailnet's time series are kept",
+    )
     tailscaled_log: Path | None = Field(
         None,
         validation_alias="TSOBS_TAILSCALED_LOG",

@@ -91,8 +91,11 @@ def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorD
             return dg.SkipReason("A healing run is under way.")
         now = datetime.now(UTC)
         try:
+            config = settings.get()
+            # What housekeeping has removed is not missing.
+            kept = (now - timedelta(days=config.timeseries_retention_days - 1)).date()
             index = sidecar.get().samples_index()
-            reasons = days_to_heal(index, store.get(), settings.get().tailnet, first, now)
+            reasons = days_to_heal(index, store.get(), config.tailnet, max(first, kept), now)
         except (SidecarUnavailableError, StoreUnavailableError) as error:
             return dg.SkipReason(f"Can't compare journal and store now: {error}")
         if not reasons:

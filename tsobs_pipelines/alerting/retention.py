@@ -1,0 +1,42 @@
+"""Lets go of what the alerts have been told long ago.
+
+What belongs here: removing rows by age. What does not: what still counts: incidents that go on, messages
+that wait, the state of topics, mutes and progress are never touched.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine, delete, select
+
+from tsobs_pipelines.alerting.tables import (
+    alert_transaction,
+    attempts,
+    changes,
+    incidents,
+    messages,
+    observations,
+)
+
+
+def forget(engine: Engine, before: datetime) -> int:
+    """Remove incidents that ended before then, messages that were settled, and forecasts' observations.
+
+    Gives the number of rows that went.
+
+    Raises:
+        DatabaseError: the database refuses or does not answer.
+    """
+    settled = select(messages.c.id).where(messages.c.settled_at < before, messages.c.fate != "pending")
+    over = incidents.c.until < before
+    without_end = incidents.c.until.is_(None) & (incidents.c.origin == "historical")
+    removals = (
+        delete(changes).where(changes.c.message_id.in_(settled)),
+        delete(attempts).where(attempts.c.message_id.in_(settled)),
+        delete(messages).where(messages.c.id.in_(settled)),
+        delete(incidents).where(over | (without_end & (incidents.c.since < before))),
+        delete(observations).where(observations.c.time < before),
+    )
+    with alert_transaction(engine) as connection:
+        return sum(connection.execute(removal).rowcount for removal in removals)
