@@ -71,17 +71,20 @@ route_samples_day() {
   if [[ -z $after ]]; then
     stream "$size" head -c "$size"
   fi
-  local length
-  # The leading `at` decides, by its value: rounds are in order but for a clock that was set back.
+  local length first
+  # The leading `at` decides, by its value: rounds are in order but for a clock that was set back. The first
+  # pass finds where the later ones begin, mostly near the end, so that the second reads little.
   # shellcheck disable=SC2016
-  local select='{
-    if (match(substr($0, 1, 64), /"at":"[^"]*"/) && substr($0, RSTART + 6, RLENGTH - 7) > after) '
-  length=$(head -c "$size" <&"$counted" | awk -v after="$after" "$select"'n += length($0) + 1 } END { print n + 0 }')
-  stream "$length" later "$size" "$after" "$select"
+  local select='match(substr($0, 1, 64), /"at":"[^"]*"/) && substr($0, RSTART + 6, RLENGTH - 7) > after'
+  # shellcheck disable=SC2016
+  read -r length first < <(head -c "$size" <&"$counted" | awk -v after="$after" '{ here = read; read += length($0) + 1 }
+    '"$select"' { if (!n) first = here; n += length($0) + 1 }
+    END { printf "%.0f %.0f\n", n, first }')
+  stream "$length" later "$((first + 1))" "$((size - first))" "$after" "$select"
 }
 
 later() {
-  head -c "$1" | awk -v after="$2" "$3"'print }'
+  tail -c +"$1" | head -c "$2" | awk -v after="$3" "$4"
 }
 
 # stream LENGTH COMMAND…: its output as the body, from the journal on stdin.
