@@ -230,13 +230,47 @@ def test_a_muted_topic_is_kept_back_and_reminded_of_afterwards(world: World) -> 
 
 
 def test_what_keeps_firing_is_repeated_after_six_hours(world: World) -> None:
-    world.write(paths("d" * 10 + "r" * 100))
+    world.write(paths("d" * 10 + "r" * 500))
     world.look(RELAY, 9)
     world.look(RELAY, 14)
     told = DAY + 15 * MINUTE
+    world.look(RELAY, 370)
     assert world.book.remind(RELAY, SOURCE, told + timedelta(hours=5, minutes=59)) == []
     assert len(world.book.remind(RELAY, SOURCE, told + timedelta(hours=6))) == 1
     assert world.book.remind(RELAY, SOURCE, told + timedelta(hours=6)) == []
+
+
+def test_nothing_is_repeated_that_newer_data_do_not_say(world: World) -> None:
+    world.write(paths("d" * 10 + "r" * 10))
+    world.write(paths("d" * 10 + "r" * 10 + "o" * 400, host="dev"))
+    for minute in (9, 19, 400):
+        world.look(RELAY, minute)
+    assert world.book.remind(RELAY, SOURCE, DAY + timedelta(hours=6, minutes=40)) == []
+    assert len(firing(world.engine)) == 2
+
+
+def test_a_backfill_of_one_old_day_before_the_watch_began_sends_nothing(world: World) -> None:
+    world.write(paths("d" * 1430 + "r" * 10, start=2 * YESTERDAY))
+    observe = observe_connections(
+        world.store, {"tailnet": "demo"}, RELAY, relay_signals, DAY + (2 * YESTERDAY + 1439) * MINUTE
+    )
+    evaluate(world.book, RELAY, observe, SOURCE, DAY + 600 * MINUTE)
+    ((fate, _),) = world.fates()
+    assert fate == "suppressed"
+    world.write(paths("r" * 20, start=590))
+    world.look(RELAY, 609)
+    assert len(world.book.remind(RELAY, SOURCE, DAY + 610 * MINUTE)) == 1, "it still goes on: now it is told"
+
+
+def test_a_node_that_is_not_watched_any_more_fires_no_longer(world: World) -> None:
+    for host in ("git", "dev"):
+        world.write(paths("d" * 10 + "r" * 10, host=host))
+    world.look(RELAY, 19)
+    assert world.book.retire(RELAY, ["git", "dev"]) == []
+    assert world.book.retire(RELAY, ["git"]) == ["relay_dev"]
+    assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
+    assert ("relay_dev", "live", 10, 19) in world.history()
+    assert len(world.fates()) == 1
 
 
 def test_the_end_of_what_was_never_told_is_not_told(world: World) -> None:

@@ -55,6 +55,8 @@ def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
     found = recent(engine, DAY - timedelta(days=2))
     assert [one.origin for one in found] == ["live", "historical"]
     source = Source("demo", "http://page", "http://dagster")
+    store.write(CONNECTIONS, paths("r" * 610, start=610))
+    look(url, 1199)
     assert len(book.remind(RELAY, source, DAY + timedelta(hours=20))) == 1
     book.mute("relay_*", DAY + timedelta(days=2))
-    assert book.remind(RELAY, source, DAY + timedelta(days=1, hours=20)) == []
+    assert book.remind(RELAY, source, DAY + timedelta(hours=20, minutes=10)) == []

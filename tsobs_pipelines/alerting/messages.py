@@ -42,13 +42,15 @@ class Source:
 class Facts:
     """What is known of the topics when messages are planned.
 
-    ``untold`` are topics that fire without anybody having been told; ``firing`` and ``watched`` count the
-    rule's topics after the changes; changes before ``news_from`` are old news.
+    ``untold`` are topics that fire without anybody having been told, ``stale`` those whose newest evidence
+    is too old to say what is now; ``firing`` and ``watched`` count the rule's topics after the changes;
+    changes before ``news_from`` are old news.
     """
 
     now: datetime
     muted: Mapping[str, datetime]
     untold: frozenset[str]
+    stale: frozenset[str]
     firing: int
     watched: int
     news_from: datetime
@@ -84,7 +86,8 @@ def _kept_back(topic: str, changes: Sequence[Change], facts: Facts) -> str:
     if topic in facts.muted:
         return f"muted until {facts.muted[topic]:%Y-%m-%d %H:%M} UTC"
     if last.kind is not Kind.RESOLVED:
-        return ""
+        stale = "old data: said once newer data say that it goes on"
+        return stale if topic in facts.stale else ""
     if last.at < facts.news_from:
         return "old news: over before the watch began, or for more than a day"
     if topic in facts.untold and all(change.kind is Kind.RESOLVED for change in changes):

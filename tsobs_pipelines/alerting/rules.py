@@ -20,6 +20,9 @@ CALM_SHARE = 0.8
 """At or below this share of the threshold a value counts as good again (80 ms of 100)."""
 
 SILENT_AFTER = timedelta(minutes=15)
+FRESH = timedelta(minutes=30)
+"""For how long what a round says holds for now."""
+
 MAE_FACTOR = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,7 +43,9 @@ class Rule:
     """A rule: topics ``<name>_<subject>`` (or ``<name>`` where there is one subject, the empty one).
 
     ``firing`` and ``resolved`` make the line of a message, as plain text without time. ``together`` heads the
-    message when most subjects fire. ``align`` is the grid on which the rule's evidence is closed.
+    message when most subjects fire. ``align`` is the grid on which the rule's evidence is closed. Evidence
+    older than ``fresh_for`` says nothing about now: what fires by it is neither told nor repeated until
+    fresher evidence says the same.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Rule:
     resolved: Callable[[Change], str]
     together: str | None = None
     align: timedelta | None = None
+    fresh_for: timedelta | None = None
 
     def topic(self, subject: str) -> str:
         """The topic of a subject."""
@@ -79,6 +85,7 @@ LATENCY = Rule(
     ),
     together="most nodes are slow at once: look at the uplink of the observing host first",
     align=BUCKET,
+    fresh_for=FRESH,
 )
 
 RELAY = Rule(
@@ -88,6 +95,7 @@ RELAY = Rule(
     firing=lambda c: f"{c.subject} is reached through DERP relay {c.detail}, not directly",
     resolved=lambda c: f"{c.subject} is reached without DERP again (was relay {c.detail})",
     together="most nodes are relayed at once: look at the firewall or NAT of the observing host first",
+    fresh_for=FRESH,
 )
 
 NODE_SILENCE = Rule(
@@ -97,6 +105,7 @@ NODE_SILENCE = Rule(
     firing=lambda c: f"{c.subject} answers no ping ({c.detail})",
     resolved=lambda c: f"{c.subject} answers again",
     together="most nodes went silent at once: look at the uplink of the observing host first",
+    fresh_for=FRESH,
 )
 
 COLLECTION_SILENCE = Rule(

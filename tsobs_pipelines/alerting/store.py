@@ -7,7 +7,7 @@ transaction. What does not: sending (``outbox.py``), the past (``replay.py``), a
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delet
 
 from tsobs_pipelines.alerting.machine import Change, Kind, Status, TopicState, Voice
 from tsobs_pipelines.alerting.messages import TELL_WITHIN, Draft, Facts, Source, plan
-from tsobs_pipelines.alerting.rules import Rule, rule_key
+from tsobs_pipelines.alerting.rules import FRESH, Rule, rule_key
 from tsobs_pipelines.alerting.tables import (
     alert_transaction,
     changes,
@@ -29,8 +29,6 @@ from tsobs_pipelines.alerting.tables import (
 from tsobs_pipelines.database import reading
 
 REMIND_AFTER = timedelta(hours=6)
-FRESH = timedelta(minutes=30)
-"""What ended longer before the watch began is history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,7 @@ class AlertBook:
             untold = self._untold(connection)
             self._save_progress(connection, step, now)
             begun_at = step.before.begun_at if step.before else now
+            # What ended longer before the watch began is history.
             self._save_incidents(connection, step, begun_at - FRESH)
             news_from = max(now - TELL_WITHIN, begun_at - FRESH)
             self._save_states(connection, step)
@@ -119,7 +118,7 @@ class AlertBook:
             found = [
                 _reminder(state, now)
                 for state in states
-                if state.topic not in facts.muted and state.spoken is Status.FIRING
+                if state.topic not in facts.muted.keys() | facts.stale and state.spoken is Status.FIRING
             ]
             if not found:
                 return []
@@ -137,6 +136,31 @@ class AlertBook:
         """End a mute; false when there was none."""
         with alert_transaction(self.engine) as connection:
             return connection.execute(delete(mutes).where(mutes.c.topic == topic)).rowcount > 0
+
+    def retire(self, rule: Rule, watched: Collection[str]) -> list[str]:
+        """Forget the topics of subjects that nobody watches any more; those that fired.
+
+        Their incidents end with the last evidence there was. Nothing is told: who took a node out knows.
+        """
+        ensure_tables(self.engine)
+        gone = self._of(rule) & topics.c.subject.not_in(list(watched))
+        with reading(self.engine) as connection:
+            if connection.execute(select(topics.c.topic).where(gone).limit(1)).first() is None:
+                return []
+        with alert_transaction(self.engine) as connection:
+            found = [
+                TopicState.from_json(text) for text in connection.scalars(select(topics.c.state).where(gone))
+            ]
+            fired = [state for state in found if state.status is Status.FIRING]
+            for state in fired:
+                connection.execute(
+                    update(incidents)
+                    .where(incidents.c.scope == self.scope, incidents.c.topic == state.topic)
+                    .where(incidents.c.until.is_(None), incidents.c.origin == "live")
+                    .values(until=state.last)
+                )
+            connection.execute(delete(topics).where(gone))
+        return [state.topic for state in fired]
 
     def _of(self, rule: Rule) -> ColumnElement[bool]:
         return and_(topics.c.scope == self.scope, topics.c.rule == rule_key(rule))
@@ -238,15 +262,18 @@ class AlertBook:
         untold: frozenset[str],
     ) -> Facts:
         patterns = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now)).all()
-        counted = connection.execute(select(topics.c.topic, topics.c.status).where(self._of(rule))).all()
+        counted = connection.execute(
+            select(topics.c.topic, topics.c.status, topics.c.state).where(self._of(rule))
+        ).all()
         muted = {
             topic: until
-            for topic, _status in counted
+            for topic, _status, _state in counted
             for pattern, until in patterns
             if topic == pattern or fnmatch.fnmatchcase(topic, pattern)
         }
-        firing = sum(status == Status.FIRING for _topic, status in counted)
-        return Facts(now, muted, untold, firing, len(counted), news_from)
+        states = [TopicState.from_json(text) for _topic, status, text in counted if status == Status.FIRING]
+        stale = frozenset(state.topic for state in states if _is_stale(rule, state, now))
+        return Facts(now, muted, untold, stale, len(states), len(counted), news_from)
 
     def _enqueue(
         self, connection: Connection, rule: Rule, draft: Draft, source: Source, now: datetime
@@ -316,6 +343,10 @@ def incident_row(scope: str, rule: Rule, change: Change) -> dict[str, object]:
         "threshold": change.limit,
         "detail": change.detail,
     }
+
+
+def _is_stale(rule: Rule, state: TopicState, now: datetime) -> bool:
+    return rule.fresh_for is not None and state.last is not None and now - state.last > rule.fresh_for
 
 
 def _reminder(state: TopicState, now: datetime) -> Change:

@@ -18,7 +18,7 @@ from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
 from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, mae_signals, rule_key, skill_signals
-from tsobs_pipelines.alerting.store import FRESH, Progress
+from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alert_news import (
@@ -66,14 +66,14 @@ def look_at_connections(
     news = connection_news(new)
     source = alert_source(settings, rule, news.run_id, news.partition)
     before = book.progress(rule)
+    book.retire(rule, settings.critical_nodes)
     if news.complete_to is not None:
         where = {"tailnet": settings.tailnet}
         make = connection_signals(settings, rule)
         complete_to = min(news.complete_to, now)
         evaluate(book, rule, observe_connections(store, where, rule, make, complete_to), source, now)
-        if now - complete_to < FRESH:
-            # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
-            book.remind(rule, source, now)
+        # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
+        book.remind(rule, source, now)
     if (edge := _edge(before, book.progress(rule))) is not None:
         request_replays(
             book, rule, {day: seen for day, seen in news.whole_days.items() if _start(day) < edge}
