@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 
 import dagster as dg
@@ -129,6 +130,34 @@ def test_from_a_relayed_node_to_one_message_and_its_evidence(watch: Watch) -> No
     assert requests_of(watch.tick("relay_alert_sensor")) == []
     watch.run("relay_alerts", request)
     assert len(watch.bot.accepted) == 1
+
+
+class Shown(HTMLParser):
+    """What a reader of HTML sees; the plain form of our own would prove itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.feed(message)
+        self.close()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_host_with_a_hostile_name_arrives_as_itself(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = '<b>&"_*[x](y)'
+    hostile = watch.settings.model_copy(update={"critical_nodes": (name,)})
+    monkeypatch.setattr(resources, "_settings", lambda _pid: hostile)
+    watch.collect(paths("dddddrrrrr", start=600, host=name))
+    at(watch, 610)
+    (request,) = requests_of(watch.tick("relay_alert_sensor"))
+    assert request.tags["tsobs/topic"] == f"relay_{name}"
+    metadata = watch.run("relay_alerts", request)
+    (sent,) = watch.bot.accepted
+    assert sent["parse_mode"] == "HTML"
+    assert f"{name} is reached through DERP relay fra" in Shown(str(sent["text"])).text
+    assert f"{name} is reached through DERP relay fra" in str(metadata["text"])
 
 
 def test_nothing_new_is_said_so_that_a_person_understands(watch: Watch) -> None:

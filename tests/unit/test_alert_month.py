@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 from typing import cast
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.unit.alert_rows import limit_of
 from tsobs_pipelines.alerting.evaluation import observe_connections, step_topics
@@ -106,27 +108,34 @@ class Rows:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
+        self.start = start_of(rows)
 
     def read(self, _measurement: object, window: Window, _where: object) -> list[Row]:
-        first, end = ((edge - START) / timedelta(minutes=1) for edge in (window.start, window.end))
+        first, end = ((edge - self.start) / timedelta(minutes=1) for edge in (window.start, window.end))
         return list(self.rows[max(0, ceil(first)) : max(0, ceil(end))])
 
 
-def replay(rule: Rule, rows: Sequence[Row], tick: int, restart_every: int = 0) -> list[Change]:
-    """The changes in ticks of so many minutes; state goes through its text at restarts."""
+def start_of(rows: Sequence[Row]) -> datetime:
+    """The time of the first row."""
+    return cast("datetime", rows[0]["time"])
+
+
+def replay(rule: Rule, rows: Sequence[Row], tick: int, restarts: Container[int] = ()) -> list[Change]:
+    """The changes in ticks of so many minutes; state goes through its text after the ticks ``restarts``."""
     states: dict[str, TopicState] = {}
     changes: list[Change] = []
-    progress: Progress | None = Progress(START, START, START, 0)
+    start = start_of(rows)
+    progress: Progress | None = Progress(start, start, start, 0)
     for number, end in enumerate(range(tick, len(rows) + tick, tick)):
-        complete_to = START + timedelta(minutes=min(end, len(rows)) - 1)
+        complete_to = start + timedelta(minutes=min(end, len(rows)) - 1)
         store = cast("TimeSeriesStore", Rows(rows))
         observe = observe_connections(store, {}, rule, lambda data: signals(rule, data), complete_to)
         observed = observe(progress)
         moved, found = step_topics(rule, states, observed.signals)
-        progress = Progress(START, START, observed.until, number)
+        progress = Progress(start, start, observed.until, number)
         states |= moved
         changes += found
-        if restart_every and number % restart_every == 0:
+        if number in restarts:
             states = {topic: TopicState.from_json(state.to_json()) for topic, state in states.items()}
     return changes
 
@@ -146,7 +155,7 @@ def test_every_incident_is_found_and_no_other(generated: tuple[list[Known], dict
         found = sorted(
             (topic.removeprefix(f"{rule.name}_"), since, until)
             for host in NODES
-            for topic, since, until in incidents(replay(rule, data[host], 1440))
+            for topic, since, until in incidents(replay(rule, data[host], 60))
         )
         assert [host for host, _, _ in found] == [host for host, _, _ in expected]
         for (_, since, until), (_, begin, end) in zip(found, expected, strict=True):
@@ -167,4 +176,33 @@ def test_no_tick_and_no_restart_changes_a_thing(
         expected = replay(rule, rows, MINUTES)
         assert expected
         for tick in ticks:
-            assert replay(rule, rows, tick, restart_every=7) == expected
+            assert replay(rule, rows, tick, range(0, MINUTES, 7)) == expected
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 199),
+    st.sampled_from([1, 5, 60]),
+    st.integers(0, 1440),
+    st.integers(0, 1440),
+    st.sets(st.integers(0, 3000), max_size=40),
+)
+def test_any_incident_in_any_tick_restarted_anywhere(
+    generated: tuple[list[Known], dict[str, list[Row]]],
+    number: int,
+    tick: int,
+    before: int,
+    after: int,
+    restarts: set[int],
+) -> None:
+    known, data = generated
+    incident = known[number]
+    rule = LATENCY if incident.kind == "latency" else RELAY
+    # A span is whole at its beginning: the watch reads on from where it stands, and it stands on the grid.
+    begin = max(0, incident.begin - 60 - before) // 5 * 5
+    rows = data[incident.host][begin : incident.end + 60 + after]
+    found = replay(rule, rows, tick, restarts)
+    assert found == replay(rule, rows, len(rows))
+    slack = timedelta(minutes=5)
+    due = START + timedelta(minutes=incident.begin)
+    assert any(abs(since - due) <= slack for _, since, _ in incidents(found))
