@@ -1,0 +1,90 @@
+"""What the demo's thirty days leave in the alert history after the first start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import bot_api as api
+from tests.e2e.running import ROOT, Running, eventually, running
+from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.demo.tailnet import INCIDENTS
+
+HIDDEN = timedelta(minutes=31)
+"""What goes on at the first start, or ended just before, is news."""
+
+
+@pytest.fixture(scope="module")
+def bot() -> Iterator[api.BotApi]:
+    with api.bot_api() as running_bot:
+        yield running_bot
+
+
+@pytest.fixture(scope="module")
+def tsobs(tmp_path_factory: pytest.TempPathFactory, bot: api.BotApi) -> Iterator[Running]:
+    with running(
+        tmp_path_factory.mktemp("demo"),
+        TELEGRAM_API_URL=bot.url,
+        TELEGRAM_BOT_TOKEN=api.TOKEN,
+        TELEGRAM_CHAT_ID=api.CHAT,
+    ) as started:
+        yield started
+
+
+def history(tsobs: Running) -> list[dict[str, str]]:
+    """The past incidents that the API shows."""
+    answer = httpx.get(f"http://127.0.0.1:{tsobs.api_port}/alerts?limit=1000", timeout=10)
+    recent: list[dict[str, str]] = answer.json()["recent"]
+    return recent
+
+
+def expected() -> set[str]:
+    """The topics that the demo's incidents must have left, if they have been over for a while."""
+    now = datetime.now(UTC)
+    rules = {"slow": "latency", "relayed": "relay", "offline": "silence"}
+    return {
+        f"{rules[one.kind]}_{one.node}"
+        for one in INCIDENTS
+        if one.kind in rules and one.node is not None
+        if now - HIDDEN
+        > datetime.fromtimestamp(one.last_end(now.timestamp()), UTC)
+        > now - timedelta(days=29)
+    }
+
+
+def test_the_demos_incidents_are_history_and_nobody_was_told(tsobs: Running, bot: api.BotApi) -> None:
+    assert expected()
+    eventually(
+        lambda: expected() <= {one["topic"] for one in history(tsobs)},
+        180,
+        "every incident is in the history",
+    )
+    past = [one for one in history(tsobs) if one["topic"] in expected()]
+    assert {one["origin"] for one in past} == {"historical"}
+    assert len({(one["topic"], one["since"]) for one in past}) == len(past)
+    told = outbox.newest(engine_for(f"sqlite:///{tsobs.state / 'tsobs.db'}"), 1000)
+    assert [message.html for message in told if message.fate == "sent"] == bot.texts[::-1]
+    assert not [text for text in bot.texts if any(topic.partition("_")[2] in text for topic in expected())]
+
+
+def test_the_command_shows_them_as_well(tsobs: Running) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tsobs_pipelines", "alerts", "--limit", "100"],
+        cwd=Path(ROOT),
+        env=dict(tsobs.environment),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    print(done.stdout)  # noqa: T201 - for the report
+    lines = [line for line in done.stdout.splitlines() if "[historical DEMO]" in line]
+    for topic in expected():
+        assert any(f"  {topic}  " in line for line in lines), topic
