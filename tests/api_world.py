@@ -159,6 +159,10 @@ class Api:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its event loop."""
         self._runner.close()
 
     def get(
