@@ -11,6 +11,7 @@ import sys
 import click
 
 from tsobs_pipelines.cli_alerts import alerts, mute
+from tsobs_pipelines.cli_doctor import doctor
 from tsobs_pipelines.cli_logs import logs
 from tsobs_pipelines.cli_settings import show_settings
 from tsobs_pipelines.settings import SettingsError, load_settings
@@ -47,3 +48,4 @@ main.add_command(alerts)
 main.add_command(mute)
 main.add_command(show_settings)
 main.add_command(logs)
+main.add_command(doctor)

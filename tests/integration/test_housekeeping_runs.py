@@ -77,7 +77,8 @@ def test_runs_that_are_under_way_stay_however_old(instance: dg.DagsterInstance) 
 def test_compacting_stops_no_writer(
     instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tsobs_pipelines.upkeep.sqlite.WORTH_BYTES", 1)
+    monkeypatch.setattr("tsobs_pipelines.upkeep.sqlite.WORTH_BYTES", 0)
+    monkeypatch.setattr("tsobs_pipelines.upkeep.sqlite.WORTH_SHARE", 0)
     contract.make_history(instance)
     tidy_runs(instance, contract.settings(), contract.NOW)
     before = contract.status(instance)

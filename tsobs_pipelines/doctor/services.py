@@ -1,0 +1,238 @@
+"""Looks at other programs: sidecar, InfluxDB, Redis, Telegram, the price source.
+
+What belongs here: one request or two each, with short deadlines. What does not: sending messages or writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from tsobs_pipelines.doctor.findings import Finding, clock_difference, clock_finding
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
+from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
+
+TIMEOUT_S = 5.0
+REDATA = "https://apidatos.ree.es"
+_FRESH = timedelta(minutes=5)
+
+
+def look_at_sidecar(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """The sidecar: reachable, let in, the daemon running, the sampler alive, rounds in the journal."""
+    if settings.sidecar_url is None:
+        return [
+            Finding("sidecar", "ok", "the demo tailnet, inside each process (TSOBS_SIDECAR_URL is unset)")
+        ]
+    token = settings.sidecar_token_file
+    if token is not None and not _readable(token):
+        return [
+            Finding(
+                "sidecar",
+                "failed",
+                f"{token} can't be read",
+                "fix TSOBS_SIDECAR_TOKEN_FILE or the file's owner",
+            )
+        ]
+    try:
+        with TailscaleHealthService(settings.sidecar_url, token, settings.critical_nodes) as sidecar:
+            health = sidecar.healthz()
+            days = sidecar.samples_index()
+            status = sidecar.get_tailscale_status()
+    except SidecarRefusedError as error:
+        remedy = (
+            "TSOBS_SIDECAR_TOKEN_FILE must hold what SIDECAR_TOKEN_FILE holds there; is this host allowed?"
+        )
+        return [Finding("sidecar", "failed", str(error), remedy)]
+    except SidecarError as error:
+        return [
+            Finding("sidecar", "failed", str(error), "is it running there, and is TSOBS_SIDECAR_URL right?")
+        ]
+    version = f"tailscaled {status.get('Version', '?')}"
+    return [
+        _sidecar_state(health, days, version, now),
+        *clock_finding("sidecar", _clock_of(settings.sidecar_url)),
+    ]
+
+
+def _sidecar_state(
+    health: SidecarHealth, days: Mapping[date, DayIndex], version: str, now: datetime
+) -> Finding:
+    if not health.ok:
+        remedy = "on its host: is tailscaled running, and can the sidecar's user reach its socket?"
+        detail = f"answers, but is not well: {dict(health.details)}"
+        return Finding("sidecar", "failed", detail, remedy, version)
+    if not days or max(days) < (now - _FRESH).date():
+        remedy = "on its host: is the sampler running, and JOURNAL_DIR writable?"
+        return Finding("sidecar", "failed", "no rounds in today's journal", remedy, version)
+    newest = max(days)
+    return Finding(
+        "sidecar", "ok", f"{days[newest].rounds} rounds on {newest}, {len(days)} days", "", version
+    )
+
+
+def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """InfluxDB: healthy, the bucket there, the token allowed to read and to write it."""
+    _ = now
+    if settings.influx_url is None:
+        return []
+    token = settings.influx_token.get_secret_value() if settings.influx_token else ""
+    org, bucket = settings.influx_org or "", settings.influx_bucket
+    headers = {"Authorization": f"Token {token}"}
+    with httpx.Client(base_url=settings.influx_url, headers=headers, timeout=TIMEOUT_S) as client:
+        try:
+            sent = datetime.now(UTC)
+            health = client.get("/health")
+            difference = clock_difference(health.headers.get("date"), sent, datetime.now(UTC))
+            # An empty body writes nothing, and still has to be allowed to.
+            write = client.post("/api/v2/write", params={"org": org, "bucket": bucket}, content=b"")
+            flux = {"query": f'from(bucket: "{_quoted(bucket)}") |> range(start: -1m) |> limit(n: 1)'}
+            read = client.post("/api/v2/query", params={"org": org}, json=flux)
+        except httpx.HTTPError as error:
+            detail = f"{settings.influx_url}: {type(error).__name__}: {error}"
+            return [Finding("InfluxDB", "failed", detail, "is it up, and is INFLUXDB_V2_URL right?")]
+    said = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
+    version = f"InfluxDB {said.get('version', health.headers.get('x-influxdb-version', '?'))}"
+    if said.get("status") != "pass":
+        remedy = "look at its log; /health says what fails"
+        return [Finding("InfluxDB", "failed", f"/health: {health.status_code} {said}", remedy, version)]
+    for what, answer in (("write", write), ("read", read)):
+        if answer.status_code in {401, 403}:
+            remedy = f"INFLUXDB_V2_TOKEN must be allowed to read and write bucket {bucket}"
+            return [Finding("InfluxDB", "failed", f"may not {what} ({answer.status_code})", remedy, version)]
+        if answer.status_code == 404:
+            remedy = (
+                f"make bucket {bucket} in organisation {org}, or set TSOBS_INFLUX_BUCKET, INFLUXDB_V2_ORG"
+            )
+            return [
+                Finding("InfluxDB", "failed", f"can't {what}: {answer.text.strip()[:200]}", remedy, version)
+            ]
+    detail = f"healthy, bucket {bucket} can be read and written"
+    return [
+        Finding("InfluxDB", "ok", detail, "", version, difference),
+        *clock_finding("InfluxDB", difference),
+    ]
+
+
+def look_at_redis(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """Redis, where it is the broker."""
+    _ = now
+    if settings.broker_url is None:
+        return []
+    import redis  # noqa: PLC0415 - most have none
+
+    try:
+        with redis.Redis.from_url(settings.broker_url, socket_timeout=TIMEOUT_S) as client:
+            information = client.info("server")
+            waiting = {queue: client.llen(queue) for queue in ("ticks", "backfills")}
+    except (redis.RedisError, ValueError) as error:
+        return [
+            Finding(
+                "broker",
+                "failed",
+                f"{type(error).__name__}: {error}",
+                "is Redis up, and is TSOBS_BROKER_URL right?",
+            )
+        ]
+    return [
+        Finding(
+            "broker", "ok", f"Redis answers, waiting: {waiting}", "", f"Redis {information['redis_version']}"
+        )
+    ]
+
+
+def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """The bot and its chat, by two requests that send nothing."""
+    _ = now
+    if settings.telegram_bot_token is None or settings.telegram_chat_id is None:
+        return [
+            Finding(
+                "Telegram",
+                "warning",
+                "not set: alerts stay in the outbox",
+                "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
+            )
+        ]
+    base = f"{settings.telegram_api_url}/bot{settings.telegram_bot_token.get_secret_value()}"
+    try:
+        with httpx.Client(timeout=TIMEOUT_S) as client:
+            sent = datetime.now(UTC)
+            me = client.get(f"{base}/getMe")
+            difference = clock_difference(me.headers.get("date"), sent, datetime.now(UTC))
+            chat = client.get(f"{base}/getChat", params={"chat_id": settings.telegram_chat_id})
+    except httpx.HTTPError as error:
+        # The error's own text may hold the address, and so the token.
+        remedy = "may this machine reach TELEGRAM_API_URL? (firewall, DNS, proxy)"
+        return [Finding("Telegram", "failed", f"no answer ({type(error).__name__})", remedy)]
+    clock = clock_finding("Telegram", difference)
+    if me.status_code != 200:
+        return [Finding("Telegram", "failed", f"getMe: {me.status_code}", "check TELEGRAM_BOT_TOKEN"), *clock]
+    if chat.status_code != 200:
+        remedy = "check TELEGRAM_CHAT_ID, and that the bot is a member there"
+        return [Finding("Telegram", "failed", f"getChat: {chat.status_code}", remedy), *clock]
+    name = me.json().get("result", {}).get("username", "?")
+    return [Finding("Telegram", "ok", f"bot {name}, and the chat can be seen", "", "", difference), *clock]
+
+
+def look_at_prices(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """The price source."""
+    if settings.demo_prices:
+        return [Finding("prices", "ok", "the demo market (TSOBS_PRICE_SOURCE is unset)")]
+    if settings.price_source.startswith("csv:"):
+        place = settings.price_source.removeprefix("csv:")
+        if "://" not in place and not _readable(Path(place)):
+            return [
+                Finding(
+                    "prices", "failed", f"{place} can't be read", "fix TSOBS_PRICE_SOURCE or the file's owner"
+                )
+            ]
+        return [Finding("prices", "ok", f"{place} can be read")]
+    try:
+        sent = datetime.now(UTC)
+        answer = httpx.get(REDATA + _redata_path(now.date()), timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        remedy = f"may this machine reach {REDATA}? (firewall, DNS, proxy)"
+        return [Finding("prices", "failed", f"no answer ({type(error).__name__}): {error}", remedy)]
+    difference = clock_difference(answer.headers.get("date"), sent, datetime.now(UTC))
+    if answer.status_code != 200:
+        return [
+            Finding(
+                "prices",
+                "warning",
+                f"{REDATA} answers {answer.status_code}",
+                "it may pass; tsobs tries again",
+            )
+        ]
+    return [
+        Finding("prices", "ok", f"{REDATA} answers", "", "", difference),
+        *clock_finding("prices", difference),
+    ]
+
+
+def _redata_path(day: date) -> str:
+    span = f"start_date={day}T00:00&end_date={day}T23:59&time_trunc=hour"
+    return f"/en/datos/mercados/precios-mercados-tiempo-real?{span}"
+
+
+def _clock_of(url: str) -> float | None:
+    try:
+        sent = datetime.now(UTC)
+        answer = httpx.get(f"{url}/healthz", timeout=TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError:
+        return None
+    return clock_difference(answer.headers.get("date"), sent, datetime.now(UTC))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")

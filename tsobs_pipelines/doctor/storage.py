@@ -1,0 +1,118 @@
+"""Looks at databases: tsobs' own, Dagster's, and whether their files are whole.
+
+What belongs here: SQLite files and Postgres. What does not: InfluxDB (``services.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import text
+
+from tsobs_pipelines.database import DatabaseError, engine_for, reading
+from tsobs_pipelines.doctor.findings import Finding, clock_finding
+from tsobs_pipelines.settings import Settings
+
+_BACK = "docs/INFRASTRUCTURE.md, Backups"
+
+
+def look_at_database(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """Time series (unless InfluxDB has them), alert state and outbox."""
+    _ = now
+    url = settings.database_url
+    if url.startswith("sqlite"):
+        path = Path(url.removeprefix("sqlite:///"))
+        return [_sqlite("database", path, f"stop tsobs, put a backup in its place ({_BACK})")]
+    return _postgres("database", url, "alert_messages", "TSOBS_DATABASE_URL")
+
+
+def look_at_dagster(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """Dagster's runs, events and schedules."""
+    _ = now
+    if settings.dagster_database_url is not None:
+        url = settings.dagster_database_url.get_secret_value()
+        return _postgres("Dagster storage", url, "runs", "TSOBS_DAGSTER_DATABASE_URL")
+    storage = settings.state_dir / "dagster" / "storage"
+    if not storage.is_dir():
+        return [Finding("Dagster storage", "warning", f"{storage} is not there yet", "make up makes it")]
+    files = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+    remedy = (
+        f"stop tsobs, put a backup in its place ({_BACK}); history that is lost there loses no time series"
+    )
+    return [_sqlite(f"Dagster storage, {name}", storage / name, remedy) for name in files]
+
+
+def _sqlite(name: str, path: Path, remedy: str) -> Finding:
+    if not path.exists():
+        return Finding(name, "warning", f"{path} is not there yet", "make up makes it")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
+            whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[
+                0
+            ]
+    except sqlite3.Error as error:
+        return Finding(name, "failed", f"{path}: {error}", remedy, f"SQLite {sqlite3.sqlite_version}")
+    if whole != "ok":
+        return Finding(
+            name, "failed", f"{path} is damaged: {whole}", remedy, f"SQLite {sqlite3.sqlite_version}"
+        )
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        return Finding(
+            name, "failed", f"{path} can't be written", f"chown it and its directory to user {os.getuid()}"
+        )
+    size = path.stat().st_size / 1e6
+    return Finding(
+        name,
+        "ok",
+        f"{path}, {size:.1f} MB, {tables} tables, whole",
+        version=f"SQLite {sqlite3.sqlite_version}",
+    )
+
+
+def _postgres(name: str, url: str, table: str, setting: str) -> Sequence[Finding]:
+    try:
+        sent = datetime.now(UTC)
+        with reading(engine_for(url)) as connection:
+            version, clock, readonly = connection.execute(
+                text("SELECT current_setting('server_version'), clock_timestamp(), pg_is_in_recovery()")
+            ).one()
+            received = datetime.now(UTC)
+            exists, allowed, creates = connection.execute(
+                text(
+                    "SELECT to_regclass(:table) IS NOT NULL,"
+                    " CASE WHEN to_regclass(:table) IS NULL THEN TRUE ELSE"
+                    " has_table_privilege(:table, 'SELECT, INSERT, UPDATE, DELETE') END,"
+                    " has_schema_privilege(current_schema(), 'CREATE')"
+                ),
+                {"table": table},
+            ).one()
+    except DatabaseError as error:
+        return [Finding(name, "failed", str(error), f"is it up, and is {setting} right?")]
+    version = f"Postgres {version}"
+    difference = (
+        0.0
+        if sent <= clock <= received
+        else ((sent - clock) if clock < sent else (received - clock)).total_seconds()
+    )
+    if readonly:
+        return [
+            Finding(name, "failed", "the server is read-only", f"point {setting} at the primary", version)
+        ]
+    if not allowed or not creates:
+        return [
+            Finding(
+                name,
+                "failed",
+                f"this user may not write {table}",
+                "make it the owner of the database",
+                version,
+            )
+        ]
+    detail = f"answers, {table} {'is there' if exists else 'is not there yet'}"
+    return [Finding(name, "ok", detail, "", version, difference), *clock_finding(name, difference)]
