@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from tsobs_pipelines.alerting import history, outbox
+from tsobs_pipelines.alerting import history, mutes, outbox
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.messages import EMOJI, duration
 from tsobs_pipelines.alerting.rules import Severity
-from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseError, engine_for
@@ -127,12 +126,12 @@ def mute(topic: str, span: timedelta | None, *, off: bool) -> None:
     if off == (span is not None):
         raise click.UsageError("expected a span such as 2h, or --off")
     try:
-        book = AlertBook(engine_for(load_settings().database_url), "")
+        engine = engine_for(load_settings().database_url)
         if span is None:
-            click.echo(f"{topic} {'is no longer muted' if book.unmute(topic) else 'was not muted'}.")
+            click.echo(f"{topic} {'is no longer muted' if mutes.unmute(engine, topic) else 'was not muted'}.")
             return
         until = datetime.now(UTC) + span
-        book.mute(topic, until)
+        mutes.mute(engine, topic, until)
     except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{topic} is muted until {until:%Y-%m-%d %H:%M} UTC.")

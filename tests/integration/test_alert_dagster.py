@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import dagster as dg
-import httpx
 import pytest
 from pydantic import SecretStr
 
 from tests import bot_api as api
+from tests.sidecars import ToldSidecar, served
 from tests.unit.alert_rows import DAY, MINUTE, paths, rows
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.history import firing, recent
@@ -19,6 +19,7 @@ from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
+from tsobs_pipelines.timeseries.store import StoreUnavailableError
 
 SENSORS = {sensor.name: sensor for sensor in alert_sensors.alert_sensors(alerts.alert_jobs())}
 RESOURCES = {"settings": SettingsResource(), "store": StoreResource()}
@@ -101,6 +102,10 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
             monkeypatch.setattr(module, "utc_now", lambda: made.now)
         yield made
         store.close()
+
+
+def unavailable(*_: object) -> list[Row]:
+    raise StoreUnavailableError("InfluxDB at http://x: no answer")
 
 
 def at(watch: Watch, minute: float) -> None:
@@ -264,12 +269,7 @@ def test_a_store_that_is_down_is_not_an_empty_one(watch: Watch, monkeypatch: pyt
     at(watch, 610)
     original = SqlStore.read
 
-    def down(*_: object) -> list[Row]:
-        from tsobs_pipelines.timeseries.store import StoreUnavailableError  # noqa: PLC0415
-
-        raise StoreUnavailableError("InfluxDB at http://x: no answer")
-
-    monkeypatch.setattr(SqlStore, "read", down)
+    monkeypatch.setattr(SqlStore, "read", unavailable)
     result = watch.tick("latency_alert_sensor")
     assert "nothing is lost" in reason_of(result)
     monkeypatch.setattr(SqlStore, "read", original)
@@ -350,21 +350,22 @@ def test_a_degraded_forecast_is_told_and_the_past_is_history(watch: Watch) -> No
 def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beats: list[str] = []
-
-    def get(url: str, **_: object) -> httpx.Response:
-        beats.append(url)
-        return httpx.Response(200)
-
-    monkeypatch.setattr(httpx, "get", get)
-    heart = watch.settings.model_copy(update={"heartbeat_url": "http://heart"})
-    monkeypatch.setattr(resources, "_settings", lambda _pid: heart)
-    watch.collect(rows([20] * 10, start=600))
-    at(watch, 610)
-    assert "heartbeat answered with 200" in reason_of(watch.tick("silence_sensor"))
-    at(watch, 640)
-    watch.tick("silence_sensor")
-    assert beats == ["http://heart"]
+    server = ToldSidecar({"/beat": {}})
+    with served(server):
+        heart = watch.settings.model_copy(update={"heartbeat_url": f"{server.url}/beat"})
+        monkeypatch.setattr(resources, "_settings", lambda _pid: heart)
+        watch.collect(rows([20] * 10, start=600))
+        at(watch, 610)
+        assert "heartbeat answered with 200" in reason_of(watch.tick("silence_sensor"))
+        with monkeypatch.context() as broken:
+            broken.setattr(SqlStore, "read", unavailable)
+            watch.tick("silence_sensor")
+        at(watch, 640)
+        watch.tick("silence_sensor")
+    assert server.requests == ["/beat"]
+    watch.collect(rows([20] * 2, start=640))
+    at(watch, 641)
+    assert "heartbeat not sent (ConnectError)" in reason_of(watch.tick("silence_sensor"))
 
 
 def test_without_a_token_the_outbox_keeps_the_message(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from tsobs_pipelines.alerting.evaluation import Evaluation, evaluate, observe_co
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.mutes import mute, retire
 from tsobs_pipelines.alerting.replay import pending_replays, replay_pending, request_replays
 from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, Signals, latency_signals, relay_signals
 from tsobs_pipelines.alerting.store import AlertBook, Step
@@ -219,7 +220,7 @@ def test_a_live_incident_is_not_doubled_by_a_replay_of_its_day(world: World) -> 
 def test_a_muted_topic_is_kept_back_and_reminded_of_afterwards(world: World) -> None:
     world.write(paths("d" * 10 + "r" * 100, start=600))
     world.look(RELAY, 609)
-    world.book.mute("relay_*", DAY + 640 * MINUTE)
+    mute(world.engine, "relay_*", DAY + 640 * MINUTE)
     world.look(RELAY, 614)
     ((fate, _),) = world.fates()
     assert fate == "suppressed"
@@ -266,8 +267,8 @@ def test_a_node_that_is_not_watched_any_more_fires_no_longer(world: World) -> No
     for host in ("git", "dev"):
         world.write(paths("d" * 10 + "r" * 10, host=host))
     world.look(RELAY, 19)
-    assert world.book.retire(RELAY, ["git", "dev"]) == []
-    assert world.book.retire(RELAY, ["git"]) == ["relay_dev"]
+    assert retire(world.book, RELAY, ["git", "dev"]) == []
+    assert retire(world.book, RELAY, ["git"]) == ["relay_dev"]
     assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
     assert ("relay_dev", "live", 10, 19) in world.history()
     assert len(world.fates()) == 1
@@ -276,7 +277,7 @@ def test_a_node_that_is_not_watched_any_more_fires_no_longer(world: World) -> No
 def test_the_end_of_what_was_never_told_is_not_told(world: World) -> None:
     world.write(paths("d" * 10 + "r" * 20 + "d" * 20, start=600))
     world.look(RELAY, 609)
-    world.book.mute("relay_git", DAY + 625 * MINUTE)
+    mute(world.engine, "relay_git", DAY + 625 * MINUTE)
     world.look(RELAY, 614)
     world.look(RELAY, 640)
     assert [fate for fate, _ in world.fates()] == ["suppressed", "suppressed"]

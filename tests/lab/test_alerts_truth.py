@@ -27,7 +27,7 @@ from tests.lab.sidecar import running_sidecar
 from tests.lab.tailnet import CRITICAL_NODES, Tailnet
 from tests.lab.timelapse import ROUND_S, Timelapse, quiet_interval, timelapse
 from tsobs_pipelines.alerting import history
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.mutes import mute
 from tsobs_pipelines.alerting.text import plain
 from tsobs_pipelines.database import engine_for
 
@@ -132,7 +132,7 @@ def story(lab_run: Run, tailnet: Tailnet, tmp_path_factory: pytest.TempPathFacto
         tsobs.graphql(STOP, id=schedule["scheduleState"]["id"])
         told = Story(tsobs, bot)
         # The journal is behind the machine's clock, and silence is about just that.
-        AlertBook(told.engine, "").mute("silence", datetime.now(UTC) + timedelta(hours=1))
+        mute(told.engine, "silence", datetime.now(UTC) + timedelta(hours=1))
         with timelapse(sampled.journal, served) as lapse:
             tell(told, lapse, tailnet)
         yield told

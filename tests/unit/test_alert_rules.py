@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.unit.alert_rows import DAY, MINUTE, limit_of, paths, row, rows
 from tsobs_pipelines.alerting.evaluation import step_topics
+from tsobs_pipelines.alerting.forecast_signals import ForecastObservation, mae_signals, skill_signals
 from tsobs_pipelines.alerting.machine import (
     Change,
     Confirmation,
@@ -28,13 +29,10 @@ from tsobs_pipelines.alerting.rules import (
     MAE,
     NODE_SILENCE,
     RELAY,
-    ForecastObservation,
     freshness_signal,
     latency_signals,
-    mae_signals,
     relay_signals,
     silence_signals,
-    skill_signals,
 )
 from tsobs_pipelines.timeseries.schema import Row
 

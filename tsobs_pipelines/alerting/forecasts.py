@@ -12,8 +12,9 @@ from datetime import UTC, datetime, time, timedelta
 from sqlalchemy import delete, insert, select
 
 from tsobs_pipelines.alerting.evaluation import Observe, Observed
+from tsobs_pipelines.alerting.forecast_signals import ForecastObservation
 from tsobs_pipelines.alerting.replay import SignalsOf
-from tsobs_pipelines.alerting.rules import ForecastObservation, Signals
+from tsobs_pipelines.alerting.rules import Signals
 from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, observations
 from tsobs_pipelines.database import reading

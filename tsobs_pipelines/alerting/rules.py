@@ -129,10 +129,12 @@ MAE = Rule(
     severity=Severity.WARNING,
     confirmation=Confirmation(bad=1, good=2),
     firing=lambda c: (
-        f"forecast {c.subject} is {_times(c)} its baseline (MAE {_price(c.value)}, "
-        f"limit {_price(c.limit)}); {c.detail}"
+        f"forecast {c.subject} is {_times(c)} its baseline (MAE {price_text(c.value)}, "
+        f"limit {price_text(c.limit)}); {c.detail}"
     ),
-    resolved=lambda c: f"forecast {c.subject} is good again: MAE {_price(c.value)}, limit {_price(c.limit)}",
+    resolved=lambda c: (
+        f"forecast {c.subject} is good again: MAE {price_text(c.value)}, limit {price_text(c.limit)}"
+    ),
 )
 
 SKILL = Rule(
@@ -165,7 +167,8 @@ def rule_key(rule: Rule) -> str:
     return next(key for key, known in RULES.items() if known is rule)
 
 
-def _price(value: float | None) -> str:
+def price_text(value: float | None) -> str:
+    """A price or its error, as a message says it."""
     return "?" if value is None else f"{value:.4f} EUR/kWh"
 
 
@@ -274,63 +277,3 @@ def run_signals(ends: Sequence[RunEnd]) -> dict[str, list[Signal]]:
         verdict = Verdict.GOOD if end.succeeded else Verdict.BAD
         result.setdefault(end.job, []).append(Signal(end.time, end.time, verdict, None, None, end.reason))
     return result
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastObservation:
-    """One evaluation of a forecast: what it scored, as of ``time``. Errors in EUR/kWh.
-
-    ``baseline`` is absent when there are too few days. ``week_ratio`` is the model's 7-day error over the
-    naive forecast's, ``week_limit`` the ratio above which the skill counts as lost.
-    """
-
-    model: str
-    time: datetime
-    mae: float | None
-    baseline: float | None
-    naive_mae: float | None = None
-    naive_baseline: float | None = None
-    week_ratio: float | None = None
-    week_limit: float | None = None
-
-
-def mae_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[Signal]]:
-    """MAE against twice the baseline; without a baseline there is no verdict, and no signal."""
-    result: dict[str, list[Signal]] = {}
-    for seen in sorted(observations, key=lambda seen: seen.time):
-        if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
-            continue
-        limit = MAE_FACTOR * seen.baseline
-        signal = Signal(seen.time, seen.time, _above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
-        result.setdefault(seen.model, []).append(signal)
-    return result
-
-
-def skill_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[Signal]]:
-    """The 7-day error against the naive forecast's."""
-    result: dict[str, list[Signal]] = {}
-    for seen in sorted(observations, key=lambda seen: seen.time):
-        if seen.week_ratio is None or seen.week_limit is None:
-            continue
-        verdict = _above(seen.week_ratio, seen.week_limit)
-        signal = Signal(seen.time, seen.time, verdict, seen.week_ratio, seen.week_limit)
-        result.setdefault(seen.model, []).append(signal)
-    return result
-
-
-def _above(value: float, limit: float) -> Verdict:
-    if value > limit:
-        return Verdict.BAD
-    return Verdict.GOOD if value <= CALM_SHARE * limit else Verdict.BETWEEN
-
-
-def _naive_too(seen: ForecastObservation) -> str:
-    if seen.naive_mae is None or seen.mae is None:
-        return "no naive forecast to compare with"
-    if seen.naive_baseline is not None:
-        if seen.naive_mae > MAE_FACTOR * seen.naive_baseline:
-            return f"repeating yesterday failed as well ({_price(seen.naive_mae)}): the market moved"
-        return f"repeating yesterday did not fail ({_price(seen.naive_mae)}): look at the model"
-    if seen.naive_mae >= seen.mae:
-        return f"repeating yesterday was no better ({_price(seen.naive_mae)}): the market moved"
-    return f"repeating yesterday was better ({_price(seen.naive_mae)}): look at the model"

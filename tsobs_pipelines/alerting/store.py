@@ -7,7 +7,7 @@ transaction. What does not: sending (``outbox.py``), the past (``replay.py``), a
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,7 +74,7 @@ class AlertBook:
         """The state of each topic of the rule."""
         ensure_tables(self.engine)
         with reading(self.engine) as connection:
-            query = select(topics.c.topic, topics.c.state).where(self._of(rule))
+            query = select(topics.c.topic, topics.c.state).where(of_rule(self.scope, rule))
             return {topic: TopicState.from_json(text) for topic, text in connection.execute(query)}
 
     def commit(self, step: Step, source: Source, now: datetime) -> list[int] | None:
@@ -107,7 +107,7 @@ class AlertBook:
             topics.c.last_told.is_(None) | (topics.c.last_told <= now - REMIND_AFTER)
         )
         ensure_tables(self.engine)
-        query = select(topics.c.state).where(self._of(rule), due)
+        query = select(topics.c.state).where(of_rule(self.scope, rule), due)
         with reading(self.engine) as connection:
             if connection.execute(query.limit(1)).first() is None:
                 return []
@@ -125,45 +125,6 @@ class AlertBook:
             drafts = plan(rule, found, facts, source)
             numbers = [self._enqueue(connection, rule, draft, source, now) for draft in drafts]
             return [number for number in numbers if number is not None]
-
-    def mute(self, topic: str, until: datetime) -> None:
-        """Keep back the messages of a topic (or of all that match a pattern such as ``latency_*``)."""
-        with alert_transaction(self.engine) as connection:
-            connection.execute(delete(mutes).where(mutes.c.topic == topic))
-            connection.execute(insert(mutes).values(topic=topic, until=until))
-
-    def unmute(self, topic: str) -> bool:
-        """End a mute; false when there was none."""
-        with alert_transaction(self.engine) as connection:
-            return connection.execute(delete(mutes).where(mutes.c.topic == topic)).rowcount > 0
-
-    def retire(self, rule: Rule, watched: Collection[str]) -> list[str]:
-        """Forget the topics of subjects that nobody watches any more; those that fired.
-
-        Their incidents end with the last evidence there was. Nothing is told: who took a node out knows.
-        """
-        ensure_tables(self.engine)
-        gone = self._of(rule) & topics.c.subject.not_in(list(watched))
-        with reading(self.engine) as connection:
-            if connection.execute(select(topics.c.topic).where(gone).limit(1)).first() is None:
-                return []
-        with alert_transaction(self.engine) as connection:
-            found = [
-                TopicState.from_json(text) for text in connection.scalars(select(topics.c.state).where(gone))
-            ]
-            fired = [state for state in found if state.status is Status.FIRING]
-            for state in fired:
-                connection.execute(
-                    update(incidents)
-                    .where(incidents.c.scope == self.scope, incidents.c.topic == state.topic)
-                    .where(incidents.c.until.is_(None), incidents.c.origin == "live")
-                    .values(until=state.last)
-                )
-            connection.execute(delete(topics).where(gone))
-        return [state.topic for state in fired]
-
-    def _of(self, rule: Rule) -> ColumnElement[bool]:
-        return and_(topics.c.scope == self.scope, topics.c.rule == rule_key(rule))
 
     def _progress(self, connection: Connection, rule: Rule) -> Progress | None:
         query = select(
@@ -204,9 +165,13 @@ class AlertBook:
         if not step.states:
             return
         last_told = dict(
-            connection.execute(select(topics.c.topic, topics.c.last_told).where(self._of(step.rule))).all()
+            connection.execute(
+                select(topics.c.topic, topics.c.last_told).where(of_rule(self.scope, step.rule))
+            ).all()
         )
-        connection.execute(delete(topics).where(self._of(step.rule), topics.c.topic.in_(list(step.states))))
+        connection.execute(
+            delete(topics).where(of_rule(self.scope, step.rule), topics.c.topic.in_(list(step.states)))
+        )
         rows = [
             {
                 "scope": self.scope,
@@ -263,7 +228,7 @@ class AlertBook:
     ) -> Facts:
         patterns = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now)).all()
         counted = connection.execute(
-            select(topics.c.topic, topics.c.status, topics.c.state).where(self._of(rule))
+            select(topics.c.topic, topics.c.status, topics.c.state).where(of_rule(self.scope, rule))
         ).all()
         muted = {
             topic: until
@@ -327,6 +292,11 @@ class AlertBook:
             update(incidents).where(incidents.c.scope == self.scope, mine).values(told=True),
             [{"told_topic": change.topic, "told_since": change.since} for change in told],
         )
+
+
+def of_rule(scope: str, rule: Rule) -> ColumnElement[bool]:
+    """The topics of a rule."""
+    return and_(topics.c.scope == scope, topics.c.rule == rule_key(rule))
 
 
 def incident_row(scope: str, rule: Rule, change: Change) -> dict[str, object]:

@@ -15,9 +15,11 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.forecast_signals import mae_signals, skill_signals
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
+from tsobs_pipelines.alerting.mutes import retire
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
-from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, mae_signals, rule_key, skill_signals
+from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, rule_key
 from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
@@ -66,7 +68,7 @@ def look_at_connections(
     news = connection_news(new)
     source = alert_source(settings, rule, news.run_id, news.partition)
     before = book.progress(rule)
-    book.retire(rule, settings.critical_nodes)
+    retire(book, rule, settings.critical_nodes)
     if news.complete_to is not None:
         where = {"tailnet": settings.tailnet}
         make = connection_signals(settings, rule)

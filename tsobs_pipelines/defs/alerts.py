@@ -13,6 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.forecast_signals import mae_signals, skill_signals
 from tsobs_pipelines.alerting.forecasts import past_forecasts
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.replay import Replayed, SignalsOf, replay_pending
@@ -25,11 +26,9 @@ from tsobs_pipelines.alerting.rules import (
     Rule,
     Signals,
     latency_signals,
-    mae_signals,
     relay_signals,
     rule_key,
     silence_signals,
-    skill_signals,
 )
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram

@@ -1,0 +1,56 @@
+"""What people don't want to hear: topics that are muted, and nodes that nobody watches any more.
+
+What belongs here: writing that down. What does not: what follows for a message (``messages.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from tsobs_pipelines.alerting.machine import Status, TopicState
+from tsobs_pipelines.alerting.rules import Rule
+from tsobs_pipelines.alerting.store import AlertBook, of_rule
+from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, incidents, mutes, topics
+from tsobs_pipelines.database import reading
+
+
+def mute(engine: Engine, topic: str, until: datetime) -> None:
+    """Keep back the messages of a topic (or of all that match a pattern such as ``latency_*``)."""
+    with alert_transaction(engine) as connection:
+        connection.execute(delete(mutes).where(mutes.c.topic == topic))
+        connection.execute(insert(mutes).values(topic=topic, until=until))
+
+
+def unmute(engine: Engine, topic: str) -> bool:
+    """End a mute; false when there was none."""
+    with alert_transaction(engine) as connection:
+        return connection.execute(delete(mutes).where(mutes.c.topic == topic)).rowcount > 0
+
+
+def retire(book: AlertBook, rule: Rule, watched: Collection[str]) -> list[str]:
+    """Forget the topics of subjects that nobody watches any more; those that fired.
+
+    Their incidents end with the last evidence there was. Nothing is told: who took a node out knows.
+    """
+    ensure_tables(book.engine)
+    gone = of_rule(book.scope, rule) & topics.c.subject.not_in(list(watched))
+    with reading(book.engine) as connection:
+        if connection.execute(select(topics.c.topic).where(gone).limit(1)).first() is None:
+            return []
+    with alert_transaction(book.engine) as connection:
+        found = [
+            TopicState.from_json(text) for text in connection.scalars(select(topics.c.state).where(gone))
+        ]
+        fired = [state for state in found if state.status is Status.FIRING]
+        for state in fired:
+            connection.execute(
+                update(incidents)
+                .where(incidents.c.scope == book.scope, incidents.c.topic == state.topic)
+                .where(incidents.c.until.is_(None), incidents.c.origin == "live")
+                .values(until=state.last)
+            )
+        connection.execute(delete(topics).where(gone))
+    return [state.topic for state in fired]
