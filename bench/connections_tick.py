@@ -1,78 +1,97 @@
-"""One tick of a full day: what collecting costs, for 3 and 200 nodes, with and without dead ones.
+"""One tick of a full day: what the asset's body costs, for 3 and 200 nodes, with and without dead ones.
 
-Beside it the work as the request describes it: the job pings each node in turn, five times a second apart; a
-dead node takes five time-outs of two seconds. That part needs no measurement of code but of the clock, and is
-taken on the demo tailnet's own text pings only where every node answers.
+The journal is served by the real sidecar over HTTP, the store is SQLite. Each case is a process of its own,
+so that its memory is its own. The work as the request describes it is in ``connections_round``.
 """
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench.harness import machine, peak_mb, table, timed
-from tests.journals import NODES, MemoryJournal, round_line
+from tests.journals import NODES, round_line
+from tests.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
+from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
+DAY = START.date()
 ROUNDS = 1440
 NEW = 5
-PINGS = 5
-PAUSE_S = 1.0
-TIMEOUT_S = 2.0
+PINGS = 6
+TRIALS = 5
+MANY = tuple(f"node-{number}" for number in range(200))
 
 
-def one_tick(directory: Path, nodes: Sequence[str], dead: Sequence[str] = ()) -> tuple[float, float]:
-    """Median wall and CPU of collecting five new rounds onto a day that is almost full."""
-    journal = MemoryJournal()
-    alive = [node for node in nodes if node not in dead]
+def line(at: datetime, nodes: Sequence[str], dead: Sequence[str]) -> bytes:
+    """A round in which the dead ones did not answer."""
+    body = json.loads(round_line(at, nodes=nodes))
+    body["pings"] |= {node: [{"Err": "no reply within 2 s"}] * PINGS for node in dead}
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def serving(place: Path) -> Sidecar:
+    """A sidecar over a fake CLI that takes no rounds of its own; its journal is what we write."""
+    fake = fake_tailnet(place / "fake")
+    settings = {
+        "TAILSCALE_BIN": str(FAKE_TAILSCALE),
+        "FAKE_TAILSCALE": str(fake.place),
+        "SAMPLE_INTERVAL": "3600",
+    }
+    return Sidecar(place, settings)
+
+
+def tick(place: Path, nodes: Sequence[str], dead: Sequence[str], answer: Connection) -> None:
+    """Send median wall and CPU of collecting five new rounds onto an almost full day, and peak memory."""
     times = [START + timedelta(minutes=minute) for minute in range(ROUNDS)]
-    journal.append(*(round_line(at, nodes=alive) for at in times[: ROUNDS - 6 * NEW]), day=START.date())
-    store = SqlStore(f"sqlite:///{directory / f'{len(nodes)}-{len(dead)}.db'}")
-    collector = Collector(journal, store, nodes, "default")
-    collector.collect_day(START.date())
-    coming = iter(times[ROUNDS - 6 * NEW :])
+    before = ROUNDS - (TRIALS + 1) * NEW
+    with running(serving(place)) as sidecar:
+        with (sidecar.journal / f"{DAY}.ndjson").open("wb") as journal:
+            for at in times[:before]:
+                journal.write(line(at, nodes, dead))
+        store = SqlStore(f"sqlite:///{place / 'store.db'}")
+        coming = iter(times[before:])
+        with TailscaleHealthService(sidecar.url) as service:
+            collector = Collector(service, store, nodes, "default")
+            collector.collect_day(DAY)
 
-    def tick() -> None:
-        journal.append(*(round_line(next(coming), nodes=alive) for _ in range(NEW)), day=START.date())
-        report = collector.collect_new(START.date())
-        assert (report.mode, report.rows_written) == ("incremental", NEW * len(nodes))
+            def collect() -> None:
+                with (sidecar.journal / f"{DAY}.ndjson").open("ab") as journal:
+                    journal.writelines(line(next(coming), nodes, dead) for _ in range(NEW))
+                report = collector.collect_new(DAY)
+                assert (report.mode, report.rows_written) == ("incremental", NEW * len(nodes))
 
-    return timed(tick)
+            wall, cpu = timed(collect, TRIALS)
+            answer.send((wall, cpu, peak_mb()))
 
 
-def full_day(directory: Path, nodes: Sequence[str]) -> tuple[float, float]:
-    """Median wall and CPU of collecting a whole day again."""
-    journal = MemoryJournal()
-    times = [START + timedelta(minutes=minute) for minute in range(ROUNDS)]
-    journal.append(*(round_line(at, nodes=nodes) for at in times), day=START.date())
-    store = SqlStore(f"sqlite:///{directory / f'full-{len(nodes)}.db'}")
-    collector = Collector(journal, store, nodes, "default")
-    return timed(lambda: collector.collect_day(START.date()), times=3)
+def case(nodes: Sequence[str], dead: Sequence[str]) -> tuple[float, float, float]:
+    """One case in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.TemporaryDirectory() as name:
+        process = context.Process(target=tick, args=(Path(name), nodes, dead, theirs))
+        process.start()
+        found: tuple[float, float, float] = ours.recv()
+        process.join()
+    return found
 
 
 def main() -> None:
     """Print the table."""
     print(f"{machine()}\n")
     rows = []
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        three = one_tick(directory, NODES)
-        rows.append(("5 new rounds, 3 nodes", f"{three[0]:.3f}", f"{three[1]:.3f}"))
-        dead = one_tick(directory, NODES, dead=NODES[:1])
-        rows.append(("the same, 1 of 3 nodes dead", f"{dead[0]:.3f}", f"{dead[1]:.3f}"))
-        naive = 2 * PINGS * PAUSE_S + PINGS * TIMEOUT_S
-        rows.append(("as requested: ping in the job, 1 of 3 dead (by its own time-outs)", f"{naive:.1f}", ""))
-        day = full_day(directory, NODES)
-        rows.append(("a whole day again, 3 nodes", f"{day[0]:.2f}", f"{day[1]:.2f}"))
-        many = tuple(f"node-{number}" for number in range(200))
-        large = one_tick(directory, many)
-        rows.append(("5 new rounds, 200 nodes", f"{large[0]:.2f}", f"{large[1]:.2f}"))
-    print(table(["work", "wall s", "CPU s"], rows))
-    print(f"\npeak memory of all of it, the 200-node journal included: {peak_mb():.0f} MB")
+    for nodes, dead in [(NODES, ()), (NODES, NODES[:1]), (NODES, NODES), (MANY, ()), (MANY, MANY[:67])]:
+        wall, cpu, peak = case(nodes, dead)
+        rows.append((len(nodes), len(dead), f"{wall:.3f}", f"{cpu:.3f}", f"{peak:.0f}"))
+    print(table(["nodes", "dead", "wall s", "CPU s", "peak MB"], rows))
 
 
 if __name__ == "__main__":
