@@ -124,6 +124,8 @@ def _verdict_metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
         shown["degraded"] = dg.MetadataValue.bool(verdict.degraded)
     if verdict.factor is not None:
         shown["mae_by_baseline"] = dg.MetadataValue.float(verdict.factor)
+    if verdict.naive_baseline is not None:
+        shown["naive_baseline_mae"] = dg.MetadataValue.float(verdict.naive_baseline)
     if verdict.skill_ratio is not None:
         shown["skill_ratio_7d"] = dg.MetadataValue.float(verdict.skill_ratio)
     return shown

@@ -191,12 +191,15 @@ def add_lines(history: HistoryText, columns: Sequence[str], lines: Sequence[str]
 
 
 def is_whole(line: str, columns: Sequence[str]) -> bool:
-    """Whether an unterminated last line is a row that merely lacks its line end."""
+    """Whether an unterminated last line is a row that merely lacks its line end.
+
+    Our own lines end in the ``Z`` of ``logged_at``; a file with other columns last was written by hand.
+    """
     try:
         parse_line(line, columns)
     except (ValueError, csv.Error):
         return False
-    return line.rstrip().endswith("Z")
+    return columns[-1] != LAST_COLUMN or line.rstrip().endswith("Z")
 
 
 def _time(name: str, text: str) -> datetime:

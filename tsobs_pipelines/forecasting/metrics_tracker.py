@@ -122,8 +122,12 @@ class ModelMetricsTracker:
         return sorted({row.model_name for row in self._read().rows.values()})
 
     def bad_lines(self) -> list[BadLine]:
-        """The lines that are no rows, for whoever edited the file."""
-        return list(self._read().bad_lines)
+        """The lines that are no rows, for whoever edited the file; a torn last line is one of them."""
+        bad = list(self._read().bad_lines)
+        if self._known.torn and self._known.columns:
+            text = self._known.torn.decode("utf-8", "replace")
+            bad.append(BadLine(self._known.lines + 1, text, "cut off; the next writer removes it"))
+        return bad
 
     def get_baseline(
         self,
@@ -163,17 +167,23 @@ class ModelMetricsTracker:
         with path.open("r+b") as file:
             file.seek(known.size)
             if known.torn:
-                log.warning("%s: cut off a torn last line: %r", path, known.torn.decode("utf-8", "replace"))
+                self._say_torn()
                 file.truncate()
             file.write((b"\n" if known.line_open else b"") + line.encode())
             file.flush()
             os.fsync(file.fileno())
 
     def _rewrite(self, history: HistoryText, row: MetricsRow, names: tuple[str, ...]) -> None:
+        self._say_torn()
         rows: dict[Key, MetricsRow] = {**history.rows, row.key: row}
         kept = [bad.text for bad in history.bad_lines if not bad.superseded]
         lines = [header_line(names), *(row_line(each, names) for each in rows.values())]
         self._files.replace(HISTORY_NAME, ("".join(lines) + "".join(f"{text}\n" for text in kept)).encode())
+
+    def _say_torn(self) -> None:
+        if self._known.torn:
+            torn = self._known.torn.decode("utf-8", "replace")
+            log.warning("%s: cut off a torn last line: %r", self.place, torn)
 
     def _read(self) -> HistoryText:
         """The history as it is now; of a file that only grew, only what is new is read."""

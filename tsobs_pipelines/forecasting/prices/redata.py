@@ -21,7 +21,8 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from tsobs_pipelines.forecasting.delivery import DAY
@@ -85,7 +86,7 @@ class RedataPrices:
         tries = Retrying(
             retry=retry_if_exception_type(_TurnedAwayError),
             stop=stop_after_attempt(self._attempts),
-            wait=wait_exponential_jitter(initial=self._wait_s, max=60.0, jitter=self._wait_s),
+            wait=wait_exponential(self._wait_s, max=60.0) + wait_random(0, self._wait_s),
             before_sleep=_say,
             reraise=True,
         )
