@@ -20,7 +20,7 @@ from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, PricePoint
 NAME = "demo"
 SHOCK_EVERY_DAYS = 25
 SHOCK_DAYS = 3
-_WEEKDAYS = (1.0, 1.02, 1.03, 1.02, 1.0, 0.92, 0.86)
+_WEEKDAYS = (1.0, 1.02, 1.03, 1.02, 1.0, 0.95, 0.91)
 
 
 class DemoMarket:
