@@ -303,13 +303,15 @@ def test_mase_and_coverage_are_those_of_utilsforecast(seed: int) -> None:
 
 
 def test_mae_rmse_and_coverage_are_those_of_prophets_diagnostics() -> None:
-    from prophet.diagnostics import performance_metrics  # noqa: PLC0415 - 3 s
+    from prophet.metrics import performance_metrics  # noqa: PLC0415 - 3 s
 
     actual, forecast = sample(7)
     times = pd.date_range("2026-01-01", periods=len(actual), freq="h")
     frame = pd.DataFrame({"ds": times, "y": actual, "yhat": forecast, "cutoff": times[0]})
     frame["yhat_lower"], frame["yhat_upper"] = frame["yhat"] - 7.0, frame["yhat"] + 7.0
-    theirs = performance_metrics(frame, metrics=["mae", "rmse", "coverage"], rolling_window=1).iloc[0]
+    table = performance_metrics(frame, metrics=["mae", "rmse", "coverage"], rolling_window=1)
+    assert table is not None
+    theirs = table.iloc[0]
     assert evaluation.mae(actual, forecast) == pytest.approx(theirs["mae"])
     assert evaluation.rmse(actual, forecast) == pytest.approx(theirs["rmse"])
     bounds = frame["yhat_lower"].tolist(), frame["yhat_upper"].tolist()
