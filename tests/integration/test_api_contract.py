@@ -59,6 +59,11 @@ def test_every_answer_is_a_documented_one(api: Api, mode: schemathesis.Generatio
     operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) == 9
     for operation in operations:
+        if (
+            mode is schemathesis.GenerationMode.NEGATIVE
+            and "422" not in operation.definition.raw["responses"]
+        ):
+            continue  # no parameter of it can be out of range
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(max_examples=40, deadline=None, derandomize=True, database=None)
