@@ -62,7 +62,7 @@ def main() -> None:
         (text, f"{statistics.median(times):.1f}", f"{statistics.median(times) / base:.2f}")
         for text, times in found.items()
     ]
-    print(table(["log call", "median µs", "× python-json-logger"], rows))
+    print(table(["log call", "median µs", "of python-json-logger"], rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Searching 1 GiB of logs: 10 days, 2 million lines, 1 % errors; beside jq and grep on the same files.
 
-The files are measured plain and, for the search, also as they are kept: the days that are over in gzip. jq and
-grep read the plain ones. Every search runs in a process of its own, whose peak memory is what the kernel says.
+The files are measured plain and, for the search, also as they are kept: the days that are over in gzip. jq
+and grep read the plain ones. Every search runs in a process of its own; its peak memory is the kernel's word.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def main() -> None:
     ]
     print(table(["search", "median ms", "peak MB", "entries"], rows))
     print(
-        f"\njq / search: {jq / ours[0]:.0f} ×; worst / grep: {worst[0] / grep:.2f} × (text), "
-        f"{critical[0] / grep:.2f} × (level)"
+        f"\njq / search: {jq / ours[0]:.0f}; worst / grep: {worst[0] / grep:.2f} (text), "
+        f"{critical[0] / grep:.2f} (level)"
     )
 
 

@@ -59,11 +59,9 @@ def test_every_answer_is_a_documented_one(api: Api, mode: schemathesis.Generatio
     operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
     assert len(operations) == 9
     for operation in operations:
-        if (
-            mode is schemathesis.GenerationMode.NEGATIVE
-            and "422" not in operation.definition.raw["responses"]
-        ):
-            continue  # no parameter of it can be out of range
+        ranged = "{" not in operation.path and "422" in operation.definition.raw["responses"]
+        if mode is schemathesis.GenerationMode.NEGATIVE and not ranged:
+            continue  # any text may be a name
 
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(max_examples=40, deadline=None, derandomize=True, database=None)
