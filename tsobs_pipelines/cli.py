@@ -13,6 +13,7 @@ import click
 from tsobs_pipelines.cli_alerts import alerts, mute
 from tsobs_pipelines.cli_doctor import doctor
 from tsobs_pipelines.cli_logs import logs
+from tsobs_pipelines.cli_run import run
 from tsobs_pipelines.cli_settings import show_settings
 from tsobs_pipelines.settings import SettingsError, load_settings
 
@@ -49,3 +50,4 @@ main.add_command(mute)
 main.add_command(show_settings)
 main.add_command(logs)
 main.add_command(doctor)
+main.add_command(run)

@@ -4,8 +4,9 @@ What belongs here: reading and judging the environment, and the few values that 
 What does not: anything that acts on a setting, and the sidecar's own variables (it is bash beside
 tailscaled, and documents them in ``sidecar/entrypoint.sh``).
 
-Variables are read from the process environment and from ``.env`` in the working directory, the
-environment winning. A bad value raises :class:`SettingsError`, one line that names the variable, the
+Variables are read from the process environment, from ``.env`` in the working directory, and from files in
+``TSOBS_SECRETS_DIR`` that are named like a variable; the first that has one wins.
+A bad value raises :class:`SettingsError`, one line that names the variable, the
 value (never that of a secret) and what was expected; :func:`unknown_names` finds misspelt ones.
 """
 
@@ -89,6 +90,12 @@ def _thresholds(value: object) -> object:
     return result
 
 
+def _given(value: object) -> object:
+    # An empty variable counts as unset, and so does an empty file of a secret that isn't there yet.
+    return None if value == "" else value
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
@@ -102,6 +109,11 @@ class Settings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
+    secrets_dir: Path | None = Field(
+        None,
+        validation_alias="TSOBS_SECRETS_DIR",
+        description="directory with a file for each secret, named like its variable",
+    )
     state_dir: Path = Field(Path("var"), validation_alias="TSOBS_STATE_DIR", description="all local state")
     models_dir: str = Field(
         "models",
@@ -129,12 +141,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_BROKER_URL",
         description="Celery broker of the run workers; unset: folders in the state directory",
     )
-    database_url_override: SecretStr | None = Field(
+    database_url_override: Secret = Field(
         None,
         validation_alias="TSOBS_DATABASE_URL",
         description="SQL store, alert state and outbox; unset: SQLite in the state directory",
     )
-    dagster_database_url: SecretStr | None = Field(
+    dagster_database_url: Secret = Field(
         None,
         validation_alias="TSOBS_DAGSTER_DATABASE_URL",
         description="Postgres under Dagster (postgresql://…); unset: SQLite in the state directory",
@@ -145,7 +157,7 @@ class Settings(BaseSettings):
     influx_org: str | None = Field(
         None, validation_alias="INFLUXDB_V2_ORG", description="InfluxDB organisation"
     )
-    influx_token: SecretStr | None = Field(
+    influx_token: Secret = Field(
         None,
         validation_alias="INFLUXDB_V2_TOKEN",
         description="InfluxDB token that may read and write the bucket",
@@ -165,7 +177,7 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_LATENCY_THRESHOLDS_MS",
         description="latency rule of single nodes: `git=150,…`",
     )
-    telegram_bot_token: SecretStr | None = Field(
+    telegram_bot_token: Secret = Field(
         None,
         validation_alias="TELEGRAM_BOT_TOKEN",
         description="bot token; unset: the outbox keeps the messages",
@@ -321,7 +333,7 @@ def load_settings() -> Settings:
         SettingsError: a value can't be used.
     """
     try:
-        return Settings()
+        return Settings(_secrets_dir=_secrets_directory())
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -329,6 +341,22 @@ def load_settings() -> Settings:
         secret = field is not None and "Secret" in str(field.annotation)
         shown = "" if secret else f"={first['input']!r}"
         raise SettingsError(f"{name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _secrets_directory() -> Path | None:
+    """Where secrets are files: Docker's and Kubernetes' mounts, and systemd's credentials, look like that."""
+    value = os.environ.get("TSOBS_SECRETS_DIR") or dotenv_values(".env").get("TSOBS_SECRETS_DIR")
+    if not value:
+        return None
+    if not Path(value).is_dir():
+        raise SettingsError(f"TSOBS_SECRETS_DIR={value!r}: expected a directory")
+    unreadable = [
+        path.name for path in Path(value).iterdir() if path.is_file() and not os.access(path, os.R_OK)
+    ]
+    known = sorted(name for name in unreadable if name.upper() in known_names())
+    if known:
+        raise SettingsError(f"TSOBS_SECRETS_DIR={value!r}: {known[0]} can't be read by user {os.getuid()}")
+    return Path(value)
 
 
 def known_names() -> tuple[str, ...]:

@@ -98,6 +98,19 @@ def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "word" not in printed
 
 
+def test_secrets_may_be_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "TELEGRAM_BOT_TOKEN").write_text("123:sesame\n")
+    (secrets / "INFLUXDB_V2_TOKEN").write_text("from the file")
+    monkeypatch.setenv("TSOBS_SECRETS_DIR", str(secrets))
+    monkeypatch.setenv("INFLUXDB_V2_TOKEN", "from the environment")
+    assert set(load_settings().secrets()) == {"123:sesame", "from the environment"}
+    monkeypatch.setenv("TSOBS_SECRETS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=r"^TSOBS_SECRETS_DIR=.*expected a directory"):
+        load_settings()
+
+
 def test_a_misspelt_name_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TSOBS_SIDECAR_ULR", "http://x")
     (tmp_path / ".env").write_text("TSOBS_NOTHING_LIKE_IT_AT_ALL=1\n")

@@ -1,0 +1,25 @@
+"""``tsobs run PART``: one part of ``tsobs up`` in the foreground, for containers and systemd.
+
+What belongs here: arguments. What does not: the parts (``engine/``).
+"""
+
+from __future__ import annotations
+
+import click
+
+from tsobs_pipelines.settings import load_settings
+
+_PARTS = ("code", "webserver", "daemon", "ticks", "backfills", "api")
+
+
+@click.command()
+@click.argument("part", type=click.Choice(_PARTS))
+@click.option("--host", help="Address that the webserver listens on; it knows no users.")
+def run(part: str, host: str | None) -> None:
+    """Run one PART as a service of its own; `tsobs up` runs them all."""
+    if host is not None and part != "webserver":
+        raise click.UsageError("--host is the webserver's; the API has TSOBS_API_HOST")
+    settings = load_settings()
+    from tsobs_pipelines.engine.service import run_part  # noqa: PLC0415 - other commands need no engine
+
+    run_part(settings, part, host)
