@@ -24,6 +24,7 @@ Matrix = NDArray[np.float64]
 
 LONGEST_HOLE_DAYS = 7
 LAG_DAYS = 7
+LEVEL_HALF_LIFE_DAYS = 3.0
 SLOTS = 24
 DAY_KINDS = ("monday", "saturday", "sunday")
 """Kinds of day with a shape of their own; a national holiday counts as a Sunday."""
@@ -74,6 +75,8 @@ def lagged(values: Matrix) -> dict[str, Matrix]:
         return np.repeat(value[:, None], SLOTS, axis=1)
 
     week = np.mean([back(days) for days in range(1, LAG_DAYS + 1)], axis=0)
+    fading = [0.5 ** (days / LEVEL_HALF_LIFE_DAYS) for days in range(1, LAG_DAYS + 1)]
+    level = np.average([back(days).mean(axis=1) for days in range(1, LAG_DAYS + 1)], axis=0, weights=fading)
     yesterday = back(1)
     return {
         "lag1": yesterday,
@@ -85,6 +88,7 @@ def lagged(values: Matrix) -> dict[str, Matrix]:
         "max1": whole_day(yesterday.max(axis=1)),
         "week": week,
         "week_mean": whole_day(week.mean(axis=1)),
+        "level": whole_day(level),
     }
 
 

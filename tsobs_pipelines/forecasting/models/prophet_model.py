@@ -25,15 +25,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market
-from tsobs_pipelines.forecasting.models.features import (
-    DAY_KINDS,
-    LAG_DAYS,
-    SLOTS,
-    Matrix,
-    PriceDays,
-    kinds_of,
-    lagged,
-    lay_out,
+from tsobs_pipelines.forecasting.models.features import DAY_KINDS, LAG_DAYS, SLOTS, Matrix, lay_out
+from tsobs_pipelines.forecasting.models.frames import (
+    LAGGED,
+    Scale,
+    frame_of,
+    last_waves,
+    scaled_frame,
+    without_empty_start,
 )
 from tsobs_pipelines.forecasting.models.interface import (
     FittedModel,
@@ -48,19 +47,19 @@ if TYPE_CHECKING:
 # Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
 
-REVISION = "1"
+REVISION = "2"
 MINIMUM_TRAINING_DAYS = 14
-NORMAL_MAD = 0.6745
-"""The median absolute deviation of a standard normal variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """Everything about the model that a study may vary; lengths in days, priors on Prophet's scaled axis."""
 
-    windows: tuple[int, ...] = (56, 112)
+    windows: tuple[int, ...] = (56, 182)
     daily_order: int = 6
     kind_order: int = 3
+    last_order: int = 2
+    """Of the shape over the day of what the day before's last hour says: most in the night, little later."""
     regressor_prior: float = 0.03
     seasonality_prior: float = 0.03
     residual_days: int = 28
@@ -100,8 +99,8 @@ class ProphetPriceForecast:
         """
         import prophet  # noqa: PLC0415 - 3 s and 113 MB, needed for fits only
 
-        days = _without_empty_start(lay_out(prices, day, self.training_days, market))
-        frame = _frame(days)[: -SLOTS or None]
+        days = without_empty_start(lay_out(prices, day, self.training_days, market))
+        frame = frame_of(days)[: -SLOTS or None]
         usable = frame.dropna()
         if len(usable) < MINIMUM_TRAINING_DAYS * SLOTS:
             raise NotEnoughPricesError(
@@ -147,16 +146,22 @@ class ProphetPriceForecast:
         from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
 
         days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
-        frame = _frame(days)[-SLOTS:]
+        frame = frame_of(days)[-SLOTS:]
         if frame.drop(columns="price").isna().to_numpy().any():
             raise NotEnoughPricesError(f"no price within a week for some of the hours before {fitted.day}")
         parameters = json.loads(fitted.parameters)
         forecasts = []
         for part in parameters["parts"]:
-            scale = _Scale(part["median"], part["spread"])
+            scale = Scale(part["median"], part["spread"])
             with _quiet():
                 model = model_from_json(json.dumps(part["prophet"]))
-                forecasts.append(scale.back(model.predict(_scaled(frame, scale))["yhat"].to_numpy()))
+                forecasts.append(
+                    scale.back(
+                        model.predict(scaled_frame(frame, scale, self.parameters.last_order))[
+                            "yhat"
+                        ].to_numpy()
+                    )
+                )
         yhat = np.mean(forecasts, axis=0)
         result = []
         for hour in market.hours_of(fitted.day):
@@ -172,12 +177,15 @@ class ProphetPriceForecast:
         from prophet.serialize import model_to_dict  # noqa: PLC0415 - needed for fits only
 
         rows = usable[usable["ds"] >= np.datetime64(day - DAY * window)]
-        scale = _Scale.of(rows["price"].to_numpy())
-        frame = _scaled(rows, scale)
+        scale = Scale.of(rows["price"].to_numpy())
+        frame = scaled_frame(rows, scale, self.parameters.last_order)
         model = self._prophet()
         with _quiet():
             model.fit(frame)
-            inside = scale.back(model.predict(frame)["yhat"].to_numpy())
+            clean_up(model)
+            recent = frame[frame["ds"] >= np.datetime64(day - DAY * self.parameters.residual_days)]
+            inside = scale.back(model.predict(recent)["yhat"].to_numpy())
+        del model.params["trend"]  # one value for each hour fitted on, read by nobody
         model.history = model.history.tail(1)  # the prices are in the store; a model file needs none of them
         model.history_dates = model.history_dates.tail(1)
         part: dict[str, object] = {
@@ -188,7 +196,7 @@ class ProphetPriceForecast:
         }
         import pandas as pd  # noqa: PLC0415 - loaded by prophet already
 
-        return part, pd.Series(inside, index=rows.index)
+        return part, pd.Series(inside, index=recent.index)
 
     def _prophet(self) -> Prophet:  # type: ignore[name-defined] # noqa: F821
         from prophet import Prophet  # noqa: PLC0415 - needed for fits only
@@ -208,62 +216,9 @@ class ProphetPriceForecast:
                 model.add_seasonality(
                     f"daily_{kind}", 1, chosen.kind_order, chosen.seasonality_prior, condition_name=kind
                 )
-            for column in _LAGGED:
+            for column in (*LAGGED, *last_waves(chosen.last_order)):
                 model.add_regressor(column, chosen.regressor_prior, standardize=True)
         return model
-
-
-_LAGGED = ("lag1", "lag2", "lag7", "mean1", "last1", "min1", "max1", "week", "week_mean")
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    median: float
-    spread: float
-
-    @classmethod
-    def of(cls, prices: Matrix) -> _Scale:
-        median = float(np.median(prices))
-        deviation = float(np.median(np.abs(prices - median))) / NORMAL_MAD
-        return cls(median, max(deviation, 1e-3))
-
-    def to(self, prices: Matrix) -> Matrix:
-        return np.asarray(np.arcsinh((prices - self.median) / self.spread))
-
-    def back(self, values: Matrix) -> Matrix:
-        return np.asarray(np.sinh(values) * self.spread + self.median)
-
-
-def _frame(days: PriceDays) -> pd.DataFrame:
-    """A row for each hour from the eighth day to the day after the last: time, price, lags, kinds of day."""
-    import pandas as pd  # noqa: PLC0415 - needed for fits and forecasts only
-
-    count = len(days.bridged) - LAG_DAYS + 1
-    dates = [days.first + DAY * (LAG_DAYS + row) for row in range(count)]
-    starts = np.array(dates, dtype="datetime64[ns]")
-    hours = starts[:, None] + np.arange(SLOTS).astype("timedelta64[h]")[None, :]
-    price = np.vstack([days.observed[LAG_DAYS:], np.full((1, SLOTS), np.nan)])
-    columns: dict[str, object] = {"ds": hours.ravel(), "price": price.ravel()}
-    columns |= {name: values.ravel() for name, values in lagged(days.bridged).items()}
-    kinds = [kinds_of(each) for each in dates]
-    columns |= {kind: np.repeat([each[kind] for each in kinds], SLOTS) for kind in DAY_KINDS}
-    return pd.DataFrame(columns)
-
-
-def _scaled(frame: pd.DataFrame, scale: _Scale) -> pd.DataFrame:
-    scaled = frame.drop(columns="price")
-    scaled["y"] = scale.to(frame["price"].to_numpy())
-    for name in _LAGGED:
-        scaled[name] = scale.to(frame[name].to_numpy())
-    for kind in DAY_KINDS:
-        scaled[f"is_{kind}"] = frame[kind].astype(float)
-    return scaled
-
-
-def _without_empty_start(days: PriceDays) -> PriceDays:
-    filled = np.flatnonzero(~np.isnan(days.observed).all(axis=1))
-    start = min(int(filled[0]), len(days.observed) - LAG_DAYS - 1) if len(filled) else 0
-    return PriceDays(days.first + DAY * start, days.observed[start:], days.bridged[start:])
 
 
 def _quantiles(residuals: Matrix, widening: float) -> tuple[float, float]:
@@ -277,6 +232,12 @@ def _moment(local: pd.Timestamp, market: Market) -> datetime:
     from datetime import UTC  # noqa: PLC0415
 
     return local.to_pydatetime().replace(tzinfo=market.zone).astimezone(UTC)
+
+
+def clean_up(model: Prophet) -> None:  # type: ignore[name-defined] # noqa: F821
+    """Remove the two temporary files that a fit leaves while the process lives."""
+    if model.stan_backend is not None:
+        model.stan_backend.cleanup()
 
 
 @contextmanager

@@ -1,0 +1,114 @@
+"""The rolling-origin study that chose the model: variants side by side, then the chosen one by month.
+
+Each delivery day after the 60th is forecast by a fit on prices before it, as at 09:00 UTC of the day before.
+Prints Markdown tables. A part of the variants: ``python -m bench.forecast_study chosen "default Prophet"``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from prophet import Prophet
+
+from bench.harness import machine, table
+from bench.prices import MARKET, Matrix, PriceMap, actual, kept, real_prices, rolling, scored_days
+from tsobs_pipelines.forecasting.delivery import DAY
+from tsobs_pipelines.forecasting.models.features import lay_out
+from tsobs_pipelines.forecasting.models.prophet_model import Parameters, clean_up
+
+VARIANTS = {
+    "chosen": Parameters(),
+    "chosen, only the short window": Parameters(windows=(56,)),
+    "chosen, only the long window": Parameters(windows=(182,)),
+    "chosen, the last hour without its waves": Parameters(last_order=0),
+    "chosen, windows of 56 and 112 days": Parameters(windows=(56, 112)),
+    "chosen, priors three times as wide": Parameters(regressor_prior=0.1, seasonality_prior=0.1),
+}
+DEFAULT_WINDOW = 60
+
+
+def default_prophet(prices: PriceMap, days: list[date]) -> Matrix:
+    """Prophet as it comes, on the 60 days before each."""
+    stan = logging.getLogger("cmdstanpy")
+    stan.addHandler(logging.NullHandler())
+    stan.disabled = True
+
+    def one(day: date) -> list[list[float]]:
+        laid = lay_out(prices, day, DEFAULT_WINDOW, MARKET).bridged
+        times = pd.date_range(day - DAY * DEFAULT_WINDOW, periods=laid.size + 24, freq="h")
+        model = Prophet()
+        model.fit(pd.DataFrame({"ds": times[:-24], "y": laid.ravel()}), seed=1)
+        clean_up(model)
+        np.random.seed(1)  # the generator that Prophet draws from
+        made = model.predict(pd.DataFrame({"ds": times[-24:]}))
+        found: list[list[float]] = made[["yhat", "yhat_lower", "yhat_upper"]].to_numpy().tolist()
+        return found
+
+    return kept(b"default Prophet 1", one, days)
+
+
+def naive(prices: PriceMap, days: list[date], back: int) -> Matrix:
+    """The same hour ``back`` days before."""
+    return actual(prices, [day - DAY * back for day in days])
+
+
+def line(name: str, made: Matrix, truth: Matrix, reference: Matrix) -> list[str]:
+    """MAE, its ratio to the naive forecast's (whole span and thirds of it), coverage."""
+    point = made[..., 0] if made.ndim == 3 else made
+    errors, others = np.abs(point - truth), np.abs(reference - truth)
+    there = ~np.isnan(errors) & ~np.isnan(others)
+    errors, others = np.where(there, errors, 0.0), np.where(there, others, 0.0)
+    thirds = [f"{errors[part].sum() / others[part].sum():.2f}" for part in thirds_of(len(truth))]
+    cells = [
+        name,
+        f"{errors.sum() / there.sum():.2f}",
+        f"{errors.sum() / others.sum():.3f}",
+        ", ".join(thirds),
+    ]
+    return [*cells, coverage(made, truth) if made.ndim == 3 else ""]
+
+
+def thirds_of(count: int) -> list[Matrix]:
+    """Indices of three spans of equal length, in order."""
+    return list(np.array_split(np.arange(count), 3))
+
+
+def coverage(made: Matrix, truth: Matrix) -> str:
+    """Share of actual prices inside the interval, as per cent."""
+    there = ~np.isnan(truth) & ~np.isnan(made[..., 0])
+    inside = (made[..., 1] <= truth) & (truth <= made[..., 2])
+    return f"{100 * inside[there].mean():.1f} %"
+
+
+def main(wanted: list[str]) -> None:
+    """Print both tables."""
+    prices = real_prices()
+    days = scored_days(prices)
+    truth, yesterday = actual(prices, days), naive(prices, days, 1)
+    print(f"{machine()}\n\n{len(days)} days, {days[0]} to {days[-1]}\n", flush=True)
+    rows = [
+        line("naive: the same hour yesterday", yesterday, truth, yesterday),
+        line("naive: the same hour a week ago", naive(prices, days, 7), truth, yesterday),
+    ]
+    if not wanted or "default Prophet" in wanted:
+        rows.append(line("default Prophet, 60 days", default_prophet(prices, days), truth, yesterday))
+    for name, parameters in VARIANTS.items():
+        if not wanted or name in wanted:
+            rows.append(line(name, rolling(parameters, prices, days), truth, yesterday))
+    header = ["forecast", "MAE €/MWh", "by naive yesterday", "in each third", "coverage of 80 %"]
+    print(table(header, rows), flush=True)
+    chosen = rolling(VARIANTS["chosen"], prices, days)
+    months = []
+    for month in sorted({(day.year, day.month) for day in days}):
+        inside = np.array([(day.year, day.month) == month for day in days])
+        cells = line(f"{month[0]}-{month[1]:02}", chosen[inside], truth[inside], yesterday[inside])
+        months.append([*cells[:3], cells[4]])
+    print("\n" + table(["chosen, by month", *header[1:3], header[4]], months))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,92 @@
+"""What the forecast's measurements share: the real prices (found, never copied) and forecasts of them.
+
+Forecasts are kept in the temporary folder under a digest of the prices, the parameters and the model's code,
+so that a second question need not fit again. Not a program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import date, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsobs_pipelines.forecasting.delivery import DAY, Market, days_between
+from tsobs_pipelines.forecasting.models import features, frames, prophet_model
+from tsobs_pipelines.forecasting.models.prophet_model import Parameters, ProphetPriceForecast
+from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
+
+MARKET = Market("Europe/Madrid")
+FILE = "shared/data/spain_day_ahead_2014_jan_aug.csv"
+FIRST_SCORED = 60
+"""Days of prices before the first forecast that is scored."""
+
+Matrix = NDArray[np.float64]
+"""Days x 24 slots x (forecast, lower, upper), EUR/MWh, or only days x 24."""
+
+PriceMap = dict[datetime, float]
+
+
+def price_file() -> Path:
+    """``TSOBS_BENCH_PRICES``, else the file beside the checkout or beside one of its parents."""
+    named = os.environ.get("TSOBS_BENCH_PRICES")
+    if named:
+        return Path(named)
+    for folder in Path(__file__).resolve().parents:
+        if (folder / FILE).exists():
+            return folder / FILE
+    raise SystemExit(f"no {FILE} beside the checkout or above it: set TSOBS_BENCH_PRICES")
+
+
+def real_prices() -> PriceMap:
+    """EUR/kWh by hour."""
+    points = CsvPrices(str(price_file()), MARKET).fetch(date(2000, 1, 1), date(2099, 1, 1))
+    return {point.start: point.price for point in points}
+
+
+def scored_days(prices: PriceMap) -> list[date]:
+    """Every day after the first 60."""
+    first, last = MARKET.day_of(min(prices)), MARKET.day_of(max(prices))
+    return list(days_between(first + DAY * FIRST_SCORED, last))
+
+
+def actual(prices: PriceMap, days: list[date]) -> Matrix:
+    """Days x 24, EUR/MWh; NaN where the clock skipped the slot."""
+    laid = features.lay_out(prices, days[-1] + DAY, len(days), MARKET)
+    return laid.observed * 1000
+
+
+def rolling(parameters: Parameters, prices: PriceMap, days: list[date]) -> Matrix:
+    """The model's forecasts of the days, each fitted and made with prices before it: days x 24 x 3."""
+    model = ProphetPriceForecast(parameters=parameters)
+
+    def one(day: date) -> list[list[float]]:
+        fitted = model.fit(prices, day, MARKET)
+        found = {
+            each.hour.astimezone(MARKET.zone).hour: [each.yhat, each.lower, each.upper]
+            for each in model.predict(fitted, prices, MARKET)
+        }
+        return [found.get(slot, [np.nan] * 3) for slot in range(24)]
+
+    code = b"".join(Path(str(each.__file__)).read_bytes() for each in (features, frames, prophet_model))
+    return kept(repr(parameters).encode() + code, one, days)
+
+
+def kept(identity: bytes, one: Callable[[date], list[list[float]]], days: list[date]) -> Matrix:
+    """``one`` for each day in EUR/MWh, from the temporary folder where it was made before."""
+    digest = sha256(identity + price_file().read_bytes() + repr(days).encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"tsobs-bench-forecasts-{digest}.npy"
+    if not path.exists():
+        logging.getLogger("prophet").setLevel(logging.ERROR)
+        made = np.array([one(day) for day in days]) * 1000
+        draft = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(draft, made)
+        draft.replace(path)
+    loaded: Matrix = np.load(path)
+    return loaded
