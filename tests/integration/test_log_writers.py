@@ -88,7 +88,7 @@ def read_back(directory: Path) -> tuple[dict[str, set[int]], int]:
             try:
                 entry = json.loads(line)
             except ValueError:
-                torn += 1
+                torn += bool(line)
                 continue
             name, number, text = str(entry["message"]).split(" ")
             assert text == "x" * (int(number) % 200)

@@ -90,8 +90,7 @@ class DayFiles:
             status = os.fstat(fd)
             if status.st_nlink == 0:
                 return False
-            size = status.st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
+            if _ends_torn(fd, status.st_size):
                 data = b"\n" + data
             written = os.write(fd, data)
             if written != len(data):
@@ -116,6 +115,13 @@ class DayFiles:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _ends_torn(fd: int, size: int) -> bool:
+    """Whether the file ends within a line. One that grows meanwhile does not: that is another's write."""
+    if size == 0 or os.pread(fd, 1, size - 1) == b"\n":
+        return False
+    return os.fstat(fd).st_size == size and os.pread(fd, 1, size - 1) != b"\n"
 
 
 def _take_back(fd: int, written: int) -> None:
