@@ -146,8 +146,11 @@ PARTS+=($!)
 set +m
 log INFO "serving on $SIDECAR_BIND:$SIDECAR_PORT, a round each $SAMPLE_INTERVAL s to $JOURNAL_DIR"
 
-wait -n "${PARTS[@]}"
-status=$?
+# bash would say in its own words, between the lines of the log, that a part was killed.
+{
+  wait -n "${PARTS[@]}"
+  status=$?
+} 2>/dev/null
 if [[ $ENDED == signal ]]; then
   end_parts
   log INFO 'ended by a signal'

@@ -154,7 +154,7 @@ write_round() {
 # clock that was set forward.
 note_missed() {
   local missed=$((SLOT + SAMPLE_INTERVAL)) at limit=$((SLOT + 10 * SAMPLE_INTERVAL))
-  for (( ; missed < EPOCHSECONDS && missed <= limit; missed += SAMPLE_INTERVAL)); do
+  for (( ; missed <= EPOCHSECONDS && missed <= limit; missed += SAMPLE_INTERVAL)); do
     printf -v at '%(%Y-%m-%dT%H:%M:%SZ)T' "$missed"
     log WARNING "no round at $at: the one before took too long"
     not_taken "$at" 'the round before took too long'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 
@@ -54,6 +55,9 @@ def minutes(start: datetime, count: int) -> list[datetime]:
     return [start + timedelta(minutes=number) for number in range(count)]
 
 
+_WHOLE = re.compile(rb'\{"v":\d+,"at":".*\}$')
+
+
 class MemoryJournal:
     """A journal that is what the test makes it: lines of bytes for each day."""
 
@@ -71,9 +75,9 @@ class MemoryJournal:
             self.append(round_line(at, **kwargs), day=at.date())  # type: ignore[arg-type]
 
     def samples_index(self) -> Mapping[date, DayIndex]:
-        """As the sidecar counts: lines that ended."""
+        """As the sidecar counts: lines that begin and end like a round."""
         return {
-            day: DayIndex(sum(line.endswith(b"\n") for line in lines), sum(map(len, lines)))
+            day: DayIndex(sum(map(bool, map(_WHOLE.match, lines))), sum(map(len, lines)))
             for day, lines in self.days.items()
         }
 

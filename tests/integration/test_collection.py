@@ -101,16 +101,19 @@ def test_odd_lines_are_skipped_and_counted(
     assert len(rows_of(store)) == 9
 
 
-def test_a_torn_line_makes_the_next_tick_read_the_whole_day_once(
-    collector: Collector, journal: MemoryJournal
+def test_a_torn_line_hides_no_round(
+    collector: Collector, journal: MemoryJournal, store: TimeSeriesStore
 ) -> None:
-    journal.take(minutes(START, 3))
-    collector.collect_new(DAY)
-    journal.append(b'{"v":1,"at":"20\n', day=DAY)
-    journal.take(minutes(START + timedelta(minutes=4), 1))
-    assert collector.collect_new(DAY).mode == "full"
-    journal.take(minutes(START + timedelta(minutes=5), 1))
+    journal.take(minutes(START + timedelta(minutes=60), 3))
+    journal.append(b'{"v":1,"at":"20\n', b"\0\0\n", day=DAY)
+    collector.collect_day(DAY)
+    journal.take(minutes(START + timedelta(minutes=63), 1))
     assert collector.collect_new(DAY).mode == "incremental"
+    journal.take(minutes(START, 1))  # the clock was set back: its time is not later than the last
+    tomorrow = START + timedelta(days=1, hours=1)
+    assert list(days_to_heal(journal.samples_index(), store, "default", DAY, tomorrow)) == [DAY]
+    assert collector.collect_new(DAY).mode == "full"
+    assert len(rows_of(store)) == 15
 
 
 def test_a_clock_that_jumped_back_loses_nothing(

@@ -89,7 +89,7 @@ class Collector:
             window = Window.of_day(day)
             self.store.replace(CONNECTIONS, window, collected.connections, where)
             self.store.replace(NETCHECK, window, collected.netchecks, where)
-            lines = max(counts.lines, announced.rounds if announced else 0)
+            lines = max(counts.whole_lines, announced.rounds if announced else 0)
             self._account(day, _Account(lines, written, counts.skipped_total, counts.duplicates))
         return _report(day, "full", written, counts, collected, ())
 
