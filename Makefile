@@ -20,7 +20,7 @@ SCRIPTS = .ci/run $(shell git ls-files '*.sh')
 DOCKERFILES = $(shell git ls-files '*Dockerfile')
 YAMLS = $(shell git ls-files '*.yaml' '*.yml')
 
-.PHONY: install up test test-lab lint lock lock-is-current bench lab
+.PHONY: install up test test-lab lint lock lock-is-current audit sbom bench lab
 .DEFAULT_GOAL := up
 
 $(UV):
@@ -76,6 +76,14 @@ lock-is-current: $(UV)
 	diff -u <(grep -v '^#' $$lock) <(grep -v '^#' "$$beside/$$lock") ||
 	{ echo "$$lock is not what pyproject.toml asks for: make lock" >&2; exit 1; }
 	done
+
+# Strict: a package that the vulnerability service does not know was not audited, and that is no success.
+audit: .venv/.installed-dev
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
+# CycloneDX, from the lock with its hashes. The licences are checked by tests/unit/test_licences.py.
+sbom: $(UV)
+	$(UV) tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --of JSON -o sbom.json
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench

@@ -11,6 +11,7 @@ import sys
 import click
 
 from tsobs_pipelines.cli_alerts import alerts, mute
+from tsobs_pipelines.cli_backup import backup, restore_backup
 from tsobs_pipelines.cli_doctor import doctor
 from tsobs_pipelines.cli_logs import logs
 from tsobs_pipelines.cli_run import run
@@ -51,3 +52,5 @@ main.add_command(show_settings)
 main.add_command(logs)
 main.add_command(doctor)
 main.add_command(run)
+main.add_command(backup)
+main.add_command(restore_backup)

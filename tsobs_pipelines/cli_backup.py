@@ -1,0 +1,60 @@
+"""``tsobs backup`` and ``tsobs restore``: the state directory and local models.
+
+What belongs here: arguments, and what is not in a backup. What does not: copying (``upkeep/backup.py``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from filelock import FileLock, Timeout
+
+from tsobs_pipelines.settings import Settings, load_settings
+from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, local_path, restore
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def backup(directory: Path) -> None:
+    """Copy state and models into the new DIRECTORY, while everything goes on."""
+    settings = load_settings()
+    try:
+        done = back_up(settings.state_dir, local_path(settings.models_dir), directory)
+    except BackupError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{_said(done)} in {directory}")
+    for line in _elsewhere(settings):
+        click.echo(f"not in it: {line}")
+
+
+@click.command("restore")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def restore_backup(directory: Path) -> None:
+    """Put the backup in DIRECTORY in place of a state directory that is not there."""
+    settings = load_settings()
+    state = settings.state_dir
+    try:
+        if (state / "up.lock").exists():
+            FileLock(state / "up.lock").acquire(timeout=0).lock.release()
+        done = restore(directory, state, local_path(settings.models_dir))
+    except Timeout:
+        raise click.ClickException(f"tsobs runs on {state}: end it first") from None
+    except BackupError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{_said(done)} in {state}")
+
+
+def _said(done: Copied) -> str:
+    return f"{done.databases} databases, {done.files} files, {done.size / 1e6:.1f} MB"
+
+
+def _elsewhere(settings: Settings) -> list[str]:
+    places = []
+    if settings.influx_url is not None:
+        places.append("InfluxDB (influx backup)")
+    if not settings.database_url.startswith("sqlite") or settings.dagster_database_url is not None:
+        places.append("Postgres (pg_dump)")
+    if local_path(settings.models_dir) is None:
+        places.append(f"models in {settings.models_dir}")
+    return places

@@ -1,0 +1,162 @@
+"""Copies the state directory while everything runs, and puts a copy back.
+
+What belongs here: SQLite files and plain files below the state directory, and local models. What does not:
+Postgres and InfluxDB, which have programs of their own for it (docs/INFRASTRUCTURE.md).
+
+SQLite files are copied with SQLite's own online backup: writers go on, and a copy is one moment of its file.
+An event is written to its run's file first and to the index second, so the index is copied before the runs'
+files: whatever the index names is there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+STATE = "state"
+MODELS = "models"
+UNFINISHED = ".unfinished"
+
+_DATABASES = (
+    "dagster/storage/history/runs/index.db",
+    "dagster/storage/history/runs.db",
+    "dagster/storage/schedules/schedules.db",
+    "tsobs.db",
+)
+_SHARDS = "dagster/storage/history/runs"
+_PLAIN = ("start_date", "dagster/initialised")
+_PAGES_AT_ONCE = 4096
+
+
+class BackupError(RuntimeError):
+    """The backup or its restoring can't be done; the text is one line for the person who asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What was copied."""
+
+    databases: int
+    files: int
+    size: int
+
+
+def back_up(state: Path, models: Path | None, target: Path) -> Copied:
+    """Copy everything into ``target``, which must not exist or be empty; whole, or marked as unfinished.
+
+    Raises:
+        BackupError: there is nothing to copy, the target is in use, or a file can't be read or written.
+    """
+    if not state.is_dir():
+        raise BackupError(f"{state}: no state directory")
+    if target.exists() and any(target.iterdir()):
+        raise BackupError(f"{target}: expected an empty or new directory")
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (target / UNFINISHED).touch()
+        databases = [name for name in _DATABASES if (state / name).is_file()]
+        for name in databases:
+            _copy_database(state / name, target / STATE / name)
+        plain = [name for name in _PLAIN if (state / name).is_file()]
+        for name in (*plain, *_below(state, "logs")):
+            _copy_file(state / name, target / STATE / name)
+        shards = _copy_shards(state, target / STATE)
+        if models is not None and models.is_dir():
+            shutil.copytree(models, target / MODELS, dirs_exist_ok=True)
+        (target / UNFINISHED).unlink()
+    except sqlite3.Error as error:
+        raise BackupError(f"{target}: {error}; tsobs doctor names the file that is damaged") from error
+    except OSError as error:
+        raise BackupError(f"{error.filename or target}: {error.strerror}") from error
+    files = [path for path in target.rglob("*") if path.is_file()]
+    return Copied(len(databases) + shards, len(files), sum(path.stat().st_size for path in files))
+
+
+def restore(source: Path, state: Path, models: Path | None) -> Copied:
+    """Put a backup in place of a state directory that is not there or empty.
+
+    Raises:
+        BackupError: the backup is not one or unfinished, a damaged file is in it, or there is something where
+            it is to go.
+    """
+    if not (source / STATE).is_dir() or (source / UNFINISHED).exists():
+        raise BackupError(f"{source}: expected a finished backup")
+    if state.exists() and any(state.iterdir()):
+        raise BackupError(f"{state}: not empty; move it away first, so that nothing is lost")
+    for path in (source / STATE).rglob("*.db"):
+        if path.parent.name != "runs" or path.name == "index.db":
+            _check(path)
+    try:
+        shutil.copytree(source / STATE, state, dirs_exist_ok=True)
+        state.chmod(0o700)
+        if models is not None and (source / MODELS).is_dir():
+            shutil.copytree(source / MODELS, models, dirs_exist_ok=True)
+    except OSError as error:
+        raise BackupError(f"{error.filename or state}: {error.strerror}") from error
+    files = [path for path in state.rglob("*") if path.is_file()]
+    return Copied(
+        sum(path.suffix == ".db" for path in files), len(files), sum(p.stat().st_size for p in files)
+    )
+
+
+def _below(state: Path, folder: str) -> Iterator[str]:
+    for path in sorted((state / folder).glob("*")):
+        if path.is_file() and not path.name.startswith("."):
+            yield str(path.relative_to(state))
+
+
+def _copy_shards(state: Path, target: Path) -> int:
+    count = 0
+    for path in _databases_in(state / _SHARDS):
+        _copy_database(path, target / _SHARDS / path.name)
+        count += 1
+    return count
+
+
+def _databases_in(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.glob("*.db") if path.name != "index.db") if folder.is_dir() else []
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = source.with_name(source.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        # Most files of runs: nobody writes them any more.
+        _copy_file(source, target)
+        if not log.exists() or log.stat().st_size == 0:
+            return
+        target.unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
+        closing(sqlite3.connect(target)) as new,
+    ):
+        old.backup(new, pages=_PAGES_AT_ONCE)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError:
+        if source.exists():
+            raise  # gone meanwhile is fine: housekeeping removes, and packs logs
+
+
+def _check(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+            whole = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise BackupError(f"{path}: {error}") from error
+    if whole != "ok":
+        raise BackupError(f"{path}: damaged ({whole})")
+
+
+def local_path(place: str) -> Path | None:
+    """The directory behind ``TSOBS_MODELS_DIR``; ``None`` where it is on another file system."""
+    return None if "://" in place else Path(os.path.abspath(place))  # noqa: PTH100 - the same for a link
