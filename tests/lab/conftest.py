@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.lab.browser import chromium
 from tests.lab.databases import Postgres, Redis, running_postgres, running_redis
 from tests.lab.influx import Influx, running_influx
+from tests.lab.live_api import LiveApi, fill, live_api, utc_now
 from tests.lab.runs import Run, new_run
 from tests.lab.tailnet import Tailnet, running_tailnet
 
@@ -76,3 +79,26 @@ def direct_tailnet(tailnet: Tailnet) -> Tailnet:
     """The tailnet with every node up and every path direct, whatever the test before did to it."""
     tailnet.direct()
     return tailnet
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; for one module only, because its client keeps an event loop in this thread."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    """The API over thirty days of the demo."""
+    state = tmp_path_factory.mktemp("month")
+    fill(state, utc_now())
+    with live_api(state) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    """The API with nothing collected and nothing evaluated."""
+    with live_api(tmp_path_factory.mktemp("empty")) as api:
+        yield api

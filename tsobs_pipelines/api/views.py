@@ -16,7 +16,7 @@ from anyio import CapacityLimiter
 
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.api.cache import Shared
-from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
 from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
 from tsobs_pipelines.api.payload import Payload
@@ -181,7 +181,7 @@ class Views:
             rows = self._parts.tracker.rows(model_name)
         except (HistoryError, OSError) as error:
             raise UnavailableError(f"the metrics history can't be read: {error}") from error
-        if not rows:
+        if not rows and model_name != DEFAULT_MODEL:
             raise NotFoundError(f"no model {shown(model_name)} in the metrics history")
         verdict = judge(rows)
         answer = MetricsHistory(

@@ -28,5 +28,8 @@ async def metrics_history(
     ] = "",
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="the last so many evaluations")] = 100,
 ) -> Response:
-    """The last evaluations of a model, oldest first, and what the newest one means."""
+    """The last evaluations of a model, oldest first, and what the newest one means.
+
+    The forecast's own model is known before its first evaluation: it has none then.
+    """
     return (await context.views.model(model_name or DEFAULT_MODEL, limit)).response(request, POLLED)

@@ -8,7 +8,7 @@ import { ForecastPanel } from "./js/forecast.js";
 import { momentOf, span, stateOf, zone } from "./js/format.js";
 import { HistoryPanel, isRange } from "./js/history.js";
 
-const state = { nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false };
+const state = { nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
 const announced = new Map();
 
 /** The API's own time: the reader's clock may be wrong. */
@@ -34,6 +34,8 @@ function heardNodes({ nodes, sidecar }, at) {
   if (!state.chosen && nodes.length) select((nodes.find((node) => node.measured_at !== null) ?? nodes[0]).hostname, state.hours);
   announce(nodes);
   show();
+  // The history may have come before the nodes, which know the limit.
+  if (state.answer && limitOf(state.answer.hostname) !== state.limit) heardHistory(state.answer);
   if (wasDown) for (const poll of [historyPoll, alertsPoll, forecastPoll]) poll.run();
 }
 
@@ -42,13 +44,15 @@ function nodesProblem(problem) {
   show();
 }
 
+const limitOf = (hostname) => state.nodes.find((node) => node.hostname === hostname)?.threshold_ms ?? null;
+
 function heardHistory(answer) {
-  const node = state.nodes.find((each) => each.hostname === answer.hostname);
-  history.show(answer, node?.threshold_ms ?? null, now());
+  Object.assign(state, { answer, limit: limitOf(answer.hostname) });
+  history.show(answer, state.limit, now());
 }
 
 function select(hostname, hours) {
-  Object.assign(state, { chosen: hostname, hours });
+  Object.assign(state, { chosen: hostname, hours, answer: null });
   const chosen = new URLSearchParams({ ...(hostname ? { node: hostname } : {}), range: hours });
   window.history.replaceState(null, "", `#${chosen}`);
   history.expect(hostname ?? "", hours);

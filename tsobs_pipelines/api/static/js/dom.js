@@ -64,4 +64,6 @@ export function shareBar(bar, direct, relayed) {
   while (bar.children.length < 2) bar.append(make("span"));
   bar.children[0].style.width = `${(direct ?? 0) * 100}%`;
   bar.children[1].style.width = `${(relayed ?? 0) * 100}%`;
+  setHidden(bar.children[0], !direct);
+  setHidden(bar.children[1], !relayed);
 }

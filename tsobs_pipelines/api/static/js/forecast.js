@@ -6,6 +6,7 @@ import { momentOf, price } from "./format.js";
 import { colours, onThemeChange } from "./theme.js";
 
 const MONTH_MS = 30 * 86400000;
+const OLD_MS = 36 * 3600000;
 const LIMIT = 2; // degraded: an error of more than twice the baseline
 
 export class ForecastPanel {
@@ -17,10 +18,12 @@ export class ForecastPanel {
 
   show(answer, now) {
     const newest = answer.metrics.at(-1);
-    // Errors of another version or price source say nothing about this one.
+    if (!newest) return this.showNothing("No forecast has been evaluated yet: it needs a day with both a forecast and actual prices.");
+    // Errors on other prices (those of the demo, above all) say nothing about these.
+    const source = sourceOf(newest);
     this.rows = answer.metrics
       .map((row) => ({ ...row, x: Date.parse(row.window_end) }))
-      .filter((row) => row.version === newest.version && row.x > now - MONTH_MS && row.mae !== undefined);
+      .filter((row) => sourceOf(row) === source && row.x > now - MONTH_MS && row.mae !== undefined);
     this.now = now;
     const { verdict } = answer;
     const last = this.rows.at(-1);
@@ -31,21 +34,24 @@ export class ForecastPanel {
       ["Baseline", verdict?.baseline == null ? "too few days" : price(verdict.baseline)],
       ["Same hour yesterday", price(verdict?.naive_mae ?? last?.naive_mae)],
     ]);
-    const text = verdict ? (verdict.text ?? "") : "";
-    byId("maeChart").setAttribute("aria-label", text || "Forecast error");
+    byId("maeChart").setAttribute("aria-label", verdict?.text ?? "Forecast error");
     setText(byId("forecast-note"), this.rows.length ? "" : "No evaluation in the last 30 days.");
     setHidden(byId("forecast-note"), this.rows.length > 0);
     this.draw();
   }
 
-  /** A model that was never evaluated is no failure: prices may simply not be there yet. */
+  /** What was shown before stays: the banner tells that the API has no answer. */
   showProblem(problem) {
-    if (problem.status !== 404 && this.rows.length) return;
+    if (this.rows.length === 0) this.showNothing(`Not known: ${problem.message}.`);
+  }
+
+  /** A model that was never evaluated is no failure: prices may simply not be there yet. */
+  showNothing(words) {
     this.rows = [];
     setHidden(byId("forecast-state"), true);
     definitions(byId("forecast-figures"), []);
     setText(byId("forecast-sub"), "");
-    setText(byId("forecast-note"), problem.status === 404 ? "No forecast has been evaluated yet: it needs a day with both a forecast and actual prices." : `Not known: ${problem.message}.`);
+    setText(byId("forecast-note"), words);
     setHidden(byId("forecast-note"), false);
     this.draw();
   }
@@ -55,7 +61,8 @@ export class ForecastPanel {
     setHidden(state, !verdict);
     if (!verdict) return;
     const [words, tone] =
-      verdict.degraded === null ? ["No verdict yet", ""]
+      this.now - Date.parse(verdict.window_end) > OLD_MS ? ["? No new prices", "warn"]
+      : verdict.degraded === null ? ["No verdict yet", ""]
       : verdict.degraded ? [verdict.naive_failed ? "✕ Degraded, as is the naive forecast" : "✕ Degraded", "bad"]
       : verdict.skill_warning ? ["▲ Worse than yesterday’s prices", "warn"]
       : ["● Good", "good"];
@@ -115,3 +122,6 @@ export class ForecastPanel {
     };
   }
 }
+
+/** The price source of an evaluation: what follows the @ of its version. */
+const sourceOf = (row) => row.version.split("@")[1];

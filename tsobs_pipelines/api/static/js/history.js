@@ -45,7 +45,7 @@ export class HistoryPanel {
     this.showTotals(sums);
     this.setScrub();
     this.showTable();
-    if (!performance.getEntriesByName("chart-drawn").length) performance.mark("chart-drawn");
+    markFirst();
   }
 
   /** Say why there is no picture; one that is there already stays, the banner tells its age. */
@@ -122,4 +122,10 @@ function newRow() {
   head.scope = "row";
   row.append(head, ...Array.from({ length: 5 }, () => make("td")));
   return row;
+}
+
+/** When the first picture was on the screen, for who measures it. */
+function markFirst() {
+  if (performance.getEntriesByName("chart-drawn").length) return;
+  requestAnimationFrame(() => setTimeout(() => performance.mark("chart-drawn")));
 }
