@@ -101,11 +101,11 @@ def test_odd_lines_are_skipped_and_counted(
     assert len(rows_of(store)) == 9
 
 
-def test_a_torn_line_hides_no_round(
+def test_a_line_that_is_none_hides_no_round(
     collector: Collector, journal: MemoryJournal, store: TimeSeriesStore
 ) -> None:
     journal.take(minutes(START + timedelta(minutes=60), 3))
-    journal.append(b'{"v":1,"at":"20\n', b"\0\0\n", day=DAY)
+    journal.append(b'{"v":1,"at":"20\n', b"\0\0\n", b"x" * (5 << 20) + b"\n", day=DAY)
     collector.collect_day(DAY)
     journal.take(minutes(START + timedelta(minutes=63), 1))
     assert collector.collect_new(DAY).mode == "incremental"

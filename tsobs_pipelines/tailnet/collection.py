@@ -89,7 +89,9 @@ class Collector:
             window = Window.of_day(day)
             self.store.replace(CONNECTIONS, window, collected.connections, where)
             self.store.replace(NETCHECK, window, collected.netchecks, where)
-            lines = max(counts.whole_lines, announced.rounds if announced else 0)
+            # What the index counted before the read: lines that it never counts, such as torn ones, would
+            # hide as many that come later, and a line that came between the two is only read once more.
+            lines = announced.rounds if announced else counts.lines
             self._account(day, _Account(lines, written, counts.skipped_total, counts.duplicates))
         return _report(day, "full", written, counts, collected, ())
 

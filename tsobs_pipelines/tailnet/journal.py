@@ -68,11 +68,6 @@ class JournalCounts:
         """How many lines could not be used."""
         return self.skipped.total()
 
-    @property
-    def whole_lines(self) -> int:
-        """How many lines look like a round from outside: what the sidecar's index counts."""
-        return self.lines - self.skipped["torn"] - self.skipped["malformed"]
-
 
 class _SkippedLineError(ValueError):
     def __init__(self, reason: SkipReason) -> None:
