@@ -24,6 +24,8 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 REASON_TAG = "tsobs/healing"
 INTERVAL_S = 60
+LONGEST_PAUSE = timedelta(minutes=32)
+_FAILURES_OF = timedelta(hours=2)
 
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -70,6 +72,32 @@ def healing_requests(reasons: Mapping[date, str], attempt: str) -> list[dg.RunRe
     ]
 
 
+def pause_until(failures: Sequence[datetime], now: datetime) -> datetime:
+    """When to ask again after runs that failed (newest first): a minute after one, then twice as long each.
+
+    A day that can't be collected must not have a failing run each minute.
+    """
+    if not failures:
+        return now
+    pause = timedelta(minutes=2 ** min(len(failures) - 1, 5))
+    return failures[0] + min(pause, LONGEST_PAUSE)
+
+
+def _failures(instance: dg.DagsterInstance, job_name: str, now: datetime) -> list[datetime]:
+    """When the failed runs since the last success were created, newest first."""
+    ended = dg.RunsFilter(
+        job_name=job_name,
+        statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
+        created_after=now - _FAILURES_OF,
+    )
+    found: list[datetime] = []
+    for record in instance.get_run_records(ended, limit=10):
+        if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
+            break
+        found.append(record.create_timestamp.astimezone(UTC))
+    return found
+
+
 def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorDefinition:
     """Looks every minute, on by default; quiet while one of its runs is under way."""
 
@@ -90,6 +118,9 @@ def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorD
         if context.instance.get_runs_count(under_way):
             return dg.SkipReason("A healing run is under way.")
         now = datetime.now(UTC)
+        pause = pause_until(_failures(context.instance, job.name, now), now)
+        if now < pause:
+            return dg.SkipReason(f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC.")
         try:
             config = settings.get()
             # What housekeeping has removed is not missing.
