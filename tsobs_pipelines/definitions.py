@@ -15,6 +15,7 @@ from tsobs_pipelines.defs.alerts import alert_definitions
 from tsobs_pipelines.defs.connection_checks import check_connections
 from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
 from tsobs_pipelines.defs.forecast import forecast_definitions
+from tsobs_pipelines.defs.freshness import with_freshness
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
 from tsobs_pipelines.defs.housekeeping import housekeeping_definitions
 from tsobs_pipelines.defs.partitions import utc_days
@@ -49,13 +50,14 @@ def build_defs(
     """
     settings = settings or load_settings()
     resources = {**default_resources(), **(resource_overrides or {})}
-    return dg.Definitions.merge(
+    merged = dg.Definitions.merge(
         dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
         alert_definitions(),
         housekeeping_definitions(),
     )
+    return with_freshness(merged)
 
 
 defs = build_defs()
