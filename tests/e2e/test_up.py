@@ -74,6 +74,28 @@ def test_the_second_start_fills_the_gap_of_a_crash(directory: Path) -> None:
         eventually(lambda: sum(rounds_by_day(tsobs).values()) >= before, 150, "the gap is filled")
 
 
+def test_a_damaged_or_missing_history_ends_it_with_the_way_back(directory: Path, tmp_path: Path) -> None:
+    runs = directory / "var" / "dagster" / "storage" / "history" / "runs.db"
+    whole = runs.read_bytes()
+    try:
+        runs.write_bytes(b"rubbish" * 1000)
+        line = broken_start(tmp_path, directory / "var")
+        assert f"{runs} is damaged" in line
+        assert "restore it from a backup" in line
+        runs.unlink()
+        line = broken_start(tmp_path, directory / "var")
+        assert f"{runs} is gone" in line
+    finally:
+        runs.write_bytes(whole)
+
+
+def broken_start(tmp_path: Path, state: Path) -> str:
+    """The last line of a start that ends at what it found in the state."""
+    attempt = start(up_environment(state), tmp_path / "attempt.out")
+    assert attempt.process.wait(60) == 2
+    return attempt.printed().splitlines()[-1]
+
+
 def test_one_state_directory_has_one_tsobs(directory: Path, tmp_path: Path) -> None:
     with running(directory) as tsobs:
         second = start(up_environment(tsobs.state), tmp_path / "second.out")
@@ -111,7 +133,7 @@ def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -
         ("TSOBS_SIDECAR_URL", "sidecar:8765", "expected an http:// or https:// address"),
         ("TSOBS_LATENCY_THRESHOLD_MS", "fast", "valid number"),
         ("TSOBS_MARKET_TIMEZONE", "Mars/Olympus", "expected a time zone name"),
-        ("TSOBS_PRICE_SOURCE", "guess", "expected demo, redata or csv:<path>"),
+        ("TSOBS_PRICE_SOURCE", "guess", "expected demo, redata, redata:pvpc or csv:<path>"),
         ("TSOBS_START_DATE", "yesterday", "valid date"),
     ],
 )

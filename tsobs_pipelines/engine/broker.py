@@ -3,9 +3,9 @@
 What belongs here: one mapping, used by the launcher (through ``dagster.yaml``) and by the workers alike.
 What does not: Dagster.
 
-On one machine broker and results are folders in the state directory (Celery's ``filesystem://`` transport
-and ``file://`` backend): whoever can write there can run code, which is why the state directory is 0700
-and only JSON is accepted. ``TSOBS_BROKER_URL`` names a Redis for many machines.
+On one machine broker and results are folders in the state directory (``folders.py``): whoever can write there
+can run code, which is why the state directory is 0700 and only JSON is accepted. ``TSOBS_BROKER_URL`` names a
+Redis for many machines.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kombu.transport import TRANSPORT_ALIASES
+
 from tsobs_pipelines.engine.queues import DEFAULT_QUEUE
 from tsobs_pipelines.settings import Settings
 
-POLLING_INTERVAL_S = 0.25
-"""How often a worker looks into the broker's folder: part of the delay of every run, and of idle CPU."""
+TRANSPORT_ALIASES["folders"] = "tsobs_pipelines.engine.folders:FolderTransport"
+
+RESULTS = "tsobs_pipelines.engine.folders:ResultFolder"
 
 VISIBILITY_TIMEOUT_S = 6 * 3600
 """Redis hands a task to another worker when it was not acknowledged for so long; longer than any run."""
@@ -32,19 +35,9 @@ class BrokerFolders:
     root: Path
 
     @property
-    def messages(self) -> Path:
-        """Messages that wait."""
-        return self.root / "messages"
-
-    @property
-    def taken(self) -> Path:
-        """Messages that a worker took; on the same file system, so that taking is one rename."""
-        return self.root / "taken"
-
-    @property
-    def control(self) -> Path:
-        """Which queue listens to which exchange."""
-        return self.root / "control"
+    def workers(self) -> Path:
+        """The lock of each worker of this machine."""
+        return self.root / "workers"
 
     @property
     def results(self) -> Path:
@@ -53,7 +46,7 @@ class BrokerFolders:
 
     def make(self) -> None:
         """Create what is missing."""
-        for folder in (self.messages, self.taken, self.control, self.results):
+        for folder in (self.workers, self.results):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
@@ -62,8 +55,8 @@ def broker_folders(settings: Settings) -> BrokerFolders:
     return BrokerFolders((settings.state_dir / "broker").resolve())
 
 
-def celery_arguments(settings: Settings) -> dict[str, object]:
-    """The configuration of ``CeleryRunLauncher``, by its own names."""
+def celery_arguments(settings: Settings, worker: str | None = None) -> dict[str, object]:
+    """The configuration of ``CeleryRunLauncher``, by its own names; ``worker`` is a worker's own."""
     common: dict[str, object] = {
         "accept_content": ["json"],
         "task_serializer": "json",
@@ -74,6 +67,10 @@ def celery_arguments(settings: Settings) -> dict[str, object]:
         "task_acks_late": True,
         "result_expires": RESULT_EXPIRES_S,
         "broker_connection_retry_on_startup": True,
+        # Runs are ended through Dagster (``execution.py``); nobody listens to a worker's events.
+        "worker_enable_remote_control": False,
+        # A pool process that died sent no result that is still on its way: we use no network there.
+        "worker_lost_wait": 2.0,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_max_tasks_per_child": 500,
@@ -90,17 +87,10 @@ def celery_arguments(settings: Settings) -> dict[str, object]:
             },
         }
     folders = broker_folders(settings)
-    transport: dict[str, object] = {
-        "data_folder_in": str(folders.messages),
-        "data_folder_out": str(folders.messages),
-        "control_folder": str(folders.control),
-        "store_processed": True,
-        "processed_folder": str(folders.taken),
-        "polling_interval": POLLING_INTERVAL_S,
-    }
+    transport = {"folder": str(folders.root)} | ({"worker": worker} if worker else {})
     return {
-        "broker": "filesystem://",
-        "backend": f"file://{folders.results}",
+        "broker": "folders://",
+        "backend": f"{RESULTS}+file://{folders.results}",
         "default_queue": DEFAULT_QUEUE,
         "config_source": {**common, "broker_transport_options": transport},
     }

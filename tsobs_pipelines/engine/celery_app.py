@@ -1,4 +1,4 @@
-"""The Celery application of the run workers: dagster-celery's tasks on this project's broker.
+"""The Celery application of the run workers: the task that executes a run, on this project's broker.
 
 What belongs here: the application object that ``worker.py`` runs. What does not: settings of Celery, which
 ``broker.py`` holds for launcher and worker alike.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from celery import Celery
 from dagster_celery.make_app import make_app
-from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
 from tsobs_pipelines.engine.broker import celery_arguments
+from tsobs_pipelines.engine.execution import register
 from tsobs_pipelines.settings import Settings
 
 
-def celery_app(settings: Settings) -> Celery:
-    """The application, with the tasks that execute and resume a run."""
-    arguments = celery_arguments(settings)
+def celery_app(settings: Settings, worker: str) -> Celery:
+    """The application of the worker with this name."""
+    arguments = celery_arguments(settings, worker)
     app: Celery = make_app(  # type: ignore[no-untyped-call]
         {
             "broker": arguments["broker"],
@@ -25,6 +25,5 @@ def celery_app(settings: Settings) -> Celery:
             "task_default_queue": arguments["default_queue"],
         }
     )
-    create_execute_job_task(app)
-    create_resume_job_task(app)
+    register(app)
     return app

@@ -12,6 +12,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,6 +23,7 @@ from pathlib import Path
 import yaml
 
 from tsobs_pipelines.engine.broker import broker_folders, celery_arguments
+from tsobs_pipelines.engine.integrity import check_present, check_whole, dagster_files
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
@@ -145,15 +148,37 @@ def initialise_instance(settings: Settings) -> None:
     """Create or migrate Dagster's storage, before anything else opens it; once for each version of Dagster.
 
     Webserver, daemon and workers that start together on an empty directory race in Dagster's migrations.
+
+    Raises:
+        SettingsError: the storage can't be used.
     """
     home = dagster_home(settings)
     done = home.root / "initialised"
     postgres = settings.dagster_database_url is not None
     state = f"dagster {version('dagster')} on {'Postgres' if postgres else 'SQLite'}\n"
-    if done.exists() and done.read_text("utf-8") == state and (postgres or (home.root / "storage").is_dir()):
+    files = () if postgres else dagster_files(home.root / "storage")
+    if done.exists() and done.read_text("utf-8").endswith(state.partition(" on ")[2]):
+        check_present(files, done)
+    check_whole(files)
+    if done.exists() and done.read_text("utf-8") == state:
         return
-    os.environ.update(dagster_environment(settings))
-    import dagster as dg  # noqa: PLC0415 - takes a second that an initialised instance need not wait for
+    # In a process of its own: the supervisor lives for months, and needs none of what this imports.
+    child = subprocess.run(
+        [sys.executable, "-m", "tsobs_pipelines.engine.home"],
+        env={**os.environ, **dagster_environment(settings)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
+        raise SettingsError(f"Dagster's storage can't be used: {last[:300]}")
+    done.write_text(state, "utf-8")
+
+
+def _initialise() -> None:
+    """Open every part of the storage once, in a process whose environment says which."""
+    import dagster as dg  # noqa: PLC0415 - only here
 
     with dg.DagsterInstance.get() as instance:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -161,4 +186,7 @@ def initialise_instance(settings: Settings) -> None:
         instance.get_runs(limit=1)
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
-    done.write_text(state, "utf-8")
+
+
+if __name__ == "__main__":
+    _initialise()

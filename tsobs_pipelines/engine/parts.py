@@ -38,7 +38,7 @@ def parts(settings: Settings, home: Home) -> list[Part]:
         Part(
             "code",
             [
-                *(python, "-m", "dagster", "api", "grpc", "--socket", str(home.socket)),
+                *(python, "-m", "tsobs_pipelines.engine.code", "api", "grpc", "--socket", str(home.socket)),
                 *("--module-name", "tsobs_pipelines.definitions", "--location-name", "tsobs"),
                 *("--log-level", level, *dagster_logs, "--max-workers", "8"),
             ],

@@ -19,6 +19,7 @@ import click
 from filelock import FileLock, Timeout
 
 from tsobs_pipelines.engine.home import initialise_instance, prepare_state, write_home
+from tsobs_pipelines.engine.integrity import check_whole
 from tsobs_pipelines.engine.parts import parts
 from tsobs_pipelines.engine.probes import why_not_free
 from tsobs_pipelines.engine.supervisor import Supervisor
@@ -105,6 +106,7 @@ def run_up(settings: Settings) -> None:
         setup_logging(json_format=settings.log_format_json)
         home = write_home(settings)
         click.echo("starting tsobs …")
+        check_whole([settings.state_dir / "tsobs.db"])
         initialise_instance(settings)
         home.socket.unlink(missing_ok=True)
         intake = LineIntake()

@@ -1,61 +1,94 @@
-"""A run worker: ``python -m tsobs_pipelines.engine.worker ticks``.
+"""A run worker: ``tsobs worker ticks``.
 
 What belongs here: the start of one long-lived Celery worker for one queue. Before it takes work it ends the
-runs that its predecessor left behind (``reaper.py``). Code is imported once, before the pool processes are
-forked, so that they share its memory and a run imports nothing.
+runs that dead workers of this machine left behind (``reaper.py``) and gives back the messages that they had
+taken. Code is imported once, before the pool processes are forked, so that they share its memory and a run
+imports nothing.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import socket
+import os
 import sys
+from datetime import UTC, datetime
 
 import click
+from celery import Celery
+from dagster import DagsterInstance
 
+from tsobs_pipelines.engine.broker import BrokerFolders, broker_folders
 from tsobs_pipelines.engine.celery_app import celery_app
+from tsobs_pipelines.engine.folders import give_back
+from tsobs_pipelines.engine.home import dagster_environment, prepare_state, write_home
+from tsobs_pipelines.engine.presence import beat, living, new_name, take_the_dead
 from tsobs_pipelines.engine.queues import QUEUES, Queue
 from tsobs_pipelines.engine.reaper import reap
 from tsobs_pipelines.logs.setup import setup_logging
-from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger(__name__)
 
 
-def node_name(queue: Queue) -> str:
-    """The name by which Celery knows the one worker of this queue on this machine."""
-    return f"{queue}@{socket.gethostname()}"
+def clear_up(instance: DagsterInstance, app: Celery, folders: BrokerFolders) -> None:
+    """Hand on what dead workers of this machine were working on."""
+    for dead in take_the_dead(folders.workers):
+        for run_id in reap(instance, app, dead):
+            log.warning("ended a dead worker's run", extra={"run_id": run_id, "worker": dead})
+        for queue in give_back(folders.root, dead):
+            log.warning("gave back a dead worker's message", extra={"queue": queue, "worker": dead})
 
 
 def run_worker(queue: Queue, processes: int) -> int:
     """Run until told to stop; returns the exit status."""
     settings = load_settings()
     setup_logging(json_format=settings.log_format_json)
-    import dagster as dg  # noqa: PLC0415 - after the settings, whose errors come at once
+    import tsobs_pipelines.definitions  # noqa: F401, PLC0415 - after the settings, whose errors come at once
 
-    import tsobs_pipelines.definitions  # noqa: F401, PLC0415 - shared with the pool processes
-
-    app = celery_app(settings)
-    with dg.DagsterInstance.get() as instance:
-        for run_id in reap(instance, app, queue, node_name(queue)):
-            log.warning("ended a run that the previous worker left behind", extra={"run_id": run_id})
-    gc.collect()
-    gc.freeze()
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--queues={queue}",
-            f"--concurrency={processes}",
-            f"--hostname={node_name(queue)}",
-            "--pool=prefork",
-            "--without-gossip",
-            "--without-mingle",
-            "--loglevel=WARNING",
-        ]
-    )
+    worker = new_name(queue)
+    app = celery_app(settings, worker)
+    folders = broker_folders(settings)
+    with living(folders.workers, worker):
+        with DagsterInstance.get() as instance:
+            clear_up(instance, app, folders)
+        gc.collect()
+        gc.freeze()
+        ended = beat(app.backend, worker)
+        app.worker_main(
+            [
+                "--quiet",
+                "worker",
+                f"--queues={queue}",
+                f"--concurrency={processes}",
+                f"--hostname={worker}",
+                "--pool=prefork",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+                "--loglevel=WARNING",
+            ]
+        )
+        ended.set()
     return 0
+
+
+def run_elsewhere(settings: Settings, queue: Queue, processes: int) -> int:
+    """Run a worker on a machine without ``tsobs up``: with a state directory and a Dagster home of its own.
+
+    Raises:
+        SettingsError: broker or storage can only be reached on one machine.
+    """
+    for name, value in (
+        ("TSOBS_BROKER_URL", settings.broker_url),
+        ("TSOBS_DAGSTER_DATABASE_URL", settings.dagster_database_url),
+    ):
+        if value is None:
+            raise SettingsError(f"{name} is not set: `tsobs up` has the workers of its machine")
+    prepare_state(settings, datetime.now(UTC).date())
+    write_home(settings)
+    os.environ.update(dagster_environment(settings))
+    return run_worker(queue, processes)
 
 
 @click.command()
