@@ -73,7 +73,7 @@ def tidy_logs(settings: Settings, now: datetime) -> Figures:
 def tidy_broker(settings: Settings, now: datetime) -> Figures:
     """Remove what the folders of the broker keep of tasks that are long over."""
     folders = broker_folders(settings)
-    return {"broker_files_removed": remove_older((folders.taken, folders.results), now - BROKER_RETENTION)}
+    return {"broker_files_removed": remove_older((folders.results,), now - BROKER_RETENTION)}
 
 
 def tidy_alerts(settings: Settings, now: datetime) -> Figures:
