@@ -136,6 +136,15 @@ def test_names_that_do_not_mean_one_peer(told: ToldSidecar) -> None:
         assert service.get_connection_stats("git.tail.test.")["connection_type"] == "direct"
 
 
+@pytest.mark.parametrize("state", ["Stopped", "NeedsLogin", "Starting", ""])
+def test_a_stopped_daemon_is_no_tailnet_without_peers(told: ToldSidecar, state: str) -> None:
+    told.answers["/status"] = {"BackendState": state, "Peer": {}}
+    with TailscaleHealthService(told.url) as service:
+        for ask in (service.ping_peer, service.get_connection_stats, service.debug_peer):
+            with pytest.raises(SidecarUnavailableError, match="tailscaled is not running"):
+                ask("git")
+
+
 def test_a_name_reaches_the_sidecar_as_one_segment_of_the_path(told: ToldSidecar) -> None:
     name = "a/../b?c#d %"
     told.answers["/status"] = {"Self": None, "Peer": {"k": {"HostName": name, "Online": True}, "x": 5}}

@@ -235,6 +235,11 @@ class TailscaleHealthService:
     def _find(self, hostname: str) -> tuple[Peer, bool]:
         """The node of this name, and whether it is the sidecar's own."""
         status = self.get_tailscale_status()
+        state = status.get("BackendState")
+        if isinstance(state, str) and state != "Running":
+            # Its list of peers may be empty then, which says nothing about the tailnet.
+            url = f"{self._sidecar.base_url}/status"
+            raise SidecarUnavailableError(url, f"tailscaled is not running ({clean(state)})", 200)
         own, peers = status.get("Self"), status.get("Peer")
         nodes = {_OWN: own, **(peers if isinstance(peers, dict) else {})}
         known = {key: read_fields(node, Peer) for key, node in nodes.items() if isinstance(node, dict)}
