@@ -186,6 +186,16 @@ def test_the_skill_warning_is_a_second_verdict(tracker: ModelMetricsTracker) -> 
     assert "1.69 x that of taking the same hour of the day before, since" in describe(verdict)
 
 
+def test_a_week_in_which_yesterday_is_hard_to_beat_is_no_lost_skill(tracker: ModelMetricsTracker) -> None:
+    for day in range(20):
+        metrics = {"mae": 0.012, "n": 24, "naive_mae": 0.016 if day < 13 else 0.006}
+        tracker.log_metrics(MODEL, metrics, window=window(day))
+    verdict = judge(tracker.rows(MODEL))
+    assert verdict is not None
+    assert verdict.skill_ratio == pytest.approx(0.75)
+    assert verdict.skill_warning is False
+
+
 # The file.
 
 

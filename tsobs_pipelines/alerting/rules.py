@@ -143,7 +143,7 @@ SKILL = Rule(
     confirmation=Confirmation(bad=1, good=2),
     firing=lambda c: (
         f"forecast {c.subject} has lost its skill: over 7 days its error is "
-        f"{c.value or 0:.2f} times that of repeating yesterday (limit {c.limit or 0:.2f})"
+        f"at least {c.value or 0:.2f} times that of repeating yesterday (limit {c.limit or 0:.2f})"
     ),
     resolved=lambda c: (
         f"forecast {c.subject} has its skill back: {c.value or 0:.2f} times the error of repeating yesterday"

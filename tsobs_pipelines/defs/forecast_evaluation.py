@@ -61,7 +61,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
             dg.AssetCheckSpec(
                 SKILL_CHECK,
                 asset=keys.evaluation,
-                description=f"The 7-day error is at most {SKILL_LIMIT} x the naive forecast's.",
+                description=f"The 7-day error is at most {SKILL_LIMIT} x the naive one.",
             ),
         ],
         description=f"{model_name}: frozen forecasts scored against the prices that came.",

@@ -26,8 +26,8 @@ MINIMUM_HOURS = 20
 
 DEGRADED_FACTOR = 2.0
 SKILL_DAYS = 7
-SKILL_LIMIT = 1.25
-"""The skill warning: 7-day MAE above this multiple of the naive forecast's (chosen by the study)."""
+SKILL_LIMIT = 1.2
+"""The skill warning: :func:`skill_ratio` above this (``bench/forecast_detection.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,9 @@ def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> Verdict 
 def skill_ratio(rows: Sequence[MetricsRow], end: datetime) -> float | None:
     """The model's error over the 7 days before ``end``, as a multiple of the naive forecast's.
 
+    ``mean(mae) / max(mean(naive_mae), usual)``, with ``usual`` the median of the naive forecast's error on
+    the 30 days before those 7: worse than repeating yesterday, by its error of this week and by its usual
+    one. Without the latter a week in which the market stands still, and yesterday is hard to beat, warns.
     ``None`` with fewer than 5 days of both, or when the naive forecast made no error.
     """
     start = end - timedelta(days=SKILL_DAYS, hours=1)  # a day with a clock change may be an hour longer
@@ -140,8 +143,10 @@ def skill_ratio(rows: Sequence[MetricsRow], end: datetime) -> float | None:
     ]
     if len(week) < SKILL_DAYS - 2:
         return None
-    naive = fsum(row.metrics["naive_mae"] for row in week)
-    return fsum(row.metrics["mae"] for row in week) / naive if naive > 0 else None
+    earlier = [row.metrics["naive_mae"] for row in baseline_rows(rows, "naive_mae", week[-1].window_start)]
+    usual = median(earlier) if len(earlier) >= MINIMUM_DAYS else 0.0
+    naive = max(fsum(row.metrics["naive_mae"] for row in week) / len(week), usual)
+    return fsum(row.metrics["mae"] for row in week) / len(week) / naive if naive > 0 else None
 
 
 def describe(verdict: Verdict) -> str:
@@ -163,8 +168,8 @@ def describe(verdict: Verdict) -> str:
         parts.append(_naive_words(verdict))
     if verdict.skill_warning and verdict.skill_ratio is not None:
         parts.append(
-            f"Over the last {SKILL_DAYS} days the model's error is {verdict.skill_ratio:.2f} x that of "
-            f"taking the same hour of the day before{_since_words(verdict.skill_since)}: "
+            f"Over the last {SKILL_DAYS} days the model's error is at least {verdict.skill_ratio:.2f} x "
+            f"that of taking the same hour of the day before{_since_words(verdict.skill_since)}: "
             "it may have stopped fitting."
         )
     return " ".join(parts)

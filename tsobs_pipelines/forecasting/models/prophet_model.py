@@ -63,7 +63,7 @@ class Parameters:
     regressor_prior: float = 0.03
     seasonality_prior: float = 0.03
     residual_days: int = 28
-    widening: float = 1.10
+    widening: float = 1.05
     """By how much residuals of days not fitted on are larger than those of days fitted on."""
 
 
