@@ -67,7 +67,7 @@ def test_the_demos_incidents_are_history_and_nobody_was_told(tsobs: Running, bot
         "every incident is in the history",
     )
     past = [one for one in history(tsobs) if one["topic"] in expected()]
-    assert {one["origin"] for one in past} == {"historical"}
+    assert {one["state"] for one in past} == {"historical"}
     assert len({(one["topic"], one["since"]) for one in past}) == len(past)
     told = outbox.newest(engine_for(f"sqlite:///{tsobs.state / 'tsobs.db'}"), 1000)
     assert [message.html for message in told if message.fate == "sent"] == bot.texts[::-1]
