@@ -31,8 +31,11 @@ def colour_at(page: Page, time: datetime, colour: str) -> int:
         const chart = Chart.getChart("latencyChart");
         const { top, height } = chart.chartArea;
         const left = Math.round(chart.scales.x.getPixelForValue(time)) - 4;
-        const pixels = chart.ctx.getImageData(left, top, 8, height);
-        const probe = document.createElement("canvas").getContext("2d");
+        const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+        [copy.canvas.width, copy.canvas.height] = [8, height];
+        copy.drawImage(chart.canvas, left, top, 8, height, 0, 0, 8, height);
+        const pixels = copy.getImageData(0, 0, 8, height);
+        const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
         probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name);
         probe.fillRect(0, 0, 1, 1);
         const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
