@@ -5,6 +5,7 @@ Each backend in a process of its own, so that its memory is its own. InfluxDB is
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -34,6 +35,7 @@ def backfill(environment: dict[str, str], answer: Connection) -> None:
     today = datetime.now(UTC).date()
     first, last = today - timedelta(days=DAYS), today - timedelta(days=1)
     os.environ["TSOBS_START_DATE"] = str(first)
+    logging.disable(logging.WARNING)
     defs = build_defs()
     with dg.DagsterInstance.ephemeral() as instance:
         begun = time.perf_counter()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.harness import Meter, machine, meter, table
+from bench.harness import Meter, machine, meter
 from tests.lab.runs import new_run
 from tests.lab.sidecar import Sidecar, running_sidecar
 from tests.lab.tailnet import CRITICAL_NODES, Tailnet, running_tailnet
@@ -79,23 +79,24 @@ def as_written(tailnet: Tailnet) -> None:
 def main() -> None:
     """Print the tables."""
     print(f"{machine()}\n")
+    print("| work | median s |\n| --- | --- |", flush=True)
     settings = {"SAMPLE_INTERVAL": str(INTERVAL_S)}
-    rows = []
     with (
         new_run() as run,
         running_tailnet(run) as tailnet,
         meter("round") as group,
         running_sidecar(run, tailnet.observer, "bench", settings) as sidecar,
     ):
-        one_dead = tailnet.node(CRITICAL_NODES[0])
-        rows.append(("one sampler round, 3 nodes alive: CPU", rounds_cpu(sidecar, group)))
-        rows.append(("pinging in turn, 5 samples each, alive: wall", median_wall(lambda: in_turn(sidecar))))
-        with one_dead.frozen():
-            dead = median_wall(lambda: in_turn(sidecar))
-            written = median_wall(lambda: as_written(tailnet))
-        rows.append(("pinging in turn, 5 samples each, 1 of 3 dead: wall", dead))
-        rows.append(("pinging in turn, the command as written, 1 of 3 dead: wall", written))
-    print(table(["work", "median s"], [(name, f"{seconds:.2f}") for name, seconds in rows]))
+        report("one sampler round, 3 nodes alive: CPU", rounds_cpu(sidecar, group))
+        report("pinging in turn, 5 samples each, alive: wall", median_wall(lambda: in_turn(sidecar)))
+        with tailnet.node(CRITICAL_NODES[0]).frozen():
+            report("the same, 1 of 3 dead: wall", median_wall(lambda: in_turn(sidecar)))
+            report("the command as written, 1 of 3 dead: wall", median_wall(lambda: as_written(tailnet)))
+
+
+def report(work: str, seconds: float) -> None:
+    """One row of the table, as soon as it is known: all of it takes five minutes."""
+    print(f"| {work} | {seconds:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
