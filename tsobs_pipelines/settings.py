@@ -95,7 +95,15 @@ def _given(value: object) -> object:
     return None if value == "" else value
 
 
+def _with_driver(value: object) -> object:
+    # Without a driver SQLAlchemy 2.1 takes one that neither Dagster nor tsobs brings.
+    return (
+        re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", value) if isinstance(value, str) else value
+    )
+
+
 Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
+DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_given), BeforeValidator(_with_driver)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
@@ -141,12 +149,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_BROKER_URL",
         description="Celery broker of the run workers; unset: folders in the state directory",
     )
-    database_url_override: Secret = Field(
+    database_url_override: DatabaseUrl = Field(
         None,
         validation_alias="TSOBS_DATABASE_URL",
         description="SQL store, alert state and outbox; unset: SQLite in the state directory",
     )
-    dagster_database_url: Secret = Field(
+    dagster_database_url: DatabaseUrl = Field(
         None,
         validation_alias="TSOBS_DAGSTER_DATABASE_URL",
         description="Postgres under Dagster (postgresql://…); unset: SQLite in the state directory",

@@ -18,7 +18,7 @@ Check = Callable[[dg.DagsterInstance], None]
 def instance(
     postgres: Postgres, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[dg.DagsterInstance]:
-    url = postgres.new_database(f"history_{request.node.callspec.id}").replace("+psycopg2", "")
+    url = postgres.new_database(f"history_{request.node.callspec.id}")
     overrides = {"storage": {"postgres": {"postgres_url": url}}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as made:
         yield made

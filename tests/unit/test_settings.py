@@ -111,6 +111,18 @@ def test_secrets_may_be_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         load_settings()
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_postgres_is_reached_by_the_driver_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("TSOBS_DATABASE_URL", f"{scheme}://tsobs@db/tsobs")
+    monkeypatch.setenv("TSOBS_DAGSTER_DATABASE_URL", f"{scheme}://tsobs@db/dagster")
+    settings = load_settings()
+    assert settings.database_url == "postgresql+psycopg2://tsobs@db/tsobs"
+    assert settings.dagster_database_url is not None
+    assert settings.dagster_database_url.get_secret_value() == "postgresql+psycopg2://tsobs@db/dagster"
+
+
 def test_a_misspelt_name_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TSOBS_SIDECAR_ULR", "http://x")
     (tmp_path / ".env").write_text("TSOBS_NOTHING_LIKE_IT_AT_ALL=1\n")
