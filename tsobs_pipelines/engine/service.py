@@ -14,8 +14,8 @@ from typing import NoReturn
 from filelock import FileLock
 
 from tsobs_pipelines.engine.home import initialise_instance, prepare_state, write_home
+from tsobs_pipelines.engine.integrity import check_whole
 from tsobs_pipelines.engine.parts import READY_TIMEOUT_S, Part, parts
-from tsobs_pipelines.engine.whole import check_whole
 from tsobs_pipelines.settings import Settings, SettingsError
 
 
@@ -31,7 +31,7 @@ def run_part(settings: Settings, name: str, host: str | None = None) -> NoReturn
     prepare_state(settings, datetime.now(UTC).date())
     # Parts that start together on an empty directory would race in Dagster's migrations.
     with FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S):
-        check_whole(settings)
+        check_whole([settings.state_dir / "tsobs.db"])
         home = write_home(settings)
         initialise_instance(settings)
     known = {part.name: part for part in parts(settings, home)}

@@ -23,7 +23,6 @@ from tsobs_pipelines.engine.integrity import check_whole
 from tsobs_pipelines.engine.parts import parts
 from tsobs_pipelines.engine.probes import why_not_free
 from tsobs_pipelines.engine.supervisor import Supervisor
-from tsobs_pipelines.engine.whole import check_whole
 from tsobs_pipelines.logs.intake import LineIntake
 from tsobs_pipelines.logs.keeping import logs_kept
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT, setup_logging
@@ -99,7 +98,6 @@ def run_up(settings: Settings) -> None:
     prepare_state(settings, datetime.now(UTC).date())
     with _only_one(settings):
         check_ports(settings)
-        check_whole(settings)
         for name, similar in unknown_names().items():
             hint = f", did you mean {similar}?" if similar else ""
             click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)
