@@ -82,8 +82,11 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
         )
         pictured = {each.day for each in found if each.logged and each.hours}
         pictured = set(sorted(pictured)[-PICTURES_A_RUN:])
+        unreadable = [f"line {bad.number}: {bad.reason}" for bad in tracker_of(config).bad_lines()]
         for each in found:
             shown = evaluation_metadata(each, source, tracker_of(config).place)
+            if unreadable:
+                shown["unreadable_history_lines"] = dg.MetadataValue.json(unreadable[:20])
             if each.day in pictured:
                 shown["picture"] = dg.MetadataValue.md(_picture(names, each, market))
             context.add_asset_metadata(shown, asset_key=keys.evaluation, partition_key=each.day.isoformat())

@@ -26,7 +26,7 @@ class DayPrices:
     missing: tuple[datetime, ...]
     doubled: tuple[datetime, ...]
     rejected: tuple[tuple[datetime, float], ...]
-    """Prices that are not finite or absurd; their hours are missing as well."""
+    """Prices that are not finite or absurd; their hours are missing unless a good price came as well."""
 
     @property
     def complete(self) -> bool:
