@@ -24,6 +24,9 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 REASON_TAG = "tsobs/healing"
 INTERVAL_S = 60
+
+LONGEST_SPAN = timedelta(days=10)
+"""A long gap is healed by several runs, the newest days first; workers of several machines share them."""
 LONGEST_PAUSE = timedelta(minutes=32)
 _FAILURES_OF = timedelta(hours=2)
 
@@ -47,14 +50,17 @@ def healing_job() -> UnresolvedAssetJobDefinition:
 
 
 def spans(days: Sequence[date]) -> list[tuple[date, date]]:
-    """Ascending days as spans of days without a gap, first and last day of each."""
+    """Ascending days as spans of days without a gap, first and last day of each; none is longer than
+    ``LONGEST_SPAN``, counted from the newest day.
+    """
     found: list[tuple[date, date]] = []
-    for day in days:
-        if found and day - found[-1][1] == timedelta(days=1):
-            found[-1] = (found[-1][0], day)
+    for day in reversed(days):
+        first, last = found[-1] if found else (date.max, date.max)
+        if first - day == timedelta(days=1) and last - day < LONGEST_SPAN:
+            found[-1] = (day, last)
         else:
             found.append((day, day))
-    return found
+    return found[::-1]
 
 
 def healing_requests(reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:

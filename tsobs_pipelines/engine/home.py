@@ -29,6 +29,9 @@ from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 BASE = Path(__file__).parents[2] / "dagster.yaml"
 """The configuration that ``dagster dev`` reads from the checkout."""
 
+START_TIMEOUT_S = 3900
+"""How long a run may wait in its queue: as long as the longest backfill before it takes, and a little."""
+
 HISTORY = timedelta(days=31)
 """How far before the first start the first partition lies."""
 
@@ -99,6 +102,7 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
     return {
         **base,
         "python_logs": _at_level(base["python_logs"], settings.log_level),
+        "run_monitoring": {**_mapping(base["run_monitoring"]), "start_timeout_seconds": START_TIMEOUT_S},
         "storage": _storage(settings),
         # Runs log as JSON; capturing stdout would start two processes for each step.
         "compute_logs": {
@@ -120,6 +124,10 @@ def _at_level(value: object, level: str) -> object:
         return value
     names = {"python_log_level", "threshold"}
     return {key: level if key in names else _at_level(item, level) for key, item in value.items()}
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _storage(settings: Settings) -> dict[str, object]:
