@@ -50,9 +50,7 @@ def healing_job() -> UnresolvedAssetJobDefinition:
 
 
 def spans(days: Sequence[date]) -> list[tuple[date, date]]:
-    """Ascending days as spans of days without a gap, first and last day of each; none is longer than
-    ``LONGEST_SPAN``, counted from the newest day.
-    """
+    """Ascending days as spans without a gap, none longer than ``LONGEST_SPAN``: each one's first and last."""
     found: list[tuple[date, date]] = []
     for day in reversed(days):
         first, last = found[-1] if found else (date.max, date.max)
