@@ -29,7 +29,8 @@ def colour_at(page: Page, time: datetime, colour: str) -> int:
     """How many pixels of a style-sheet colour the latency chart has in the column of a time."""
     script = """([time, name]) => {
         const chart = Chart.getChart("latencyChart");
-        const { top, height } = chart.chartArea;
+        // Whole pixels: between them they would be blended.
+        const [top, height] = [chart.chartArea.top, chart.chartArea.height].map(Math.round);
         const left = Math.round(chart.scales.x.getPixelForValue(time)) - 4;
         const copy = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
         [copy.canvas.width, copy.canvas.height] = [8, height];
