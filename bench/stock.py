@@ -1,0 +1,31 @@
+"""The connection assets as a stock Dagster project would run them: what ``engine_run.py`` compares with.
+
+What belongs here: the same assets and checks in a code location that imports pandas and prophet at its top
+and leaves the executor to Dagster, a process for each step. What does not: tsobs's own jobs and sensors.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+import pandas as pd  # noqa: F401 - imported at the top on purpose
+import prophet  # noqa: F401 - likewise
+
+from tsobs_pipelines.defs.connection_checks import check_connections
+from tsobs_pipelines.defs.connections import DIAGNOSTICS, METRICS, SUMMARIES, connection_assets
+from tsobs_pipelines.defs.partitions import utc_days
+from tsobs_pipelines.defs.resources import default_resources
+from tsobs_pipelines.settings import load_settings
+
+specs, assets = connection_assets(utc_days(load_settings().start_date))
+defs = dg.Definitions(
+    assets=[*specs, *assets],
+    asset_checks=[check_connections],
+    jobs=[
+        dg.define_asset_job(
+            "collect_connections",
+            selection=dg.AssetSelection.assets(METRICS, DIAGNOSTICS, SUMMARIES),
+            executor_def=dg.multiprocess_executor,
+        )
+    ],
+    resources=default_resources(),
+)
