@@ -125,7 +125,7 @@ def test_a_part_runs_alone_and_its_health_can_be_asked(tmp_path: Path) -> None:
         assert process.poll() is None, (tmp_path / "out").read_text()
         # The process became the part: there is nothing between it and whoever watches over it.
         assert b"grpc" in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        assert health() == 0
+        eventually(lambda: health() == 0, 60, "the code server is healthy")
     finally:
         process.terminate()
         process.wait(timeout=30)
