@@ -95,8 +95,9 @@ class Running:
 
 
 def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    return [int(child) for child in text.split()]
+    # A child belongs to the thread that started it, which need not be the first one.
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for children in lists for child in children.read_text("ascii").split()]
 
 
 def up_environment(state: Path, **settings: str) -> dict[str, str]:
