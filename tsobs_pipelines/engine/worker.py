@@ -25,6 +25,7 @@ from tsobs_pipelines.engine.home import dagster_environment, prepare_state, writ
 from tsobs_pipelines.engine.presence import beat, living, new_name, take_the_dead
 from tsobs_pipelines.engine.queues import QUEUES, Queue
 from tsobs_pipelines.engine.reaper import reap
+from tsobs_pipelines.logs.context import log_context
 from tsobs_pipelines.logs.setup import setup_logging
 from tsobs_pipelines.settings import Settings, SettingsError, load_settings
 
@@ -49,7 +50,7 @@ def run_worker(queue: Queue, processes: int) -> int:
     worker = new_name(queue)
     app = celery_app(settings, worker)
     folders = broker_folders(settings)
-    with living(folders.workers, worker):
+    with log_context(part=queue), living(folders.workers, worker):
         with DagsterInstance.get() as instance:
             clear_up(instance, app, folders)
         gc.collect()
