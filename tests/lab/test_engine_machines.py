@@ -24,7 +24,7 @@ from tests.engine_workers import Workers, workers
 from tests.lab.databases import Postgres, Redis
 from tests.lab.network import HUB_ADDRESS, Network, star
 from tests.lab.processes import Server
-from tests.lab.runs import Run
+from tests.lab.runs import Run, new_run
 from tsobs_pipelines.engine.launcher import RunLauncher, started_by
 from tsobs_pipelines.engine.queues import TASK_TAG
 
@@ -80,10 +80,12 @@ def passed_on(lab_run: Run, network: Network, name: str, port: int) -> Iterator[
 
 
 @pytest.fixture
-def machines(lab_run: Run, redis: Redis, postgres: Postgres, tmp_path: Path) -> Iterator[Machines]:
+def machines(redis: Redis, postgres: Postgres, tmp_path: Path) -> Iterator[Machines]:
     database = postgres.new_database("dagster_two_machines")
     servers = {"TSOBS_BROKER_URL": redis.url, "TSOBS_DAGSTER_DATABASE_URL": database}
     with contextlib.ExitStack() as stack:
+        # A run of its own: the session's may have a tailnet, whose hub is another.
+        lab_run = stack.enter_context(new_run())
         network = stack.enter_context(star(lab_run, ["one", "two"]))
         stack.enter_context(passed_on(lab_run, network, "redis", redis.port))
         stack.enter_context(passed_on(lab_run, network, "postgres", postgres.port))

@@ -60,9 +60,15 @@ def compact(path: Path) -> Compacted:
 
 
 def size_on_disk(path: Path) -> int:
-    """Bytes of a SQLite file with its write-ahead log."""
-    files = (path, path.with_name(path.name + "-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+    """Bytes of a SQLite file with its write-ahead log, which goes when the last connection is closed."""
+    return sum(_size(file) for file in (path, path.with_name(path.name + "-wal")))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _rewrite(connection: sqlite3.Connection, path: Path) -> What:
