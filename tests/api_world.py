@@ -24,6 +24,7 @@ from tests.sidecars import served
 from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.outbox import depth
 from tsobs_pipelines.alerting.rules import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.app import create_app
@@ -31,6 +32,7 @@ from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
 from tsobs_pipelines.api.incidents import AlertHistory
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.server import DemoServer
+from tsobs_pipelines.engine.dagster_records import DagsterRecords
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.logs.search import search
 from tsobs_pipelines.settings import Settings
@@ -59,6 +61,8 @@ def parts_of(settings: Settings, sidecar_url: str, store: TimeSeriesStore | None
         store=store or open_store(settings),
         sidecar=TailscaleHealthService(sidecar_url, critical_nodes=settings.critical_nodes),
         incidents=AlertHistory(settings),
+        outbox=lambda: depth(engine_for(settings.database_url)),
+        dagster=DagsterRecords(settings),
         tracker=ModelMetricsTracker(settings.models_dir),
         search_logs=partial(search, settings.state_dir / "logs"),
         clock=lambda: NOW,

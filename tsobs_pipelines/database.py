@@ -18,13 +18,13 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, PoolProxiedConnection
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite connection waits for another process's write to end."""
 
 CONNECT_TIMEOUT_S = 10
-"""How long a connection to Postgres may take."""
+"""How long a connection to Postgres may take, or one that only reads a SQLite file may wait for it."""
 
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _DEFERRED = "tsobs_deferred"
@@ -87,6 +87,23 @@ def _sqlite_engine(url: URL) -> Engine:
     event.listen(engine, "checkout", _notice_replaced_file)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+@cache
+def existing_sqlite(path: Path) -> Engine:
+    """An engine for a SQLite file that is another program's: read as it is, never made and never written.
+
+    Each transaction opens the file anew, so that nothing of it is held and one put in its place is seen.
+    """
+
+    def connect() -> sqlite3.Connection:
+        # Not mode=ro: SQLite would make the -wal and -shm beside the file, and could not remove them again.
+        place = f"{path.resolve().as_uri()}?mode=rw"
+        connection = sqlite3.connect(place, uri=True, timeout=CONNECT_TIMEOUT_S)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return create_engine(f"sqlite:///{path}", creator=connect, poolclass=NullPool)
 
 
 @contextmanager

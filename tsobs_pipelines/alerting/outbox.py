@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, Engine, case, insert, select, update
+from sqlalchemy import Connection, Engine, case, func, insert, select, update
 
 from tsobs_pipelines.alerting.tables import (
     alert_transaction,
@@ -217,6 +217,31 @@ def pending(engine: Engine, rule: str | None = None) -> list[Message]:
         query = query.where(messages.c.rule == rule)
     with reading(engine) as connection:
         return [Message(*row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages wait or did not surely arrive, and since when the oldest that waits does."""
+
+    pending: int
+    delivery_unknown: int
+    failed: int
+    oldest_pending: datetime | None
+
+
+def depth(engine: Engine) -> Depth:
+    """Count what is in the outbox and is neither sent nor suppressed."""
+    ensure_tables(engine)
+    wanted = ("pending", "delivery_unknown", "failed")
+    counted = (
+        select(messages.c.fate, func.count(), func.min(messages.c.created_at))
+        .where(messages.c.fate.in_(wanted))
+        .group_by(messages.c.fate)
+    )
+    with reading(engine) as connection:
+        found = {fate: (count, oldest) for fate, count, oldest in connection.execute(counted)}
+    pending, unknown, failed = (found.get(fate, (0, None)) for fate in wanted)
+    return Depth(pending[0], unknown[0], failed[0], pending[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ from functools import partial
 from typing import Protocol
 
 from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.alerting.outbox import Depth, depth
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.engine.dagster_records import DagsterRecords, EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.logs.matching import LogQuery
 from tsobs_pipelines.logs.search import LogResult, search
@@ -40,12 +43,23 @@ class Incidents(Protocol):
     def recent(self, since: datetime, limit: int) -> Sequence[Incident]: ...  # noqa: D102
 
 
+class Dagster(Protocol):
+    """What the API asks of Dagster's records; see ``engine/dagster_records.py`` for the errors."""
+
+    def heartbeats(self) -> Sequence[Heartbeat]: ...  # noqa: D102
+    def newest_ticks(self) -> Sequence[Tick]: ...  # noqa: D102
+    def last_success(self, schedule: str) -> datetime | None: ...  # noqa: D102
+    def tick_counts(self, since: datetime) -> Sequence[TickCount]: ...  # noqa: D102
+    def ended_runs(self, since: datetime) -> Sequence[EndedRuns]: ...  # noqa: D102
+
+
 class Tracker(Protocol):
     """What the API asks of the metrics history."""
 
     def rows(self, model_name: str) -> Sequence[MetricsRow]: ...  # noqa: D102
 
 
+OutboxDepth = Callable[[], Depth]
 LogSearch = Callable[[LogQuery, datetime], LogResult]
 
 
@@ -62,6 +76,8 @@ class Parts:
     store: TimeSeriesStore
     sidecar: Sidecar
     incidents: Incidents
+    outbox: OutboxDepth
+    dagster: Dagster
     tracker: Tracker
     search_logs: LogSearch
     clock: Callable[[], datetime] = utc_now
@@ -83,6 +99,8 @@ def default_parts(settings: Settings) -> Parts:
         store=open_store(settings),
         sidecar=open_sidecar(settings),
         incidents=AlertHistory(settings),
+        outbox=lambda: depth(engine_for(settings.database_url)),
+        dagster=DagsterRecords(settings),
         tracker=ModelMetricsTracker(settings.models_dir),
         search_logs=partial(search, settings.state_dir / "logs"),
     )

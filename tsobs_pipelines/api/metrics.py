@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from tsobs_pipelines.api.schemas import Node, NodesAnswer
+from tsobs_pipelines.api.self_metrics import SelfMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -17,7 +18,7 @@ _BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
 class Metrics:
-    """The counters of the API and the gauges of the nodes."""
+    """The counters of the API, the gauges of the nodes, and those of tsobs' own work (``own``)."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -35,7 +36,8 @@ class Metrics:
             buckets=_BOUNDS,
             registry=self._registry,
         )
-        self._up = Gauge("tsobs_part_up", "Whether a part answers", ["part"], registry=self._registry)
+        self.own = SelfMetrics(self._registry)
+        self._up = Gauge("tsobs_part_up", "Whether a part is well", ["part"], registry=self._registry)
         gauges = {
             "latency": ("tsobs_node_latency_ms", "Mean latency of the newest round; absent without a pong"),
             "loss": ("tsobs_node_loss_ratio", "Share of the newest round's pings without a pong"),
@@ -54,7 +56,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def set_part(self, part: str, up: int) -> None:
-        """Say whether a part answers: 1 or 0."""
+        """Say whether a part is well: 1 or 0."""
         self._up.labels(part).set(up)
 
     def set_nodes(self, answer: NodesAnswer) -> None:

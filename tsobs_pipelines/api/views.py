@@ -15,9 +15,11 @@ from functools import partial
 from anyio import CapacityLimiter
 
 from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
+from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
 from tsobs_pipelines.api.payload import Payload
 from tsobs_pipelines.api.schemas import (
@@ -33,6 +35,7 @@ from tsobs_pipelines.api.schemas import (
     PartState,
     PingStats,
 )
+from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
 from tsobs_pipelines.api.series import latency_history
 from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
@@ -90,6 +93,9 @@ class Views:
         self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
         self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
         self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
+        self._records = Shared(self._read_records, fresh_s=5, stale_s=5, limiter=database, size=1)
+        self._outbox = Shared(self._read_outbox, fresh_s=5, stale_s=5, limiter=database, size=1)
+        self._missing = Shared(self._read_missing, fresh_s=30, stale_s=120, limiter=store, size=1)
         self._looks = Shared(self._look, fresh_s=1, stale_s=1, limiter=pings)
 
     async def nodes(self) -> SharedNodes:
@@ -115,6 +121,18 @@ class Views:
     async def model(self, model_name: str, limit: int) -> Payload:
         """The last rows of a model's metrics history."""
         return await self._models.get((model_name, limit))
+
+    async def records(self) -> Records:
+        """What Dagster's records say of now and the last hour."""
+        return await self._records.get(None)
+
+    async def outbox(self) -> Depth:
+        """What waits in the outbox."""
+        return await self._outbox.get(None)
+
+    async def missing(self) -> Mapping[str, int]:
+        """How many rounds of the last day each node lacks."""
+        return await self._missing.get(None)
 
     async def look(self, hostname: str) -> ConnectionStatsAnswer:
         """A live look at one node."""
@@ -190,6 +208,30 @@ class Views:
             verdict=None if verdict is None else _verdict(verdict),
         )
         return Payload.of_model(answer)
+
+    def _read_records(self, _key: None) -> Records:
+        dagster, since = self._parts.dagster, self._parts.clock() - COUNTED_SPAN
+        try:
+            return Records(
+                dagster.heartbeats(),
+                dagster.newest_ticks(),
+                dagster.tick_counts(since),
+                dagster.ended_runs(since),
+            )
+        except DatabaseError as error:
+            raise UnavailableError(str(error)) from error
+
+    def _read_outbox(self, _key: None) -> Depth:
+        try:
+            return self._parts.outbox()
+        except DatabaseError as error:
+            raise UnavailableError(str(error)) from error
+
+    def _read_missing(self, _key: None) -> Mapping[str, int]:
+        try:
+            return rounds_missing(self._parts.store, self._parts.settings, self._parts.clock())
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
 
     def _look(self, hostname: str) -> ConnectionStatsAnswer:
         try:

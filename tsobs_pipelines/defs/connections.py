@@ -16,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE
 from tsobs_pipelines.engine.queues import tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.changes import ConnectionChange
@@ -232,7 +233,7 @@ def tick_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """Every five minutes, on by default."""
 
     @dg.schedule(
-        name="collect_every_5_minutes",
+        name=TICK_SCHEDULE,
         job=job,
         cron_schedule=TICK_CRON,
         execution_timezone="UTC",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
@@ -26,6 +27,7 @@ router = APIRouter(tags=["system"])
 PATIENCE_S = 5.0
 """How long a part may take to answer before it counts as down."""
 
+_Value = TypeVar("_Value")
 _threads = CapacityLimiter(4)
 
 
@@ -52,13 +54,20 @@ async def healthz(response: Response, context: InContext) -> Health:
     responses={**documented(), 200: {"content": {"text/plain": {}}, "description": "Prometheus text"}},
 )
 async def metrics(context: InContext) -> Response:
-    """Requests, the process, and the newest round of every node."""
+    """Requests, the process, the newest round of every node, and how tsobs' own work goes."""
     try:
         context.metrics.set_nodes((await context.views.nodes()).answer)
         context.metrics.set_part("store", 1)
     except UnavailableError:
         context.metrics.set_part("store", 0)
     context.metrics.set_part("sidecar", int((await context.views.live()).state.ok))
+    views, own, now = context.views, context.metrics.own, context.parts.clock()
+    records, outbox, missing = await asyncio.gather(
+        _or_none(views.records()), _or_none(views.outbox()), _or_none(views.missing())
+    )
+    own.set_records(records, now)
+    own.set_outbox(outbox, now)
+    own.set_missing(missing)
     return Response(context.metrics.text(), media_type=CONTENT_TYPE, headers={"Cache-Control": UNKEPT})
 
 
@@ -76,6 +85,15 @@ async def about(request: Request, response: Response, context: InContext) -> Abo
         model_name=DEFAULT_MODEL,
         user=request.scope.get("state", {}).get("user"),
     )
+
+
+async def _or_none(read: Awaitable[_Value]) -> _Value | None:
+    """What is read, or ``None`` when the part is down or takes too long: the scrape tells the rest."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            return await read
+    except (UnavailableError, TimeoutError):
+        return None
 
 
 async def _in_time(check: Callable[[Parts], PartState], parts: Parts) -> PartState:
