@@ -59,43 +59,45 @@ log() {
 }
 
 # ts SECONDS ARGUMENT…: the Tailscale CLI, ended after SECONDS (exit status 124, or 137 when it had to be
-# killed). GOMAXPROCS: such a short process gains nothing from more threads and pays for starting them.
+# killed). GOMAXPROCS: such a short process gains nothing from more threads and pays for starting them. It takes
+# the place of the subshell that it is called in, which saves a fork: never call it outside of one.
 ts() {
   local seconds=$1
   shift
-  GOMAXPROCS=1 timeout -k 1 "$seconds" "$TAILSCALE_BIN" ${TS_SOCKET:+"--socket=$TS_SOCKET"} "$@"
+  GOMAXPROCS=1 exec timeout -k 1 "$seconds" "$TAILSCALE_BIN" ${TS_SOCKET:+"--socket=$TS_SOCKET"} "$@"
 }
 
-# outcome STATUS: `ok`, `timeout` or `failed` for the exit status of `ts`.
+# outcome NAME STATUS: `ok`, `timeout` or `failed` for the exit status of `ts`, into NAME.
 outcome() {
-  case $1 in
-    0) printf ok ;;
-    124 | 137 | 143) printf timeout ;;
-    *) printf failed ;;
+  local -n _outcome=$1
+  case $2 in
+    0) _outcome=ok ;;
+    124 | 137 | 143) _outcome=timeout ;;
+    *) _outcome=failed ;;
   esac
 }
 
-# ping_once ADDRESS: one LocalAPI ping as a line `STATUS<TAB>ANSWER`; `pings` in tailnet.jq reads it.
+# ping_once ADDRESS: one LocalAPI ping as a line `STATUS<TAB>ANSWER` into PING; `ping` in tailnet.jq reads it.
 ping_once() {
   local answer status=0
   answer=$(ts "$PING_SECONDS" debug localapi POST "ping?ip=$1&type=disco" 2>/dev/null) || status=$?
   answer=${answer//[$'\n\t\r']/ }
-  printf '%s\t%s\n' "$status" "${answer:0:3500}"
+  PING=$status$'\t'${answer:0:3500}
 }
 
 # ping_burst ADDRESS COUNT: that many of them, the cold one first. One after the other while the peer answers,
 # so that each measures the path and not the others; all the rest at once after one without an answer, so that
 # a dead peer costs two time-outs and not one for each ping.
 ping_burst() {
-  local left=$2 line
+  local left=$2 PING
   while ((left > 0)); do
-    line=$(ping_once "$1")
-    printf '%s\n' "$line"
+    ping_once "$1"
+    printf '%s\n' "$PING"
     ((--left))
-    [[ $line == 0$'\t'* ]] || break
+    [[ $PING == 0$'\t'* ]] || break
   done
   while ((left-- > 0)); do
-    ping_once "$1" &
+    { ping_once "$1" && printf '%s\n' "$PING"; } &
   done
   wait
 }
@@ -122,7 +124,7 @@ shared() {
     if ! read_shared "$name" "$since" "$asked"; then
       now_us started
       SHARED=$("$producer")
-      result=$(outcome $?)
+      outcome result $?
       now_us ended
       local new=$SIDECAR_RUN_DIR/$name.new
       printf '%s %s %s\n%s\n' "$started" "$ended" "$result" "$SHARED" >"$new" && mv -f "$new" "$SIDECAR_RUN_DIR/$name"
@@ -154,9 +156,9 @@ read_shared() {
   fi
 }
 
-# jq_tailnet ARGUMENT…: jq with the definitions of tailnet.jq.
+# jq_tailnet ARGUMENT…: jq with the definitions of tailnet.jq; in place of its subshell, like `ts`.
 jq_tailnet() {
-  jq -L "$SIDECAR_DIR" "$@"
+  exec jq -L "$SIDECAR_DIR" "$@"
 }
 
 produce_status() {

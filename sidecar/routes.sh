@@ -6,6 +6,8 @@
 readonly WHOIS_SLOTS=16 PING_SLOTS=16 TEXT_PING_SLOTS=8 NETCHECK_SLOTS=8 DEBUG_SLOTS=2
 readonly LIVE_PINGS=5
 readonly NETCHECK_KEPT_US=60000000
+# Who looks at a node asks for /status and then pings: both are of one status.
+readonly NODES_KEPT_US=1000000
 readonly DEBUG_SECONDS=5 DEBUG_EVENTS=50
 
 # route TARGET: answer it.
@@ -65,15 +67,15 @@ ended() {
   esac
 }
 
-# load_status: the projected status, taken after this request came, into SHARED.
+# load_status MICROSECONDS: the projected status into SHARED, at most so much older than this request.
 load_status() {
   local status=0
-  shared status "$STARTED" produce_status || status=$?
+  shared status "$((STARTED - $1))" produce_status || status=$?
   ended "$status"
 }
 
 route_status() {
-  load_status
+  load_status 0
   answer 200 application/json "$SHARED"
 }
 
@@ -96,12 +98,13 @@ route_healthz() {
 }
 
 route_whois() {
-  local out status=0 error
+  local out result status=0 error
   [[ $1 =~ ^([0-9]{1,3}\.){3}[0-9]{1,3}$ || $1 =~ ^[0-9A-Fa-f:]{2,39}$ && $1 == *:*:* ]] ||
     refuse 400 'expected an IP address'
   slot whois "$WHOIS_SLOTS"
   out=$(ts "$SIDECAR_CLI_SECONDS" whois --json -- "$1" 2>&1) || status=$?
-  case $(outcome "$status") in
+  outcome result "$status"
+  case $result in
     timeout) refuse 504 'tailscale did not answer in time' ;;
     failed)
       error=${out,,}
@@ -123,12 +126,24 @@ route_netcheck() {
   answer 200 application/json "$SHARED"
 }
 
+# check_name NAME: refuse what can't be the name of a node; its status into SHARED else, with the nodes there are.
+check_name() {
+  [[ $1 =~ ^[A-Za-z0-9_][A-Za-z0-9._:-]{0,252}$ || $1 =~ ^:[0-9A-Fa-f:.]{1,38}$ ]] ||
+    refuse 400 'expected a host name, a DNS name or a Tailscale address'
+  load_status "$NODES_KEPT_US"
+}
+
+# resolve_address ADDRESS: ADDRESS itself into ADDRESS, if it is a node's first one and the daemon runs; else 1.
+# This is `resolve` for who took the address from /status, without a jq, whose start takes longer than a pong.
+# No text of a node can pose as a member, for its quotes are escaped.
+resolve_address() {
+  [[ $1 =~ ^[0-9a-f.:]+$ && $SHARED == '{"BackendState":"Running",'*'"TailscaleIPs":["'"$1"'"'[],]* ]] || return 1
+  ADDRESS=$1
+}
+
 # resolve NAME: the address of the one node called NAME into ADDRESS, its projected status into PEER.
 resolve() {
   local found
-  [[ $1 =~ ^[A-Za-z0-9_][A-Za-z0-9._:-]{0,252}$ || $1 =~ ^:[0-9A-Fa-f:.]{1,38}$ ]] ||
-    refuse 400 'expected a host name, a DNS name or a Tailscale address'
-  load_status
   # shellcheck disable=SC2016
   found=$(jq_tailnet -r --arg name "$1" 'include "tailnet";
     if .BackendState != "Running" then "stopped" else nodes | meant($name)
@@ -156,7 +171,8 @@ route_ping() {
 
 ping_as_json() {
   local out
-  resolve "$1"
+  check_name "$1"
+  resolve_address "$1" || resolve "$1"
   slot ping "$PING_SLOTS"
   # shellcheck disable=SC2016
   out=$(ping_burst "$ADDRESS" "$LIVE_PINGS" | jq_tailnet -acRn --arg seconds "$PING_SECONDS" \
@@ -167,7 +183,8 @@ ping_as_json() {
 # Five pings as people know them. The exit status says nothing (1 after five relayed pongs, 0 after a time-out
 # among pongs): a line about a ping does.
 ping_as_text() {
-  local out status=0 line text=''
+  local out result status=0 line text=''
+  check_name "$1"
   resolve "$1"
   slot text-ping "$TEXT_PING_SLOTS"
   out=$(ts 20 ping --until-direct=false "--timeout=${PING_SECONDS}s" --c "$LIVE_PINGS" -- "$ADDRESS" 2>&1) || status=$?
@@ -180,7 +197,8 @@ ping_as_text() {
     esac
   done <<<"$out"
   if [[ -z $text ]]; then
-    [[ $(outcome "$status") != timeout ]] || refuse 504 'tailscale did not answer in time'
+    outcome result "$status"
+    [[ $result != timeout ]] || refuse 504 'tailscale did not answer in time'
     refuse 502 'tailscale failed'
   fi
   answer 200 'text/plain; charset=utf-8' "$text"
@@ -189,6 +207,7 @@ ping_as_text() {
 route_debug() {
   local changes events
   [[ $SIDECAR_DEBUG == on ]] || refuse 404 'no such path'
+  check_name "$1"
   resolve "$1"
   slot debug "$DEBUG_SLOTS"
   # The bus never ends by itself, and is cut in the middle of an object when time is out: jq prints each whole

@@ -42,9 +42,10 @@ probe() {
 # describe AT: the journal's line for the round into ROUND, the state into STATE, and the next round's targets
 # into NEXT; or 1 and the reason in REASON.
 describe() {
-  local out status=0
-  ts "$SIDECAR_CLI_SECONDS" status --json >"$WORK.status" 2>/dev/null || status=$?
-  case $(outcome "$status") in
+  local out result status=0
+  (ts "$SIDECAR_CLI_SECONDS" status --json) >"$WORK.status" 2>/dev/null || status=$?
+  outcome result "$status"
+  case $result in
     timeout) REASON="tailscale status: no answer within $SIDECAR_CLI_SECONDS s" && return 1 ;;
     failed) REASON="tailscale status: exit status $status" && return 1 ;;
   esac

@@ -357,6 +357,16 @@ def test_a_token_is_required_where_one_is_set(new_sidecar: Sidecar) -> None:
     assert "secret" not in (sidecar.place / "log").read_text()
 
 
+@pytest.mark.parametrize(
+    "hostile", ["8.8.8.8", '"TailscaleIPs":["8.8.8.8"]', 'x","TailscaleIPs":["8.8.8.8"],"y":"', '["8.8.8.8"']
+)
+def test_a_name_cannot_pose_as_an_address(sidecar: Sidecar, tailscale: FakeTailscale, hostile: str) -> None:
+    tailscale.say("status", status(node("git", GIT, hostile)))
+    sidecar.get("/ping/8.8.8.8?format=json")
+    sidecar.get("/ping/8.8.8.8")
+    assert not [call for call in tailscale.calls if "8.8.8.8" in call]
+
+
 def test_hostile_names_in_the_status_stay_text(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     """A peer chooses its own host name."""
     for hostile in ("$(touch canary)", '"; env; "', "git\nfake: header", "\u202egit", "x" * 5000, "{{}}"):

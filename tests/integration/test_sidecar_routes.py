@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.sidecar_process import DEV, GIT, FakeTailscale, Sidecar, node, pong, running, status, today
+from tests.sidecar_process import DEV, GIT, FakeTailscale, Sidecar, node, poll, pong, running, status, today
+from tsobs_pipelines.tailnet.client import TailscaleHealthService
 
 
 def test_status_is_a_projection_in_the_same_shape(sidecar: Sidecar) -> None:
@@ -210,6 +211,30 @@ def test_pings_as_json_are_the_local_apis(sidecar: Sidecar, tailscale: FakeTails
     tailscale.say(f"pong.{GIT}", {**pong(GIT), "PeerAPIURL": "SECRET"})
     reply = sidecar.get("/ping/git?format=json")
     assert json.loads(reply.body) == [pong(GIT)] * 5
+
+
+def test_a_look_at_a_node_asks_the_daemon_once_for_its_status(
+    sidecar: Sidecar, tailscale: FakeTailscale
+) -> None:
+    def look() -> list[str] | None:
+        before, started = len(tailscale.calls), time.monotonic()
+        _, pings = client.observe_peer("git")
+        assert pings["count"] == 5
+        return tailscale.calls[before:] if time.monotonic() - started < 1 else None
+
+    with TailscaleHealthService(sidecar.url) as client:
+        calls = poll(look, 60, "a look within the second for which a status is kept")
+    assert [call.split()[0] for call in calls] == ["status", *["debug"] * 5]
+    assert all(f"ip={GIT}" in call for call in calls[1:])
+
+
+def test_the_nodes_to_ping_are_a_second_old_at_most(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
+    for ip in (GIT, DEV, "100.64.0.9"):
+        tailscale.say("status", status(node("git", ip)))
+        tailscale.say(f"pong.{ip}", pong(ip))
+        assert sidecar.get(f"/ping/{ip}?format=json").status == 200
+        time.sleep(1.1)
+    assert sidecar.get(f"/ping/{DEV}?format=json").status == 404
 
 
 def test_a_dead_peer_costs_two_timeouts_as_json(sidecar: Sidecar, tailscale: FakeTailscale) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, Self, TypedDict
+from typing import Final, NamedTuple, Self, TypedDict
 from urllib.parse import quote
 
 import httpx
@@ -102,6 +102,14 @@ class SidecarHealth:
     details: Mapping[str, object]
 
 
+class _Node(NamedTuple):
+    """A node of a status: what it says, how to ask for it, and whether it is the sidecar's own."""
+
+    peer: Peer
+    address: str
+    is_own: bool
+
+
 class TailscaleHealthService:
     """What the sidecar knows. One instance holds a pool of connections, and may be used by several threads.
 
@@ -148,8 +156,7 @@ class TailscaleHealthService:
         Raises:
             UnknownPeerError, AmbiguousPeerError: the name does not mean exactly one peer.
         """
-        peer, _ = self._find(hostname)
-        path = f"/debug/{quote(_address_of(peer, hostname), safe='')}"
+        path = f"/debug/{quote(self._find(hostname).address, safe='')}"
         return self._sidecar.json_object(Request(path, DEBUG_DEADLINE_S))
 
     def ping_peer(self, hostname: str, count: int = PINGS_A_BURST) -> PingStats:
@@ -166,10 +173,10 @@ class TailscaleHealthService:
         if not 1 <= count <= MAX_PINGS:
             msg = f"count={count}, expected 1 to {MAX_PINGS}"
             raise ValueError(msg)
-        peer, is_own = self._find(hostname)
+        node = self._find(hostname)
         results: list[PingResult] = []
-        while not is_own and len(results) < count:
-            results += self._burst(_address_of(peer, hostname), hostname)
+        while not node.is_own and len(results) < count:
+            results += self._burst(node.address, hostname)
         return ping_stats(results[:count])
 
     def get_connection_stats(self, hostname: str) -> ConnectionStats:
@@ -182,11 +189,13 @@ class TailscaleHealthService:
 
     def observe_peer(self, hostname: str) -> tuple[ConnectionStats, PingStats]:
         """:meth:`get_connection_stats` and :meth:`ping_peer` from one burst of pings; see there."""
-        peer, is_own = self._find(hostname)
-        results = [] if is_own else self._burst(_address_of(peer, hostname), hostname)
-        is_own = is_own or any(isinstance(result, NoPong) and result.reason == "local" for result in results)
-        path = UNKNOWN if is_own else classify(results, peer.online)
-        return _stats(hostname, peer, path, is_own), ping_stats(results)
+        node = self._find(hostname)
+        results = [] if node.is_own else self._burst(node.address, hostname)
+        is_own = node.is_own or any(
+            isinstance(result, NoPong) and result.reason == "local" for result in results
+        )
+        path = UNKNOWN if is_own else classify(results, node.peer.online)
+        return _stats(hostname, node.peer, path, is_own), ping_stats(results)
 
     def whois(self, ip: str) -> WhoIs | None:
         """Who uses the address; ``None`` when no node of the tailnet has it."""
@@ -232,8 +241,8 @@ class TailscaleHealthService:
             if error.status != 404:
                 raise
 
-    def _find(self, hostname: str) -> tuple[Peer, bool]:
-        """The node of this name, and whether it is the sidecar's own."""
+    def _find(self, hostname: str) -> _Node:
+        """The node of this name."""
         status = self.get_tailscale_status()
         state = status.get("BackendState")
         if isinstance(state, str) and state != "Running":
@@ -241,10 +250,11 @@ class TailscaleHealthService:
             url = f"{self._sidecar.base_url}/status"
             raise SidecarUnavailableError(url, f"tailscaled is not running ({clean(state)})", 200)
         own, peers = status.get("Self"), status.get("Peer")
-        nodes = {_OWN: own, **(peers if isinstance(peers, dict) else {})}
-        known = {key: read_fields(node, Peer) for key, node in nodes.items() if isinstance(node, dict)}
+        parts = {_OWN: own, **(peers if isinstance(peers, dict) else {})}
+        nodes = {key: node for key, node in parts.items() if isinstance(node, dict)}
+        known = {key: read_fields(node, Peer) for key, node in nodes.items()}
         key = peer_names(known).find(hostname)
-        return known[key], key == _OWN
+        return _Node(known[key], _address_of(nodes[key], known[key], hostname), key == _OWN)
 
     def _burst(self, address: str, hostname: str) -> list[PingResult]:
         """One burst of five pings: with microseconds from the LocalAPI, else the text of the command."""
@@ -274,7 +284,12 @@ def _stats(hostname: str, peer: Peer, path: TailnetPath, is_own: bool) -> Connec
     }
 
 
-def _address_of(peer: Peer, hostname: str) -> str:
+def _address_of(node: Mapping[str, object], peer: Peer, hostname: str) -> str:
+    """Its first address, by which the sidecar finds it fastest, or else the best of its names."""
+    addresses = node.get("TailscaleIPs")
+    first = addresses[0] if isinstance(addresses, list) and addresses else None
+    if isinstance(first, str) and first:
+        return first
     return peer.dns_name.rstrip(".") or peer.host_name or hostname
 
 
