@@ -14,7 +14,7 @@ import dagster as dg
 from tsobs_pipelines.defs.alerts import alert_definitions
 from tsobs_pipelines.defs.connection_checks import check_connections
 from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
-from tsobs_pipelines.defs.forecast import forecast_definitions
+from tsobs_pipelines.defs.forecast import MODELS, forecast_definitions
 from tsobs_pipelines.defs.freshness import with_freshness
 from tsobs_pipelines.defs.healing import healing_job, healing_sensor
 from tsobs_pipelines.defs.housekeeping import housekeeping_definitions
@@ -54,7 +54,7 @@ def build_defs(
         dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
-        alert_definitions(),
+        alert_definitions([model.name for model in MODELS]),
         housekeeping_definitions(),
     )
     return with_freshness(merged)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tsobs_pipelines.alerting.machine import Signal, Verdict
-from tsobs_pipelines.alerting.rules import CALM_SHARE, MAE_FACTOR, price_text
+from tsobs_pipelines.alerting.rules import CALM_SHARE, price_text
+from tsobs_pipelines.degradation import DEGRADED_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def mae_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[S
     for seen in sorted(observations, key=lambda seen: seen.time):
         if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
             continue
-        limit = MAE_FACTOR * seen.baseline
+        limit = DEGRADED_FACTOR * seen.baseline
         signal = Signal(seen.time, seen.time, _above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
         result.setdefault(seen.model, []).append(signal)
     return result
@@ -66,7 +67,7 @@ def _naive_too(seen: ForecastObservation) -> str:
     if seen.naive_mae is None or seen.mae is None:
         return "no naive forecast to compare with"
     if seen.naive_baseline is not None:
-        if seen.naive_mae > MAE_FACTOR * seen.naive_baseline:
+        if seen.naive_mae > DEGRADED_FACTOR * seen.naive_baseline:
             return f"repeating yesterday failed as well ({price_text(seen.naive_mae)}): the market moved"
         return f"repeating yesterday did not fail ({price_text(seen.naive_mae)}): look at the model"
     if seen.naive_mae >= seen.mae:

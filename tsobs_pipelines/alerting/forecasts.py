@@ -68,9 +68,10 @@ def observe_forecasts(book: AlertBook, signals_of: SignalsOfObservations, now: d
     def observe(before: Progress | None) -> Observed:
         midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         start = before.evaluated_until if before else midnight - _LIVE_DAYS
-        seen = read_observations(book, start, now + _INSTANT)
-        until = max([one.time + _INSTANT for one in seen], default=start)
-        return Observed(start, until, signals_of(seen))
+        signals = signals_of(read_observations(book, start, now + _INSTANT))
+        # What says nothing yet is not passed by: late prices may make a verdict of it.
+        until = max([one.time + _INSTANT for mine in signals.values() for one in mine], default=start)
+        return Observed(start, until, signals)
 
     return observe
 

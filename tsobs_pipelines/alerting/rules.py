@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal, Verdict
+from tsobs_pipelines.degradation import DEGRADED_FACTOR
 from tsobs_pipelines.timeseries.schema import Row
 
 BUCKET = timedelta(minutes=5)
@@ -23,7 +24,6 @@ SILENT_AFTER = timedelta(minutes=15)
 FRESH = timedelta(minutes=30)
 """For how long what a round says holds for now."""
 
-MAE_FACTOR = 2.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Signals = Mapping[str, Sequence[Signal]]
@@ -175,7 +175,7 @@ def price_text(value: float | None) -> str:
 def _times(change: Change) -> str:
     if not change.value or not change.limit:
         return "over"
-    return f"{change.value / (change.limit / MAE_FACTOR):.1f} times"
+    return f"{change.value / (change.limit / DEGRADED_FACTOR):.1f} times"
 
 
 def _by_host(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -21,7 +21,8 @@ class AlertHistory:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._scopes = {settings.tailnet, f"prices-{settings.price_source.partition(':')[0]}"}
+        self._tailnet = settings.tailnet
+        self._prices = f"prices-{settings.price_source.partition(':')[0]}"
 
     def firing(self) -> Sequence[Incident]:
         """What fires now, the longest first."""
@@ -42,4 +43,6 @@ class AlertHistory:
         return engine_for(self._settings.database_url)
 
     def _is_ours(self, incident: Incident) -> bool:
-        return incident.scope in self._scopes
+        """The tailnet's, and those of every model on these prices (``defs.alerts.alert_book``)."""
+        scope = incident.scope
+        return scope in {self._tailnet, self._prices} or scope.endswith(f"/{self._prices}")

@@ -18,8 +18,6 @@ PAGE = 1000
 PAGES = 20
 """More than 20,000 new materialisations wait for the next tick."""
 
-DEFAULT_MODEL = "prophet_price_forecast"
-
 
 @dataclass(frozen=True, slots=True)
 class Materialization:
@@ -116,8 +114,8 @@ def connection_news(new: Sequence[Materialization]) -> ConnectionNews:
     return ConnectionNews(complete_to, whole_days, source.run_id, source.partition)
 
 
-def forecast_observations(new: Sequence[Materialization]) -> list[ForecastObservation]:
-    """The observation in each materialisation of ``forecast_evaluation`` that scored something."""
+def forecast_observations(new: Sequence[Materialization], model: str) -> list[ForecastObservation]:
+    """The observation in each materialisation of the model's evaluation that scored something."""
     found = []
     for one in new:
         time, mae = one.end("window"), one.number("mae")
@@ -127,7 +125,7 @@ def forecast_observations(new: Sequence[Materialization]) -> list[ForecastObserv
         judged = "degraded" in one.metadata
         found.append(
             ForecastObservation(
-                model=DEFAULT_MODEL,
+                model=model,
                 time=time,
                 mae=mae,
                 baseline=one.number("baseline_mae") if judged else None,

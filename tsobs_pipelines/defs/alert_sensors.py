@@ -34,6 +34,7 @@ from tsobs_pipelines.defs.alerts import (
     ALERT_ASSETS,
     ASSET_OF_RULE,
     MESSAGES_TAG,
+    METRICS,
     SOURCE_PARTITION_TAG,
     SOURCE_RUN_TAG,
     TOPIC_TAG,
@@ -43,8 +44,9 @@ from tsobs_pipelines.defs.alerts import (
     alert_metadata,
     alert_source,
     connection_signals,
-    utc_now,
 )
+from tsobs_pipelines.defs.clock import utc_now
+from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL, ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
@@ -82,13 +84,13 @@ def look_at_connections(
         )
 
 
-def look_at_forecasts(settings: Settings, new: Sequence[Materialization], now: datetime) -> None:
-    """Bring the forecast rules up to the newest observation, and note the days whose past is new."""
+def look_at_forecasts(settings: Settings, model: str, new: Sequence[Materialization], now: datetime) -> None:
+    """Bring a model's rules up to its newest observation, and note the days whose past is new."""
     news = new[-1]
-    fresh = keep_observations(alert_book(settings, MAE), forecast_observations(new))
+    fresh = keep_observations(alert_book(settings, MAE, model), forecast_observations(new, model))
     for rule, make in ((MAE, mae_signals), (SKILL, skill_signals)):
-        book = alert_book(settings, rule)
-        source = alert_source(settings, rule, news.run_id, news.partition)
+        book = alert_book(settings, rule, model)
+        source = alert_source(settings, rule, news.run_id, news.partition, model)
         before = book.progress(rule)
         evaluate(book, rule, observe_forecasts(book, make, now), source, now)
         book.remind(rule, source, now)
@@ -108,22 +110,25 @@ def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def run_request(settings: Settings, alert: AlertAsset, now: datetime) -> dg.RunRequest | None:
-    """One run for all that waits for this asset: messages to be sent, days to be replayed.
+def run_request(
+    settings: Settings, alert: AlertAsset, now: datetime, model: str = DEFAULT_MODEL
+) -> dg.RunRequest | None:
+    """One run for all that waits in the asset's books (of the model): messages, days to be replayed.
 
     The run key is made of what waits, so that asking again is no second run; the past is asked for again
     each hour while it waits.
     """
     engine = alert_engine(settings)
-    keys = {rule_key(rule) for rule in alert.rules}
+    books = {rule: alert_book(settings, rule, model) for rule in alert.rules}
+    kept = {(rule_key(rule), book.scope) for rule, book in books.items()}
     waiting = [
         message
         for message in outbox.pending(engine)
-        if message.rule in keys and message.tries == 0 and now - message.created_at < ASK_WITHIN
+        if (message.rule, message.scope) in kept
+        and message.tries == 0
+        and now - message.created_at < ASK_WITHIN
     ]
-    past = [
-        seen for rule in alert.rules for seen in pending_replays(alert_book(settings, rule), rule).values()
-    ]
+    past = [seen for rule, book in books.items() for seen in pending_replays(book, rule).values()]
     if not waiting and not past:
         return None
     numbers = [message.number for message in waiting]
@@ -141,15 +146,14 @@ def run_request(settings: Settings, alert: AlertAsset, now: datetime) -> dg.RunR
 
 
 def _answer(
-    settings: Settings, alert: AlertAsset, new: Sequence[Materialization], cursor: str, now: datetime
+    request: dg.RunRequest | None, upstream: dg.AssetKey, new: Sequence[Materialization], cursor: str
 ) -> dg.SensorResult:
-    request = run_request(settings, alert, now)
     if request is not None:
         return dg.SensorResult(run_requests=[request], cursor=cursor)
     if not new:
-        reason = f"Nothing new in {alert.upstream.to_user_string()}."
+        reason = f"Nothing new in {upstream.to_user_string()}."
     else:
-        reason = f"{len(new)} new materialisations of {alert.upstream.to_user_string()}, nothing to tell."
+        reason = f"{len(new)} new materialisations of {upstream.to_user_string()}, nothing to tell."
     return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
 
@@ -168,20 +172,24 @@ def _connection_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
         try:
-            new, cursor = new_materializations(context.instance, alert.upstream, context.cursor)
+            new, cursor = new_materializations(context.instance, METRICS, context.cursor)
             if new:
                 for rule in alert.rules:
                     look_at_connections(config, store.get(), rule, new, now)
-            return _answer(config, alert, new, cursor, now)
+            return _answer(run_request(config, alert, now), METRICS, new, cursor)
         except (StoreUnavailableError, DatabaseUnavailableError) as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
     return sensor
 
 
-def _forecast_sensor(alert: AlertAsset, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def _forecast_sensor(
+    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, model: str
+) -> dg.SensorDefinition:
+    evaluation = ForecastKeys.of(model).evaluation
+
     @dg.sensor(
-        name="mae_degradation_sensor",
+        name=name,
         job=job,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -192,10 +200,10 @@ def _forecast_sensor(alert: AlertAsset, job: UnresolvedAssetJobDefinition) -> dg
     ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
         try:
-            new, cursor = new_materializations(context.instance, alert.upstream, context.cursor)
+            new, cursor = new_materializations(context.instance, evaluation, context.cursor)
             if new:
-                look_at_forecasts(config, new, now)
-            return _answer(config, alert, new, cursor, now)
+                look_at_forecasts(config, model, new, now)
+            return _answer(run_request(config, alert, now, model), evaluation, new, cursor)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -237,14 +245,24 @@ def _delivery_sensor() -> dg.SensorDefinition:
     return sensor
 
 
-def alert_sensors(jobs: Mapping[str, UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
-    """Every sensor of the alerts, running by default."""
+def alert_sensors(
+    jobs: Mapping[str, UnresolvedAssetJobDefinition], models: Sequence[str] = (DEFAULT_MODEL,)
+) -> list[dg.SensorDefinition]:
+    """Every sensor of the alerts, running by default; that of the forecasts once for each model."""
     latency, relay, silence, mae = ALERT_ASSETS
     return [
         _connection_sensor("latency_alert_sensor", latency, jobs[latency.name]),
         _connection_sensor("relay_alert_sensor", relay, jobs[relay.name]),
         _connection_sensor("node_silence_sensor", silence, jobs[silence.name]),
-        _forecast_sensor(mae, jobs[mae.name]),
+        *(
+            _forecast_sensor(
+                f"mae_degradation_sensor_{model}" if place else "mae_degradation_sensor",
+                mae,
+                jobs[mae.name],
+                model,
+            )
+            for place, model in enumerate(models)
+        ),
         silence_sensor(),
         run_failure_sensor(),
         _delivery_sensor(),

@@ -26,7 +26,8 @@ from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
-from tsobs_pipelines.defs.alerts import alert_book, alert_engine, alert_source, utc_now
+from tsobs_pipelines.defs.alerts import alert_book, alert_engine, alert_source
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS

@@ -6,7 +6,6 @@ what is told (``alerting/``), and noticing that something is new (``alert_sensor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -34,6 +33,8 @@ from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.clock import utc_now
+from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL, ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.engine.queues import tick_tags
 from tsobs_pipelines.settings import Settings
@@ -41,7 +42,6 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 METRICS = dg.AssetKey("connection_metrics")
-EVALUATION = dg.AssetKey("forecast_evaluation")
 GROUP = "alerts"
 
 TOPIC_TAG = "tsobs/topic"
@@ -54,10 +54,9 @@ SEND_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class AlertAsset:
-    """An alert asset: its name, what it is made of, and the rules whose messages and past it has."""
+    """An alert asset: its name, and the rules whose messages and past it has."""
 
     name: str
-    upstream: dg.AssetKey
     rules: tuple[Rule, ...]
     description: str
 
@@ -66,21 +65,20 @@ class AlertAsset:
         """The job that materialises it."""
         return f"tell_{self.name}"
 
+    def upstream(self, models: Sequence[str]) -> list[dg.AssetKey]:
+        """What it is made of: the metrics, or the evaluations of the models."""
+        return [ForecastKeys.of(model).evaluation for model in models] if MAE in self.rules else [METRICS]
+
 
 ALERT_ASSETS = (
-    AlertAsset("latency_alerts", METRICS, (LATENCY,), "Nodes whose 5-minute latency is over the threshold."),
-    AlertAsset("relay_alerts", METRICS, (RELAY,), "Nodes that are reached through DERP instead of directly."),
-    AlertAsset("silence_alerts", METRICS, (NODE_SILENCE,), "Nodes that answer no ping for 15 minutes."),
-    AlertAsset("mae_alerts", EVALUATION, (MAE, SKILL), "Forecasts that are no longer good."),
+    AlertAsset("latency_alerts", (LATENCY,), "Nodes whose 5-minute latency is over the threshold."),
+    AlertAsset("relay_alerts", (RELAY,), "Nodes that are reached through DERP instead of directly."),
+    AlertAsset("silence_alerts", (NODE_SILENCE,), "Nodes that answer no ping for 15 minutes."),
+    AlertAsset("mae_alerts", (MAE, SKILL), "Forecasts that are no longer good."),
 )
 ASSET_OF_RULE: Mapping[str, AlertAsset] = {
     rule_key(rule): asset for asset in ALERT_ASSETS for rule in asset.rules
 }
-
-
-def utc_now() -> datetime:
-    """The time."""
-    return datetime.now(UTC)
 
 
 def alert_engine(settings: Settings) -> Engine:
@@ -88,17 +86,25 @@ def alert_engine(settings: Settings) -> Engine:
     return engine_for(settings.database_url)
 
 
-def alert_book(settings: Settings, rule: Rule) -> AlertBook:
-    """The book in which the rule's topics are kept: those of the tailnet, or of the price source."""
-    scope = f"prices-{settings.price_source.partition(':')[0]}" if rule in {MAE, SKILL} else settings.tailnet
-    return AlertBook(alert_engine(settings), scope)
+def alert_book(settings: Settings, rule: Rule, model: str = DEFAULT_MODEL) -> AlertBook:
+    """The book in which the rule's topics are kept: those of the tailnet, or of a model on the price source.
+
+    Each model has its own, so that the rule knows for each how far it has come: evaluations of two models
+    for the same hour are minutes apart.
+    """
+    if rule not in {MAE, SKILL}:
+        return AlertBook(alert_engine(settings), settings.tailnet)
+    scope = f"prices-{settings.price_source.partition(':')[0]}"
+    return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
 
 
-def alert_source(settings: Settings, rule: Rule, run_id: str = "", partition: str = "") -> Source:
+def alert_source(
+    settings: Settings, rule: Rule, run_id: str = "", partition: str = "", model: str = DEFAULT_MODEL
+) -> Source:
     """Where the data came from, for the text of a message."""
     demo = settings.demo_prices if rule in {MAE, SKILL} else settings.demo_tailnet
     page = f"{settings.public_url}/vpn.html"
-    scope = alert_book(settings, rule).scope
+    scope = alert_book(settings, rule, model).scope
     return Source(scope, page, settings.dagster_url, demo, run_id, partition)
 
 
@@ -109,10 +115,12 @@ def connection_signals(settings: Settings, rule: Rule) -> Callable[[Sequence[Row
     return relay_signals if rule is RELAY else silence_signals
 
 
-def past_of(settings: Settings, store: Callable[[], TimeSeriesStore], rule: Rule) -> SignalsOf:
-    """How the past of a rule is read."""
+def past_of(
+    settings: Settings, store: Callable[[], TimeSeriesStore], rule: Rule, book: AlertBook
+) -> SignalsOf:
+    """How the past of a rule, as far as it is in the book, is read."""
     if rule in {MAE, SKILL}:
-        return past_forecasts(alert_book(settings, rule), mae_signals if rule is MAE else skill_signals)
+        return past_forecasts(book, mae_signals if rule is MAE else skill_signals)
     make = connection_signals(settings, rule)
     where = {"tailnet": settings.tailnet}
 
@@ -173,11 +181,18 @@ def _numbers(tag: str | None) -> list[int]:
     return [int(number) for number in (tag or "").split(",") if number.isdecimal()]
 
 
-def _asset(alert: AlertAsset) -> dg.AssetsDefinition:
+def _asset(alert: AlertAsset, models: Sequence[str]) -> dg.AssetsDefinition:
+    def books(config: Settings, rule: Rule) -> list[AlertBook]:
+        if rule not in {MAE, SKILL}:
+            return [alert_book(config, rule)]
+        return [alert_book(config, rule, model) for model in models]
+
     @dg.asset(
         key=alert.name,
         # The newest partition stands for all: looking through the versions of a year of days costs a run.
-        deps=[dg.AssetDep(alert.upstream, partition_mapping=dg.LastPartitionMapping())],
+        deps=[
+            dg.AssetDep(key, partition_mapping=dg.LastPartitionMapping()) for key in alert.upstream(models)
+        ],
         description=alert.description,
         group_name=GROUP,
         kinds={"telegram"},
@@ -194,8 +209,9 @@ def _asset(alert: AlertAsset) -> dg.AssetsDefinition:
         # What is to be told now does not wait for the past.
         outbox.deliver(engine, Telegram.from_settings(config), utc_now, SEND_AT_ONCE)
         done = [
-            replay_pending(alert_book(config, rule), rule, past_of(config, store.get, rule))
+            replay_pending(book, rule, past_of(config, store.get, rule, book))
             for rule in alert.rules
+            for book in books(config, rule)
         ]
         days = tuple(day for one in done for day in one.days)
         replayed = Replayed(days, sum(one.incidents for one in done))
@@ -219,13 +235,13 @@ def alert_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
     }
 
 
-def alert_definitions() -> dg.Definitions:
-    """The alert assets, their jobs and the sensors."""
+def alert_definitions(models: Sequence[str] = (DEFAULT_MODEL,)) -> dg.Definitions:
+    """The alert assets, their jobs and the sensors; ``models`` are those whose forecasts are evaluated."""
     from tsobs_pipelines.defs.alert_sensors import alert_sensors  # noqa: PLC0415 - sensors know the assets
 
     jobs = alert_jobs()
     return dg.Definitions(
-        assets=[_asset(alert) for alert in ALERT_ASSETS],
+        assets=[_asset(alert, models) for alert in ALERT_ASSETS],
         jobs=list(jobs.values()),
-        sensors=alert_sensors(jobs),
+        sensors=alert_sensors(jobs, models),
     )

@@ -5,11 +5,12 @@ does not: prices (``forecast_prices.py``), jobs and healing (``forecast_jobs.py`
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from math import fsum
 
 import dagster as dg
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import NETWORK_RETRIES
 from tsobs_pipelines.defs.forecast_evaluation import evaluation_asset
 from tsobs_pipelines.defs.forecast_io import ModelFilesIOManager, market_of, price_source_of
@@ -135,7 +136,7 @@ def forecast_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays)
         config = settings.get()
         market, source, opened = market_of(config), price_source_of(config).name, store.get()
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
-        now = datetime.now(UTC)
+        now = utc_now()
         where = {"source": source, "model": model.name}
         span = Window(market.start_of(wanted[0]), market.end_of(wanted[-1]))
         frozen = {each.hour: each for each in frozen_from_rows(opened.read(FORECASTS, span, where))}

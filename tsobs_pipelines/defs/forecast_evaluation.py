@@ -6,10 +6,11 @@ new price imports neither Prophet nor pandas nor matplotlib, logs no row, and sa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 import dagster as dg
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import NETWORK_RETRIES
 from tsobs_pipelines.defs.forecast_io import market_of, price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast_keys import (
@@ -78,7 +79,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
             tracker_of(config),
             Subject(source, model_name, market),
             wanted,
-            datetime.now(UTC),
+            utc_now(),
         )
         pictured = {each.day for each in found if each.logged and each.hours}
         pictured = set(sorted(pictured)[-PICTURES_A_RUN:])

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.forecast_io import market_of, price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast_keys import PRICES_KEY, DeliveryDays, ForecastKeys
 from tsobs_pipelines.defs.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, spans
@@ -193,7 +194,7 @@ def _healing_sensor(
         for job in jobs:
             if context.instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=_UNDER_WAY)):
                 return dg.SkipReason(f"{job.name} is under way.")
-        now = datetime.now(UTC)
+        now = utc_now()
         config = settings.get()
         try:
             found = find_gaps(

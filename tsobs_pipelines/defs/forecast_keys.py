@@ -15,6 +15,7 @@ from tsobs_pipelines.forecasting.delivery import Market
 
 PRICES_KEY = dg.AssetKey("electricity_prices")
 GROUP = "forecast"
+DEFAULT_MODEL = "prophet_price_forecast"
 MAE_CHECK = "mae_within_twice_baseline"
 SKILL_CHECK = "skill_above_naive"
 PRICES_CHECK = "prices_complete"
@@ -34,7 +35,7 @@ class ForecastKeys:
     @classmethod
     def of(cls, model_name: str) -> "ForecastKeys":
         """The keys for a model: bare for the default one, else below the model's name."""
-        prefix = [] if model_name == "prophet_price_forecast" else [model_name]
+        prefix = [] if model_name == DEFAULT_MODEL else [model_name]
         return cls(
             dg.AssetKey([*prefix, "price_model"]),
             dg.AssetKey([*prefix, "price_forecast"]),

@@ -4,12 +4,13 @@ What belongs here: fetching into the store, and saying what is missing. What doe
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from math import fsum
 from typing import TypeAlias
 
 import dagster as dg
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import NETWORK_RETRIES
 from tsobs_pipelines.defs.forecast_io import market_of, price_source_of
 from tsobs_pipelines.defs.forecast_keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
@@ -50,7 +51,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         """Fetch the partitions' days; days whose prices are not out yet are left alone."""
         config = settings.get()
         market, source = market_of(config), price_source_of(config)
-        now = datetime.now(UTC)
+        now = utc_now()
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         out = [day for day in wanted if market.published_at(day) <= now]
         try:

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from math import fsum
 from statistics import median
 
+from tsobs_pipelines.degradation import DEGRADED_FACTOR
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 
 BASELINE_DAYS = 30
@@ -24,7 +25,6 @@ MINIMUM_DAYS = 7
 MINIMUM_HOURS = 20
 """A window with fewer scored hours gives no verdict and no part of a baseline."""
 
-DEGRADED_FACTOR = 2.0
 SKILL_DAYS = 7
 SKILL_LIMIT = 1.2
 """The skill warning: :func:`skill_ratio` above this (``bench/forecast_detection.py``)."""

@@ -1,0 +1,12 @@
+"""The clock of assets and sensors: read here, handed on as ``now``.
+
+What belongs here: the one reading of the time. What does not: anything made of it. A test moves the clock by
+exchanging ``utc_now`` in the modules that import it.
+"""
+
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
