@@ -133,7 +133,7 @@ def test_health_metrics_about_and_the_document(api: Api) -> None:
     health = body(api.get("/healthz"))
     assert health["ok"] is True
     assert isinstance(health["parts"], dict)
-    assert list(health["parts"]) == ["store", "sidecar", "alerts"]
+    assert list(health["parts"]) == ["store", "sidecar", "alerts", "daemon", "schedule", "outbox"]
     text = api.get("/metrics").text
     assert 'tsobs_node_latency_ms{hostname="git"}' in text
     assert 'tsobs_part_up{part="store"} 1.0' in text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import chain, repeat
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import TickStatus
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api_world import NOW, Api, api_of, demo_sidecar, parts_of, rounds, settings_of
@@ -20,7 +22,7 @@ from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.database import engine_for, writing
 from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE, DagsterRecords
 from tsobs_pipelines.tailnet.summary import summary_rows
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY, Row
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, Row
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -159,3 +161,77 @@ def test_what_can_not_be_read_has_no_sample(world: World) -> None:
         found = World(world.parts, api, world.instance).samples()
     assert not [name for name, _ in found if name.startswith(("tsobs_tick", "tsobs_daemon"))]
     assert key("tsobs_outbox_messages", fate="pending") in found
+
+
+def part(world: World, name: str, now: datetime = NOW, begun: datetime = NOW - HOUR) -> tuple[bool, str]:
+    """What ``/healthz`` says at ``now`` of a part, in an API that began then; the metrics say the same."""
+    times = chain([begun], repeat(now))
+    with api_of(replace(world.parts, clock=lambda: next(times))) as api:
+        answer = api.get("/healthz")
+        up = World(world.parts, api, world.instance).samples()[key("tsobs_part_up", part=name)]
+    parts = answer.json()["parts"]
+    assert answer.status_code == (200 if all(state["ok"] for state in parts.values()) else 503)
+    assert "\n" not in parts[name]["detail"]
+    assert up == parts[name]["ok"]
+    return parts[name]["ok"], parts[name]["detail"]
+
+
+def test_a_loop_of_the_daemon_that_is_silent_is_named(world: World) -> None:
+    beat(world.instance, "SENSOR", NOW - 40 * MINUTE, "predecessor")
+    beat(world.instance, "SCHEDULER", NOW - 4 * MINUTE)
+    beat(world.instance, "BACKFILL", NOW)
+    assert part(world, "daemon") == (True, "2 loops, the oldest heartbeat 4 min ago")
+    later = NOW + 2 * MINUTE
+    assert part(world, "daemon", later) == (False, "no heartbeat of SCHEDULER for 6 min")
+
+
+def test_the_schedule_needs_its_tick_and_a_round(world: World) -> None:
+    tick(world.instance, TICK_SCHEDULE, NOW - 14 * MINUTE)
+    tick(world.instance, TICK_SCHEDULE, NOW - MINUTE, TickStatus.FAILURE)
+    tick(world.instance, "another_schedule", NOW)
+    world.parts.store.write(CONNECTIONS, rounds(3))
+    assert part(world, "schedule") == (True, "last successful tick 14 min ago; newest round 0 min ago")
+    ok, detail = part(world, "schedule", NOW + 2 * MINUTE)
+    assert (ok, detail.partition(";")[0]) == (False, "last successful tick 16 min ago")
+
+
+def test_ticks_that_bring_no_round_are_no_health(world: World) -> None:
+    tick(world.instance, TICK_SCHEDULE, NOW)
+    account: Row = {"time": NOW - 3 * HOUR, "tailnet": "demo"}
+    account |= {"lines": 9, "rounds": 9, "skipped": 0, "duplicates": 0}
+    world.parts.store.write(COLLECTIONS, [account])
+    world.parts.store.write(CONNECTIONS, rounds(3, end=NOW - 16 * MINUTE))
+    ok, detail = part(world, "schedule", begun=NOW)
+    assert (ok, detail) == (False, "last successful tick 0 min ago; no round of the last 15 min in the store")
+
+
+def test_a_message_that_waits_for_long_is_an_ailment(world: World) -> None:
+    world.message(HOUR, "failed")
+    assert part(world, "outbox") == (True, "no message waits")
+    world.message(14 * MINUTE)
+    world.message(MINUTE)
+    assert part(world, "outbox") == (True, "2 messages wait, the oldest for 14 min")
+    assert part(world, "outbox", NOW + 2 * MINUTE) == (False, "2 messages wait, the oldest for 16 min")
+
+
+@pytest.mark.parametrize("dagster", [True, False], ids=["empty storage", "no storage"])
+def test_what_was_never_there_is_no_ailment_right_after_the_start(world: World, dagster: bool) -> None:
+    state = world.parts.settings.state_dir
+    if not dagster:
+        storage(state).rename(state / "elsewhere")
+    for minutes, well in ((1, True), (16, False)):
+        begun = NOW - minutes * MINUTE
+        since = f"yet, {minutes} min after the start"
+        daemon, schedule = part(world, "daemon", begun=begun), part(world, "schedule", begun=begun)
+        assert daemon == (well, f"no heartbeat of Dagster's daemon {since}")
+        assert schedule == (well, f"no successful tick {since}; no round {since}")
+        assert part(world, "outbox", begun=begun)[0] is True
+
+
+def test_storage_that_can_not_be_read_is_named(world: World) -> None:
+    file = storage(world.parts.settings.state_dir) / "history" / "runs.db"
+    file.write_bytes(b"no database" * 500)
+    ok, detail = part(world, "daemon")
+    assert not ok
+    assert str(file) in detail
+    assert part(world, "outbox")[0] is True

@@ -55,7 +55,7 @@ def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.state.context = Context(held, Views(held), metrics)
+    app.state.context = Context(held, Views(held), metrics, held.clock())
     errors.install(app, Redactor.of(settings).clean)
     for module in (health_monitoring, alerts, models, logs, system):
         app.include_router(module.router)

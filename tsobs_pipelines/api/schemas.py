@@ -111,10 +111,10 @@ class Node(BaseModel):
 
 
 class PartState(BaseModel):
-    """Whether one part of the system answers."""
+    """Whether one part of the system is well."""
 
     ok: bool
-    detail: str = Field(description="what it is, or why it does not answer")
+    detail: str = Field(description="what it is, or what ails it: one line")
 
 
 class NodesAnswer(BaseModel):
@@ -203,7 +203,7 @@ class MetricsHistory(BaseModel):
 
 
 class Health(BaseModel):
-    """Which parts answer."""
+    """Which parts are well."""
 
     ok: bool
     parts: dict[str, PartState]

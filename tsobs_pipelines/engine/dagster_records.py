@@ -187,19 +187,23 @@ class DagsterRecords:
 
 
 def _heartbeat(body: str) -> Heartbeat:
-    said = _read(body)
-    return Heartbeat(str(said["daemon_type"]), str(said["daemon_id"]), _time(said["timestamp"]))
+    daemon, process, at = _said(body, "daemon_type", "daemon_id", "timestamp")
+    return Heartbeat(str(daemon), str(process), _time(at))
 
 
 def _tick(kind: str, status: str, body: str) -> Tick:
-    said = _read(body)
     # Dagster keeps the name that the field had in its early versions.
-    return Tick(str(said["job_name"]), kind.lower(), status, _time(said["timestamp"]))
+    name, at = _said(body, "job_name", "timestamp")
+    return Tick(str(name), kind.lower(), status, _time(at))
 
 
-def _read(body: str) -> dict[str, object]:
-    said: dict[str, object] = json.loads(body)
-    return said
+def _said(body: str, *names: str) -> list[object]:
+    try:
+        said = json.loads(body)
+        return [said[name] for name in names]
+    except (ValueError, LookupError, TypeError) as error:
+        msg = f"a record of Dagster's can't be read ({type(error).__name__}: {error}), expected {names}"
+        raise DatabaseError(msg) from error
 
 
 def _time(seconds: object) -> datetime:

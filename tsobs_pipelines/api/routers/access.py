@@ -6,6 +6,7 @@ What belongs here: getting at the app's own objects, typed. What does not: route
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -22,11 +23,12 @@ UNKEPT = "no-store"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts, views and counters of one app."""
+    """The parts, views and counters of one app, and when it was made."""
 
     parts: Parts
     views: Views
     metrics: Metrics
+    begun_at: datetime
 
 
 def _context(request: Request) -> Context:

@@ -1,4 +1,4 @@
-"""tsobs itself: which parts answer, counters, and what a page needs to introduce itself.
+"""tsobs itself: which parts are well, counters, and what a page needs to introduce itself.
 
 What belongs here: ``/healthz``, ``/metrics``, ``/about``. What does not: the nodes.
 """
@@ -6,21 +6,20 @@ What belongs here: ``/healthz``, ``/metrics``, ``/about``. What does not: the no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
+from tsobs_pipelines.api.checks import CHECKS, OWN_CHECKS, Check, asked
+from tsobs_pipelines.api.dependencies import DEFAULT_MODEL
 from tsobs_pipelines.api.errors import UnavailableError, documented
 from tsobs_pipelines.api.metrics import CONTENT_TYPE
-from tsobs_pipelines.api.routers.access import UNKEPT, InContext
+from tsobs_pipelines.api.routers.access import UNKEPT, Context, InContext
 from tsobs_pipelines.api.schemas import About, Health, PartState
-from tsobs_pipelines.database import DatabaseError
-from tsobs_pipelines.tailnet.errors import SidecarError
-from tsobs_pipelines.timeseries.store import StoreError
+from tsobs_pipelines.api.self_checks import Moment
 
 router = APIRouter(tags=["system"])
 
@@ -28,21 +27,18 @@ PATIENCE_S = 5.0
 """How long a part may take to answer before it counts as down."""
 
 _Value = TypeVar("_Value")
-_threads = CapacityLimiter(4)
+_threads = CapacityLimiter(8)
 
 
 @router.get(
     "/healthz",
     response_model=Health,
-    responses={**documented(), 503: {"model": Health, "description": "A part does not answer"}},
+    responses={**documented(), 503: {"model": Health, "description": "A part ails"}},
 )
 async def healthz(response: Response, context: InContext) -> Health:
-    """Which parts answer; 503 when one of them does not."""
-    checks = {"store": _store, "sidecar": _sidecar, "alerts": _alerts}
-    states = await asyncio.gather(*(_in_time(check, context.parts) for check in checks.values()))
-    health = Health(ok=all(state.ok for state in states), parts=dict(zip(checks, states, strict=True)))
-    for name, state in health.parts.items():
-        context.metrics.set_part(name, int(state.ok))
+    """Which parts are well; 503 when one of them ails."""
+    states = await _states(context, CHECKS)
+    health = Health(ok=all(state.ok for state in states.values()), parts=states)
     response.status_code = 200 if health.ok else 503
     response.headers["Cache-Control"] = UNKEPT
     return health
@@ -62,8 +58,11 @@ async def metrics(context: InContext) -> Response:
         context.metrics.set_part("store", 0)
     context.metrics.set_part("sidecar", int((await context.views.live()).state.ok))
     views, own, now = context.views, context.metrics.own, context.parts.clock()
-    records, outbox, missing = await asyncio.gather(
-        _or_none(views.records()), _or_none(views.outbox()), _or_none(views.missing())
+    records, outbox, missing, _ = await asyncio.gather(
+        _or_none(views.records()),
+        _or_none(views.outbox()),
+        _or_none(views.missing()),
+        _states(context, OWN_CHECKS),
     )
     own.set_records(records, now)
     own.set_outbox(outbox, now)
@@ -96,42 +95,24 @@ async def _or_none(read: Awaitable[_Value]) -> _Value | None:
         return None
 
 
-async def _in_time(check: Callable[[Parts], PartState], parts: Parts) -> PartState:
-    waiting: Awaitable[PartState] = to_thread.run_sync(check, parts, limiter=_threads, abandon_on_cancel=True)
+async def _states(context: Context, checks: Mapping[str, Check]) -> dict[str, PartState]:
+    """What these checks say, which the metrics take over."""
+    states = await asyncio.gather(*(_in_time(check, context) for check in checks.values()))
+    for name, state in zip(checks, states, strict=True):
+        context.metrics.set_part(name, int(state.ok))
+    return dict(zip(checks, states, strict=True))
+
+
+async def _in_time(check: Check, context: Context) -> PartState:
+    moment = Moment(context.parts.clock(), context.begun_at)
+    waiting: Awaitable[PartState] = to_thread.run_sync(
+        asked, check, context.parts, moment, limiter=_threads, abandon_on_cancel=True
+    )
     try:
         async with asyncio.timeout(PATIENCE_S):
             return await waiting
     except TimeoutError:
         return PartState(ok=False, detail=f"no answer within {PATIENCE_S:g} s")
-
-
-def _store(parts: Parts) -> PartState:
-    try:
-        return PartState(ok=True, detail=parts.store.ping())
-    except StoreError as error:
-        return PartState(ok=False, detail=str(error))
-
-
-def _sidecar(parts: Parts) -> PartState:
-    try:
-        health = parts.sidecar.healthz()
-    except SidecarError as error:
-        return PartState(ok=False, detail=str(error))
-    kind = "demo tailnet" if health.demo else "sidecar"
-    return PartState(ok=health.ok, detail=kind if health.ok else f"{kind}: {_why(health.details)}")
-
-
-def _alerts(parts: Parts) -> PartState:
-    try:
-        firing = parts.incidents.firing()
-    except DatabaseError as error:
-        return PartState(ok=False, detail=str(error))
-    return PartState(ok=True, detail=f"{len(firing)} firing")
-
-
-def _why(details: object) -> str:
-    reason = details.get("error") if isinstance(details, dict) else None
-    return reason if isinstance(reason, str) else "the daemon is not running, or the sampler is not alive"
 
 
 def _version() -> str:

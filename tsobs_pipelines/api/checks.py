@@ -1,0 +1,98 @@
+"""Each part's check: what it is asked, so that ``/healthz`` and ``/metrics`` can say how it is.
+
+What belongs here: one question to each part. What does not: what the answers mean for tsobs' own work
+(``self_checks.py``), deadlines, and HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.nodes import KNOWN_FOR
+from tsobs_pipelines.api.schemas import PartState
+from tsobs_pipelines.api.self_checks import (
+    Moment,
+    both,
+    judge_daemon,
+    judge_outbox,
+    judge_rounds,
+    judge_ticks,
+)
+from tsobs_pipelines.database import DatabaseError
+from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE
+from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.tailnet.health import STALE_AFTER
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS
+from tsobs_pipelines.timeseries.store import StoreError, Window
+
+Check: TypeAlias = Callable[[Parts, Moment], PartState]
+
+
+def asked(check: Check, parts: Parts, moment: Moment) -> PartState:
+    """What a check says; a part that can't be asked ails."""
+    try:
+        return check(parts, moment)
+    except (StoreError, DatabaseError, SidecarError) as error:
+        return PartState(ok=False, detail=str(error))
+
+
+def _store(parts: Parts, moment: Moment) -> PartState:
+    _ = moment
+    return PartState(ok=True, detail=parts.store.ping())
+
+
+def _sidecar(parts: Parts, moment: Moment) -> PartState:
+    _ = moment
+    health = parts.sidecar.healthz()
+    kind = "demo tailnet" if health.demo else "sidecar"
+    return PartState(ok=health.ok, detail=kind if health.ok else f"{kind}: {_why(health.details)}")
+
+
+def _alerts(parts: Parts, moment: Moment) -> PartState:
+    _ = moment
+    return PartState(ok=True, detail=f"{len(parts.incidents.firing())} firing")
+
+
+def _daemon(parts: Parts, moment: Moment) -> PartState:
+    return judge_daemon(parts.dagster.heartbeats(), moment)
+
+
+def _schedule(parts: Parts, moment: Moment) -> PartState:
+    return both(judge_ticks(parts.dagster.last_success(TICK_SCHEDULE), moment), _rounds(parts, moment))
+
+
+def _rounds(parts: Parts, moment: Moment) -> PartState:
+    where = {"tailnet": parts.settings.tailnet}
+    try:
+        # Small looks: the last minutes, and only without a round in them the accounts of whole days.
+        recent = Window(moment.now - STALE_AFTER, moment.now + timedelta(minutes=1))
+        times = [row["time"] for row in parts.store.latest(CONNECTIONS, recent, where)]
+        newest = max((time for time in times if isinstance(time, datetime)), default=None)
+        days = Window.trailing(moment.now, KNOWN_FOR)
+        ever = newest is not None or bool(parts.store.latest(COLLECTIONS, days, where))
+    except StoreError:
+        # Which is the store's ailment, and is told there.
+        return PartState(ok=True, detail="rounds not known, the store can't be read")
+    return judge_rounds(newest, moment, ever=ever)
+
+
+def _outbox(parts: Parts, moment: Moment) -> PartState:
+    return judge_outbox(parts.outbox(), moment)
+
+
+def _why(details: object) -> str:
+    reason = details.get("error") if isinstance(details, dict) else None
+    return reason if isinstance(reason, str) else "the daemon is not running, or the sampler is not alive"
+
+
+OWN_CHECKS: Mapping[str, Check] = {
+    "alerts": _alerts,
+    "daemon": _daemon,
+    "schedule": _schedule,
+    "outbox": _outbox,
+}
+CHECKS: Mapping[str, Check] = {"store": _store, "sidecar": _sidecar, **OWN_CHECKS}
+"""Every check by the part that it names; the own ones are what ``/metrics`` does not learn otherwise."""

@@ -1,0 +1,86 @@
+"""Whether tsobs' own work goes on: the daemon, the schedule of the rounds, the outbox.
+
+What belongs here: pure judgements, each one line for a person. What does not: reading what they judge
+(``checks.py``).
+
+What never happened is not an ailment while tsobs has just started; what stopped happening is one at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tsobs_pipelines.alerting.messages import duration
+from tsobs_pipelines.alerting.outbox import Depth
+from tsobs_pipelines.api.schemas import PartState
+from tsobs_pipelines.engine.dagster_records import Heartbeat
+from tsobs_pipelines.tailnet.health import STALE_AFTER
+
+BEATS_WITHIN = timedelta(minutes=5)
+"""Each loop of the daemon beats once or twice a minute; a slow sensor may hold one up for a minute or two."""
+
+PENDING_FOR = timedelta(minutes=15)
+"""A message that has waited for longer is not on its way any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When it is, and since when this process has been looking."""
+
+    now: datetime
+    begun_at: datetime
+
+    def age(self, at: datetime) -> timedelta:
+        """How long ago that was."""
+        return self.now - at
+
+    def none_yet(self, what: str) -> PartState:
+        """What has never been there: well for as long as what is there would be fresh."""
+        watched = self.age(self.begun_at)
+        return PartState(
+            ok=watched <= STALE_AFTER, detail=f"no {what} yet, {duration(watched)} after the start"
+        )
+
+
+def judge_daemon(beats: Sequence[Heartbeat], moment: Moment) -> PartState:
+    """Whether every loop of the newest daemon still beats."""
+    if not beats:
+        return moment.none_yet("heartbeat of Dagster's daemon")
+    silent = sorted(beat.daemon for beat in beats if moment.age(beat.at) > BEATS_WITHIN)
+    oldest = duration(moment.age(min(beat.at for beat in beats)))
+    if silent:
+        return PartState(ok=False, detail=f"no heartbeat of {', '.join(silent)} for {oldest}")
+    return PartState(ok=True, detail=f"{len(beats)} loops, the oldest heartbeat {oldest} ago")
+
+
+def judge_ticks(last_success: datetime | None, moment: Moment) -> PartState:
+    """Whether the schedule still asks for runs."""
+    if last_success is None:
+        return moment.none_yet("successful tick")
+    age = moment.age(last_success)
+    return PartState(ok=age <= STALE_AFTER, detail=f"last successful tick {duration(age)} ago")
+
+
+def judge_rounds(newest: datetime | None, moment: Moment, *, ever: bool) -> PartState:
+    """Whether those runs bring rounds: ``newest`` of the last 15 minutes, and if there is one at all."""
+    if newest is not None:
+        return PartState(ok=True, detail=f"newest round {duration(moment.age(newest))} ago")
+    if not ever:
+        return moment.none_yet("round")
+    return PartState(ok=False, detail=f"no round of the last {duration(STALE_AFTER)} in the store")
+
+
+def both(first: PartState, second: PartState) -> PartState:
+    """Two judgements as one part's."""
+    return PartState(ok=first.ok and second.ok, detail=f"{first.detail}; {second.detail}")
+
+
+def judge_outbox(depth: Depth, moment: Moment) -> PartState:
+    """Whether messages leave it."""
+    if depth.oldest_pending is None:
+        return PartState(ok=True, detail="no message waits")
+    age = moment.age(depth.oldest_pending)
+    waits = "1 message waits" if depth.pending == 1 else f"{depth.pending} messages wait"
+    return PartState(ok=age <= PENDING_FOR, detail=f"{waits}, the oldest for {duration(age)}")
