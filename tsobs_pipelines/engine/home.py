@@ -132,7 +132,13 @@ def _mapping(value: object) -> dict[str, object]:
 
 def _storage(settings: Settings) -> dict[str, object]:
     if settings.dagster_database_url is None:
-        return {"sqlite": {"base_dir": str(dagster_home(settings).root / "storage")}}
+        return {
+            "custom": {
+                "module": "tsobs_pipelines.engine.storage",
+                "class": "SqliteStorage",
+                "config": {"base_dir": str(dagster_home(settings).root / "storage")},
+            }
+        }
     # By its name in the environment: the configuration file holds no password.
     return {"postgres": {"postgres_url": {"env": "TSOBS_DAGSTER_DATABASE_URL"}}}
 

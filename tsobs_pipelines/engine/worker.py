@@ -22,6 +22,7 @@ from tsobs_pipelines.engine.broker import BrokerFolders, broker_folders
 from tsobs_pipelines.engine.celery_app import celery_app
 from tsobs_pipelines.engine.folders import give_back
 from tsobs_pipelines.engine.home import dagster_environment, prepare_state, write_home
+from tsobs_pipelines.engine.migrations import read_migrations_once
 from tsobs_pipelines.engine.presence import beat, living, new_name, take_the_dead
 from tsobs_pipelines.engine.queues import QUEUES, Queue
 from tsobs_pipelines.engine.reaper import reap
@@ -47,6 +48,7 @@ def run_worker(queue: Queue, processes: int) -> int:
     setup_logging(json_format=settings.log_format_json)
     import tsobs_pipelines.definitions  # noqa: F401, PLC0415 - after the settings, whose errors come at once
 
+    read_migrations_once()
     worker = new_name(queue)
     app = celery_app(settings, worker)
     folders = broker_folders(settings)

@@ -1,0 +1,119 @@
+"""Our classes over Dagster's SQLite files: the same content for both, without a new engine for each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorTick,
+    TickData,
+    TickStatus,
+)
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import Pool
+
+
+@dg.job
+def empty_job() -> None:
+    """Does nothing, and leaves a run."""
+
+
+@contextmanager
+def opened(place: Path, config: dict[str, object]) -> Iterator[dg.DagsterInstance]:
+    """An instance on the files in ``place``, as ``dagster.yaml`` with this ``storage`` would open it."""
+    overrides = {"storage": config, "telemetry": {"enabled": False}}
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(place), overrides=overrides)) as instance:
+        yield instance
+
+
+Config = Callable[[Path], dict[str, object]]
+
+
+def stock(place: Path) -> dict[str, object]:
+    return {"sqlite": {"base_dir": str(place / "storage")}}
+
+
+def ours(place: Path) -> dict[str, object]:
+    return {
+        "custom": {
+            "module": "tsobs_pipelines.engine.storage",
+            "class": "SqliteStorage",
+            "config": {"base_dir": str(place / "storage")},
+        }
+    }
+
+
+def sensor_state(status: InstigatorStatus) -> InstigatorState:
+    """A sensor's state; the same sensor each time."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("tsobs"), "__repository__")
+    origin = RemoteInstigatorOrigin(repository_origin=repository, instigator_name="a_sensor")
+    return InstigatorState(origin, InstigatorType.SENSOR, status)
+
+
+def tick(instance: dg.DagsterInstance, at: float) -> InstigatorTick:
+    """Record a tick of the sensor."""
+    state = sensor_state(InstigatorStatus.RUNNING)
+    data = TickData(
+        instigator_origin_id=state.instigator_origin_id,
+        instigator_name="a_sensor",
+        instigator_type=InstigatorType.SENSOR,
+        status=TickStatus.SKIPPED,
+        timestamp=at,
+        selector_id=state.selector_id,
+    )
+    return instance.create_tick(data)
+
+
+@pytest.mark.parametrize(("writer", "reader"), [(stock, ours), (ours, stock)])
+def test_both_read_what_the_other_wrote(tmp_path: Path, writer: Config, reader: Config) -> None:
+    with opened(tmp_path, writer(tmp_path)) as instance:
+        run = empty_job.execute_in_process(instance=instance)
+        instance.add_instigator_state(sensor_state(InstigatorStatus.RUNNING))
+        tick(instance, 1_000.0)
+    with opened(tmp_path, reader(tmp_path)) as instance:
+        assert instance.get_run_ids() == [run.run_id]
+        assert len(instance.all_logs(run.run_id)) == len(run.all_events)
+        state = sensor_state(InstigatorStatus.RUNNING)
+        found = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+        assert found is not None
+        assert found.status is InstigatorStatus.RUNNING
+        instance.update_instigator_state(sensor_state(InstigatorStatus.STOPPED))
+        (seen,) = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        assert (seen.timestamp, seen.status) == (1_000.0, TickStatus.SKIPPED)
+        instance.purge_ticks(state.instigator_origin_id, state.selector_id, before=2_000.0)
+    with opened(tmp_path, writer(tmp_path)) as instance:
+        found = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+        assert found is not None
+        assert found.status is InstigatorStatus.STOPPED
+        assert instance.get_ticks(state.instigator_origin_id, state.selector_id) == []
+
+
+def test_a_tick_makes_no_new_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(url: str, **options: type[Pool]) -> Engine:
+        made.append(url)
+        return create_engine(url, **options)
+
+    monkeypatch.setattr("tsobs_pipelines.engine.storage.create_engine", counted)
+    with opened(tmp_path, ours(tmp_path)) as instance:
+        instance.add_instigator_state(sensor_state(InstigatorStatus.RUNNING))
+        for at in range(5):
+            tick(instance, 1_000.0 + at)
+            instance.update_instigator_state(sensor_state(InstigatorStatus.RUNNING))
+            instance.get_runs()
+    assert {Path(url).name for url in made} == {"runs.db", "schedules.db"}
+    assert len(made) == 2
