@@ -48,13 +48,13 @@ def opened(
     monkeypatch.setenv("TSOBS_START_DATE", str(start))
     monkeypatch.delenv("TSOBS_DATABASE_URL", raising=False)
     (directory / "var").mkdir()
-    (directory / "dagster").mkdir()
     settings = load_settings()
     store = SqlStore(settings.database_url)
     monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
     monkeypatch.setattr(resources, "_store", lambda _pid: store)
     source = price_source if price_source == "demo" else f"csv:{Path(price_source).stem}"
-    with dg.DagsterInstance.local_temp(str(directory / "dagster")) as instance:
+    # In memory: on the disk each run has a database of its own, which takes longer than most runs.
+    with dg.DagsterInstance.ephemeral(str(directory)) as instance:
         yield Forecasts(settings, store, instance, source, model or WeekMean())
     store.close()
 

@@ -20,7 +20,7 @@ import pytest
 from tests import bot_api as api
 from tests.integration.forecasts import RANGE
 from tests.week_mean import WeekMean
-from tsobs_pipelines.alerting.history import Incident, recent
+from tsobs_pipelines.alerting.history import Incident, firing, recent
 from tsobs_pipelines.defs import (
     alert_sensors,
     alerts,
@@ -241,6 +241,32 @@ def test_a_degradation_of_today_is_told_once(tmp_path: Path) -> None:
         assert [(one.topic, one.origin, one.until) for one in incidents(day)] == [
             (f"mae_{DEFAULT_MODEL}", "live", None)
         ]
+
+
+def test_while_it_lasts_it_is_repeated_every_six_hours_and_its_end_is_told_once(tmp_path: Path) -> None:
+    tomorrow = TODAY + DAY
+    with tsobs(tmp_path, [Usual()]) as (day, bot):
+        told = [degrade(day, bot)]
+        assert day.cycle(TODAY, 15, 15) == 0
+        assert day.schedule("fetch_prices_when_due")
+        for at in (utc(TODAY, 15, 20), utc(TODAY, 21, 20), utc(tomorrow, 17, 20)):
+            assert day.cycle(at.date(), at.hour, at.minute) == 1
+            told.append(bot.texts[-1])
+            assert "still, since" in told[-1]
+        # The last bad hour leaves the 24 hours at the end of tomorrow; once more good, and it is over.
+        assert day.cycle(tomorrow, 22, 5) == 0
+        assert day.verdict().degraded is True
+        assert day.cycle(tomorrow, 23, 5) == 0
+        assert day.verdict().degraded is False
+        assert day.cycle(tomorrow + DAY, 0, 5) == 1
+        told.append(bot.texts[-1])
+        assert f"{DEFAULT_MODEL} is good again" in told[-1]
+        assert "from 2026-03-18 09:00 UTC to 2026-03-19 23:00 UTC (38 h 0 min)" in told[-1]
+        assert day.cycle(tomorrow + DAY, 1, 5) == 0
+        assert bot.texts == told
+        (incident,) = incidents(day)
+        assert (incident.since, incident.until) == (utc(TODAY, 9), utc(tomorrow, 23))
+        assert firing(alerts.alert_engine(day.settings)) == []
 
 
 def test_each_model_has_its_topic_and_waits_for_no_other(tmp_path: Path) -> None:
