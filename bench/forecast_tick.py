@@ -48,6 +48,7 @@ def empty() -> None:
 
 def fill(home: str) -> None:
     """A month of prices, forecasts and evaluations. In a process of its own, for it draws pictures."""
+    logging.disable(logging.CRITICAL)
     settings = load_settings()
     today = MARKET.day_of(datetime.now(UTC))
     with dg.DagsterInstance.local_temp(home) as instance:

@@ -6,6 +6,7 @@ What belongs here: how the server runs. What does not: the application (``app.py
 from __future__ import annotations
 
 import logging
+import sys
 
 import uvicorn
 
@@ -20,6 +21,10 @@ MOST_CONNECTIONS = 400
 KEEP_ALIVE_S = 20
 GOODBYE_S = 5
 
+SWITCH_S = 0.0005
+"""How long a thread that computes a month's history may keep the interpreter from the event loop (5 ms by
+default, several times a request): what is polled must not wait for what is being renewed."""
+
 
 def run(settings: Settings) -> None:
     """Serve until told to stop (SIGINT, SIGTERM); logging is set up before by who calls.
@@ -30,6 +35,7 @@ def run(settings: Settings) -> None:
         SettingsError, StoreError: the API can't start with these settings.
     """
     app = create_app(settings)
+    sys.setswitchinterval(SWITCH_S)
     logger.info(
         "API on %s, Tailscale users %s",
         settings.public_url,
