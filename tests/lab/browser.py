@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.lab.live_api import LiveApi
@@ -20,6 +21,11 @@ CHROMIUM = "/usr/bin/chromium"
 ZONE = "America/New_York"
 WIDE = (1280, 900)
 PHONE = (360, 740)
+
+TURN_MS = 45_000
+"""Within so long the page shows what is new: it asks every 15 or 30 s, the API may hold an answer for 10."""
+
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
 Scheme = Literal["light", "dark"]
 
@@ -102,6 +108,12 @@ def opened(
 def card_of(page: Page, hostname: str) -> Locator:
     """The card of a node."""
     return page.locator("article.card", has=page.get_by_role("button", name=hostname, exact=True))
+
+
+def assert_accessible(page: Page) -> None:
+    """Nothing on the page is against WCAG AA, as far as axe can tell."""
+    found = Axe().run(page, options=WCAG)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def assert_clean(seen: Visit, api: LiveApi) -> None:

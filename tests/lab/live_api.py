@@ -6,7 +6,7 @@ the browser (``browser.py``), and what is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,6 +47,9 @@ MODEL = "prophet_price_forecast"
 BAD_DAY = 12
 """So many days ago the forecast was off by more than twice its baseline."""
 
+BAD_DAY_EXTRA = 0.021
+"""By so much more than usual, in EUR/kWh."""
+
 _RULES: Mapping[str, tuple[Rule, Callable[[Sequence[Row]], Signals]]] = {
     "latency": (LATENCY, lambda rows: latency_signals(rows, lambda _host: 100.0)),
     "relay": (RELAY, relay_signals),
@@ -84,9 +87,7 @@ def _find_incidents(
     rule, signals_of = how
     now, days = span
     where = {"tailnet": tailnet}
-    book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
-    source = Source(tailnet, "", "", demo=True)
-    evaluate(book, rule, observe_connections(store, where, rule, signals_of, now), source, now)
+    book = _evaluated(state, store, how, now, tailnet)
     request_replays(book, rule, {(now - timedelta(days=back)).date(): 1 for back in range(days + 1)})
 
     def past(window: Window) -> Signals:
@@ -95,38 +96,67 @@ def _find_incidents(
     replay_pending(book, rule, past)
 
 
-def log_errors(models: Path, now: datetime) -> None:
-    """A month of a forecast that is good but for one day."""
+def _evaluated(
+    state: Path,
+    store: SqlStore,
+    how: tuple[Rule, Callable[[Sequence[Row]], Signals]],
+    now: datetime,
+    tailnet: str,
+) -> AlertBook:
+    rule, signals_of = how
+    book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
+    observe = observe_connections(store, {"tailnet": tailnet}, rule, signals_of, now)
+    evaluate(book, rule, observe, Source(tailnet, "", "", demo=True), now)
+    return book
+
+
+def judge_latency(state: Path, now: datetime, *, tailnet: str = "demo") -> None:
+    """What the sensor of high latency would make of the rounds up to now, which are all collected."""
+    store = store_of(state)
+    _evaluated(state, store, _RULES["latency"], now, tailnet)
+    store.close()
+
+
+def log_errors(
+    models: Path, now: datetime, *, bad_day: int = BAD_DAY, naive_extra: float = BAD_DAY_EXTRA
+) -> None:
+    """A month of a forecast that is good but for one day.
+
+    Args:
+        models: where the metrics history is.
+        now: the last window ends at its hour.
+        bad_day: how many days ago the forecast was off.
+        naive_extra: by how much more than usual the naive forecast was off on that day, in EUR/kWh.
+    """
     dice = Random(7)  # noqa: S311 - a simulation
     tracker = ModelMetricsTracker(str(models))
     last = now.replace(minute=0, second=0, microsecond=0)
     errors: list[float] = []
     for back in range(30, -1, -1):
         end = last - timedelta(days=back)
-        extra = 0.021 if back == BAD_DAY else 0.0
-        mae = 0.011 + 0.004 * dice.random() + extra
+        mae = 0.011 + 0.004 * dice.random() + (BAD_DAY_EXTRA if back == bad_day else 0.0)
         metrics = {
             "mae": mae,
             "n": 24.0,
-            "naive_mae": 0.016 + 0.006 * dice.random() + extra,
+            "naive_mae": 0.016 + 0.006 * dice.random() + (naive_extra if back == bad_day else 0.0),
             "baseline_mae": median(errors) if len(errors) >= 7 else None,
         }
         errors.append(mae)
         tracker.log_metrics(MODEL, metrics, version="1@demo", window=(end - timedelta(days=1), end))
 
 
-def add_round(state: Path, hostname: str, at: datetime, *, tailnet: str = "demo") -> None:
-    """One round of a node, as a collection would have written it."""
-    row: Row = {
+def round_of(hostname: str, at: datetime, *, latency_ms: float = 41.5, tailnet: str = "demo") -> Row:
+    """One relayed round of a node, as a collection would have written it."""
+    return {
         "time": at,
         "tailnet": tailnet,
         "hostname": hostname,
         "connection_type": "relay",
         "relay_node": "fra",
-        "latency_avg": 41.5,
-        "latency_min": 40.0,
-        "latency_max": 44.0,
-        "latency_cold": 60.0,
+        "latency_avg": latency_ms,
+        "latency_min": latency_ms - 1.5,
+        "latency_max": latency_ms + 2.5,
+        "latency_cold": latency_ms + 18.5,
         "pings_sent": 6,
         "pings_received": 6,
         "tx_bytes": 1000,
@@ -134,8 +164,12 @@ def add_round(state: Path, hostname: str, at: datetime, *, tailnet: str = "demo"
         "tx_delta": 1000,
         "rx_delta": 2000,
     }
+
+
+def add_rounds(state: Path, rounds: Iterable[Row]) -> None:
+    """Write these rounds, as a collection would have."""
     store = store_of(state)
-    store.write(CONNECTIONS, [row])
+    store.write(CONNECTIONS, list(rounds))
     store.close()
 
 

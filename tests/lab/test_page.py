@@ -10,8 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.lab.browser import ZONE, assert_clean, card_of, opened, until, wait_for_chart
-from tests.lab.live_api import NODES, LiveApi, add_round, fill, live_api, store_of, utc_now
+from tests.lab.browser import TURN_MS, ZONE, assert_clean, card_of, opened, until, wait_for_chart
+from tests.lab.live_api import NODES, LiveApi, add_rounds, fill, live_api, round_of, store_of, utc_now
 from tests.lab.processes import free_port
 from tests.sidecars import served
 from tsobs_pipelines.demo.server import DemoServer
@@ -20,9 +20,6 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import Window
 
 pytestmark = pytest.mark.timeout(240)
-
-TURN_MS = 45_000
-"""The nodes are asked for every 15 s, and the API may hold an answer for 10."""
 
 
 def colour_at(page: Page, time: datetime, colour: str) -> int:
@@ -172,7 +169,7 @@ def test_a_node_added_while_the_page_is_open_appears(browser: Browser, tmp_path:
         expect(page.locator("article.card")).to_have_count(3)
         page.get_by_role("button", name="chocolate-factory", exact=True).focus()
         page.evaluate("window.before = document.querySelector('.card')")
-        add_round(tmp_path, "newcomer", utc_now() - timedelta(minutes=1))
+        add_rounds(tmp_path, [round_of("newcomer", utc_now() - timedelta(minutes=1))])
         expect(card_of(page, "newcomer").locator(".pill")).to_have_text("▲ Relayed · fra", timeout=TURN_MS)
         # Nothing was drawn anew: the same elements, and the reader's place.
         assert page.evaluate("window.before === document.querySelector('.card')")

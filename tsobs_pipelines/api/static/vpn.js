@@ -41,6 +41,8 @@ function heardNodes({ nodes, sidecar }, at) {
 
 function nodesProblem(problem) {
   state.problem = problem;
+  // No node is known: nothing else would ask for a history, and say why there is none.
+  if (!state.chosen) history.showProblem(problem);
   show();
 }
 

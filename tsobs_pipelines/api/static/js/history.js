@@ -7,6 +7,7 @@ import { grouped, readHistory, totals } from "./series.js";
 
 const ranges = { 1: "1h", 24: "24h", 168: "7d", 720: "30d" };
 const ROWS = 48;
+const PICTURE = ["latencyChart", "latency-legend", "totals", "table-box"];
 
 export const isRange = (hours) => hours in ranges;
 
@@ -38,6 +39,7 @@ export class HistoryPanel {
     const sums = totals(series.points);
     this.series = series;
     byId("latency-panel").classList.remove("waiting");
+    this.showPicture(true);
     this.chart.show(series, limit);
     byId("latencyChart").setAttribute("aria-label", summaryOf(answer.hostname, series, sums));
     this.note(series.points.length ? "" : `No round of ${answer.hostname} in the last ${ranges[answer.hours]}.`);
@@ -50,12 +52,15 @@ export class HistoryPanel {
 
   /** Say why there is no picture; one that is there already stays, the banner tells its age. */
   showProblem(problem) {
-    if (!this.series || byId("latency-panel").classList.contains("waiting")) this.note(`Not known: ${problem.message}.`);
+    if (this.series && !byId("latency-panel").classList.contains("waiting")) return;
+    this.showPicture(false);
+    byId("scrub").disabled = true;
+    this.note(`Not known: ${problem.message}.`);
   }
 
-  /** There is nothing to show and nothing wrong. */
-  showNothing() {
-    this.note("Nothing to show yet.");
+  /** An empty picture would say that there were no rounds: what is not known is not drawn. */
+  showPicture(known) {
+    for (const id of PICTURE) setHidden(byId(id), !known);
   }
 
   note(text) {
