@@ -56,13 +56,15 @@ def test_a_month_of_the_demo_at_a_glance(browser: Browser, month: LiveApi) -> No
             card = card_of(page, node)
             expect(card.locator(".pill")).to_have_text("● Direct")
             expect(card.locator(".value")).to_contain_text("ms")
-            for fact in ("Last handshake", "Traffic, 24 h", "Availability, 24 h", "Direct, 24 h"):
+            expect(card.locator(".handshake")).to_contain_text(" ago")
+            for fact in ("Availability", "Pings lost", "Direct / relayed", "Traffic"):
                 expect(card.locator(".facts")).to_contain_text(fact)
         expect(page.get_by_role("heading", name="Latency History (24h)")).to_be_visible()
         expect(page.locator("canvas#latencyChart")).to_be_visible()
         expect(page.locator("#demo")).to_have_text("Demo data")
         expect(page.locator("#demo-prices")).to_be_visible()
         expect(page.locator("#forecast-figures")).to_contain_text("€/MWh")
+        until(page, "Chart.getChart('maeChart').options.scales.y.title.text === '€/MWh'")
         recent = page.locator("#recent")
         for incident in (
             "Relayed: chocolate-factory",

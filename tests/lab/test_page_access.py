@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,26 @@ def test_no_width_scrolls_sideways(browser: Browser, month: LiveApi, width: int)
         wait_for_chart(seen.page)
         seen.page.locator("summary").click()
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("hours", [1, 24, 168, 720])
+def test_a_phone_s_time_axis_has_labels_that_stand_apart(
+    browser: Browser, month: LiveApi, hours: int
+) -> None:
+    script = """() => {
+        const { x } = Chart.getChart("latencyChart").scales;
+        const pen = document.createElement("canvas").getContext("2d");
+        pen.font = `${Chart.defaults.font.size}px ${Chart.defaults.font.family}`;
+        return x.ticks.map((tick, at) => {
+            const [middle, half] = [x.getPixelForTick(at), pen.measureText(tick.label).width / 2];
+            return [middle - half, middle + half];
+        });
+    }"""
+    with opened(browser, month, f"#node=git&range={hours}", size=PHONE) as seen:
+        wait_for_chart(seen.page)
+        labels: list[tuple[float, float]] = seen.page.evaluate(script)
+        assert 3 <= len(labels) <= 5
+        assert all(left[1] + 4 < right[0] for left, right in pairwise(labels)), labels
 
 
 @pytest.mark.parametrize(

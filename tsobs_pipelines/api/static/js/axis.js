@@ -40,7 +40,8 @@ export function timeAxis(colour) {
     grid: { color: colour.grid, drawTicks: false },
     ticks: { color: colour.muted, maxRotation: 0, autoSkip: false, padding: 6, callback: (_, index, ticks) => ticks[index].label },
     afterBuildTicks: (axis) => {
-      axis.ticks = timeTicks(axis.min, axis.max, Math.max(2, Math.floor(axis.width / 90)));
+      // Four labels fit on a phone, too: they are at most 50 px wide.
+      axis.ticks = timeTicks(axis.min, axis.max, Math.max(4, Math.floor(axis.width / 90)));
     },
   };
 }

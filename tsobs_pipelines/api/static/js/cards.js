@@ -37,7 +37,9 @@ function newCard(hostname, choose) {
   spark.setAttribute("class", "spark");
   spark.setAttribute("aria-hidden", "true");
   latest.append(make("p", "value"), spark);
-  card.append(head, latest, make("dl", "facts"), newCheck(hostname));
+  const handshake = make("p", "handshake");
+  handshake.append("Last handshake ", make("span"));
+  card.append(head, latest, handshake, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname));
   return card;
 }
 
@@ -53,7 +55,9 @@ function fill(card, node, chosen, now) {
   setText(pill, old && state !== "offline" ? `? No round for ${span(now - Date.parse(node.measured_at))}` : `${sign} ${words}`);
   showLatest(card.querySelector(".value"), node, state, old);
   drawSpark(card.querySelector(".spark"), node.day.spark, now);
-  definitions(card.querySelector(".facts"), facts(card, node, state, now));
+  setText(card.querySelector(".handshake span"), ago(node.last_handshake, now));
+  definitions(card.querySelector(".facts"), facts(card, node, state));
+  for (const part of [".handshake", ".period"]) setHidden(card.querySelector(part), state === "self");
   setHidden(card.querySelector(".check"), state === "self");
 }
 
@@ -72,20 +76,20 @@ function showLatest(value, node, state, old) {
 
 const unit = (high) => (high ? "ms, high" : "ms");
 
-function facts(card, node, state, now) {
-  const { day } = node;
+function facts(card, { day }, state) {
   if (state === "self") return [["Role", "the sidecar’s own node"]];
-  const traffic = day.rounds ? `↑ ${bytes(day.tx_bytes)}  ↓ ${bytes(day.rx_bytes)}` : "–";
   return [
-    ["Last handshake", ago(node.last_handshake, now)],
-    ["Traffic, 24 h", traffic],
-    ["Lost pings, 24 h", percent(day.loss)],
-    ["Availability, 24 h", percent(day.availability)],
-    ["Direct, 24 h", share(card, day)],
+    ["Availability", percent(day.availability)],
+    ["Pings lost", percent(day.loss)],
+    ["Direct / relayed", share(card, day)],
+    ["Traffic", day.rounds ? `${arrow("↑", day.tx_bytes)} ${arrow("↓", day.rx_bytes)}` : "–"],
   ];
 }
 
-/** The share as a number with a bar below, in an element that stays. */
+/** Bytes in one direction, which no end of a line takes apart. */
+const arrow = (sign, count) => `${sign} ${bytes(count)}`.replaceAll(" ", "\u00a0");
+
+/** The shares as numbers with a bar below, in an element that stays. */
 function share(card, day) {
   card.shareBox ??= (() => {
     const box = make("div");
@@ -94,8 +98,7 @@ function share(card, day) {
     box.append(make("span"), bar);
     return box;
   })();
-  const relayed = day.relayed ? ` (${percent(day.relayed)} relayed)` : "";
-  setText(card.shareBox.firstElementChild, `${percent(day.direct)}${relayed}`);
+  setText(card.shareBox.firstElementChild, day.direct === null ? "–" : `${percent(day.direct)} / ${percent(day.relayed)}`);
   shareBar(card.shareBox.lastElementChild, day.direct, day.relayed);
   return card.shareBox;
 }

@@ -2,7 +2,7 @@
 
 import { timeAxis } from "./axis.js";
 import { byId, definitions, setClass, setHidden, setText } from "./dom.js";
-import { momentOf, price } from "./format.js";
+import { momentOf, price, priceUnit } from "./format.js";
 import { colours, onThemeChange } from "./theme.js";
 
 const MONTH_MS = 30 * 86400000;
@@ -101,6 +101,7 @@ export class ForecastPanel {
         y: {
           beginAtZero: true,
           border: { display: false },
+          title: { display: true, text: priceUnit, color: colour.muted },
           grid: { color: colour.grid, drawTicks: false },
           ticks: { color: colour.muted, maxTicksLimit: 5, padding: 8, callback: (value) => Math.round(value * 1000) },
         },

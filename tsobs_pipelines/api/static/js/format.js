@@ -57,8 +57,10 @@ export function ago(time, now) {
   return Number.isNaN(age) ? dash : age < 5000 ? "just now" : `${span(age)} ago`;
 }
 
+export const priceUnit = "€/MWh";
+
 /** EUR/kWh as EUR/MWh, the unit in which prices are quoted. */
-export const price = (value) => (value === null || value === undefined ? dash : `${one.format(value * 1000)} €/MWh`);
+export const price = (value) => (value === null || value === undefined ? dash : `${one.format(value * 1000)} ${priceUnit}`);
 
 /** A ratio, as 1.3 ×. */
 export const times = (value) => (value === null || value === undefined ? dash : `${one.format(value)} ×`);
