@@ -49,5 +49,5 @@ def test_thirty_days_and_one_degradation(tmp_path: Path) -> None:
         assert "data:image/png;base64," in text
         assert "DEMO market" in text
         assert "x the baseline" in text
-        (one,) = eventually(lambda: incidents(tsobs), 60, "the degradation is in the alert history")
+        (one,) = eventually(lambda: incidents(tsobs), 120, "the degradation is in the alert history")
         assert one["state"] == "historical"

@@ -52,6 +52,11 @@ from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 
 INTERVAL_S = 30
+"""How often the sensors look on whose news somebody waits."""
+
+PATIENT_INTERVAL_S = 60
+"""How often the others look: each tick costs Dagster a quarter of a second of CPU."""
+
 RUN_GRACE = timedelta(seconds=45)
 """How long a message is left to the run that was asked for it."""
 
@@ -191,7 +196,7 @@ def _forecast_sensor(
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=INTERVAL_S,
+        minimum_interval_seconds=PATIENT_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=alert.description,
     )
@@ -213,7 +218,7 @@ def _forecast_sensor(
 def _delivery_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="alert_delivery_sensor",
-        minimum_interval_seconds=INTERVAL_S,
+        minimum_interval_seconds=PATIENT_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends what no run has sent: retries, messages held by a 429, runs that died.",
     )

@@ -29,7 +29,7 @@ ISSUE_CRON = "0 9 * * *"
 REREAD_HOUR_UTC = 5
 """When the prices of yesterday and today are read once more, for corrections."""
 
-HEALING_INTERVAL_S = 30
+HEALING_INTERVAL_S = 60
 MIDNIGHT_GRACE = timedelta(minutes=10)
 
 _UNDER_WAY = [
@@ -179,7 +179,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 def _healing_sensor(
     model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
 ) -> dg.SensorDefinition:
-    """Looks every half minute, on by default; quiet while one of its runs is under way."""
+    """Looks every minute, on by default; quiet while one of its runs is under way."""
 
     @dg.sensor(
         name=f"forecast_healing_sensor{suffix}",
