@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import TickStatus
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api_world import NOW, Api, api_of, demo_sidecar, parts_of, rounds, settings_of
@@ -19,8 +20,9 @@ from tests.dagster_records import HOUR, MINUTE, beat, check_records, ended_run, 
 from tsobs_pipelines.alerting.outbox import enqueue_test
 from tsobs_pipelines.alerting.tables import messages
 from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.self_metrics import Records, SelfMetrics
 from tsobs_pipelines.database import engine_for, writing
-from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE, DagsterRecords
+from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, Row
 
@@ -88,6 +90,7 @@ def test_ticks_runs_and_heartbeats(world: World) -> None:
     tick(world.instance, TICK_SCHEDULE, NOW - 5 * MINUTE)
     tick(world.instance, TICK_SCHEDULE, NOW - 2 * HOUR)
     ended_run(world.instance, NOW - 3 * MINUTE, NOW - MINUTE)
+    ended_run(world.instance, NOW - 3 * HOUR, NOW - 2 * HOUR)  # written just now, and long over
     found = world.samples()
     schedule = {"automation": TICK_SCHEDULE, "kind": "schedule"}
     assert found[key("tsobs_daemon_heartbeat_age_seconds", daemon="SCHEDULER")] == pytest.approx(40)
@@ -99,6 +102,21 @@ def test_ticks_runs_and_heartbeats(world: World) -> None:
     assert found[key("tsobs_runs_1h", **run)] == 1
     assert found[key("tsobs_run_duration_1h_mean_seconds", **run)] == pytest.approx(120)
     assert found[key("tsobs_run_duration_1h_max_seconds", **run)] == pytest.approx(120)
+
+
+def test_what_is_not_known_any_more_is_taken_back() -> None:
+    registry = CollectorRegistry()
+    metrics = SelfMetrics(registry)
+    seen = Tick("a_sensor", "sensor", "SKIPPED", NOW)
+    metrics.set_records(Records([Heartbeat("SENSOR", "one", NOW)], [seen], [], []), NOW)
+    metrics.set_missing({"git": 3})
+    assert b"a_sensor" in generate_latest(registry)
+    metrics.set_records(None, NOW)
+    metrics.set_missing(None)
+    text = generate_latest(registry)
+    assert b"a_sensor" not in text
+    assert b'"SENSOR"' not in text
+    assert b'"git"' not in text
 
 
 def test_messages_by_fate_and_the_age_of_the_oldest(world: World) -> None:
