@@ -72,12 +72,13 @@ def ended_run(
     started: datetime,
     ended: datetime,
     end: dg.DagsterEventType = dg.DagsterEventType.RUN_SUCCESS,
-) -> None:
-    """A run of ``summary_job`` that started and ended at these times."""
+) -> str:
+    """A run of ``summary_job`` that started and ended at these times; its id."""
     job = history.DEFS.resolve_job_def("summary_job")
     run = instance.create_run_for_job(job)
     for kind, at in ((dg.DagsterEventType.RUN_START, started), (end, ended)):
         instance.run_storage.handle_run_event(run.run_id, dg.DagsterEvent(kind.value, job.name), at)
+    return run.run_id
 
 
 def check_records(instance: dg.DagsterInstance, records: DagsterRecords) -> None:

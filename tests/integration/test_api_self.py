@@ -90,7 +90,8 @@ def test_ticks_runs_and_heartbeats(world: World) -> None:
     tick(world.instance, TICK_SCHEDULE, NOW - 5 * MINUTE)
     tick(world.instance, TICK_SCHEDULE, NOW - 2 * HOUR)
     ended_run(world.instance, NOW - 3 * MINUTE, NOW - MINUTE)
-    ended_run(world.instance, NOW - 3 * HOUR, NOW - 2 * HOUR)  # written just now, and long over
+    long_over = ended_run(world.instance, NOW - 3 * HOUR, NOW - 2 * HOUR)
+    world.instance.add_run_tags(long_over, {"touched": "lately"})
     found = world.samples()
     schedule = {"automation": TICK_SCHEDULE, "kind": "schedule"}
     assert found[key("tsobs_daemon_heartbeat_age_seconds", daemon="SCHEDULER")] == pytest.approx(40)
