@@ -1,4 +1,4 @@
-"""Jobs for run workers under test: one that does nothing, one that takes its time, one that won't listen."""
+"""Jobs for run workers under test: that do nothing, take their time or much memory, or will not listen."""
 
 import signal
 import time
@@ -27,6 +27,13 @@ def stubborn(context: dg.OpExecutionContext) -> None:
     signal.signal(signal.SIGINT, with_default)
 
 
+@dg.op
+def fill_memory() -> None:
+    """Hold 150 MB for a moment, as forecasting does."""
+    held = bytearray(150_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+
+
 @dg.job(executor_def=dg.in_process_executor)
 def no_op_job() -> None:
     """Nothing at all."""
@@ -40,9 +47,15 @@ def sleeping_job() -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor)
+def large_job() -> None:
+    """One op that needs much memory."""
+    fill_memory()
+
+
+@dg.job(executor_def=dg.in_process_executor)
 def stubborn_job() -> None:
     """One op that can't be interrupted."""
     stubborn()
 
 
-defs = dg.Definitions(jobs=[no_op_job, sleeping_job, stubborn_job])
+defs = dg.Definitions(jobs=[no_op_job, sleeping_job, large_job, stubborn_job])

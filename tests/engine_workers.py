@@ -84,11 +84,6 @@ class Workers:
         return run.status.value
 
 
-def children(pid: int) -> list[int]:
-    """The pool processes of a worker."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
-
-
 @contextmanager
 def workers(state: Path, **settings: str) -> Iterator[Workers]:
     """A state directory that is ready for workers; those that were started are killed at the end."""

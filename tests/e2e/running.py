@@ -57,7 +57,7 @@ class Running:
 
     def part(self, *words: str) -> int:
         """The process id of the part whose command line has these words."""
-        for pid in _children(self.process.pid):
+        for pid in children(self.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             if all(word in command for word in words):
                 return pid
@@ -65,7 +65,7 @@ class Running:
 
     def pool_process(self, queue: str) -> int:
         """The process id of the process that executes the queue's runs."""
-        return _children(self.part("engine.worker", queue))[0]
+        return children(self.part("engine.worker", queue))[0]
 
     def graphql(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster's webserver."""
@@ -94,10 +94,11 @@ class Running:
         return found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that this one has started and that have not ended."""
     # A child belongs to the thread that started it, which need not be the first one.
     lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for children in lists for child in children.read_text("ascii").split()]
+    return [int(child) for path in lists for child in path.read_text("ascii").split()]
 
 
 def up_environment(state: Path, **settings: str) -> dict[str, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import eventually
-from tests.engine_workers import Workers, children, workers
+from tests.e2e.running import children, eventually
+from tests.engine_workers import Workers, workers
 
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -51,6 +51,17 @@ def test_a_run_that_was_declared_dead_stops_working(engine: Workers) -> None:
     engine.instance.report_run_failed(run, "somebody thinks so")
     assert ended(engine, engine.launch("no_op_job"), 15) == "SUCCESS", "the worker is free again"
     assert engine.status(run_id) == "FAILURE"
+
+
+def test_a_pool_process_that_has_grown_gives_way_to_a_small_one(engine: Workers) -> None:
+    worker = engine.start("backfills")
+    assert ended(engine, engine.launch("no_op_job", "backfills")) == "SUCCESS"
+    small = children(worker.pid)
+    assert ended(engine, engine.launch("no_op_job", "backfills")) == "SUCCESS"
+    assert children(worker.pid) == small
+    assert ended(engine, engine.launch("large_job", "backfills")) == "SUCCESS"
+    eventually(lambda: children(worker.pid) not in ([], small), 20, "another process has taken its place")
+    assert ended(engine, engine.launch("no_op_job", "backfills")) == "SUCCESS"
 
 
 def test_a_run_that_does_not_listen_ends_with_its_process(engine: Workers) -> None:

@@ -1,0 +1,109 @@
+"""Postgres goes down and comes back under everything: Dagster's records, time series, alert state.
+
+Nothing is repaired by hand: what was journalled meanwhile is in the store afterwards, each round once, and
+tsobs is as healthy as before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.running import Running, eventually, running
+from tests.journals import NODES, minutes, round_line
+from tests.lab.databases import Postgres
+from tests.sidecars import ToldSidecar, served
+from tsobs_pipelines.timeseries.schema import CONNECTIONS
+from tsobs_pipelines.timeseries.sql import SqlStore
+from tsobs_pipelines.timeseries.store import Window
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
+
+COLLECTED_WITHIN_S = 400
+"""A 5-minute tick, and a little."""
+
+
+class Journal(ToldSidecar):
+    """A sidecar whose journal is as long as the test makes it."""
+
+    def __init__(self) -> None:
+        peers = {name: {"HostName": name, "Online": True} for name in NODES}
+        super().__init__({"/healthz": {"ok": True}, "/status": {"BackendState": "Running", "Peer": peers}})
+        self.rounds: list[datetime] = []
+
+    def take(self, times: list[datetime]) -> None:
+        """Add rounds."""
+        self.rounds += times
+        days: dict[str, list[bytes]] = {}
+        for at in self.rounds:
+            days.setdefault(str(at.date()), []).append(round_line(at))
+        self.answers["/samples"] = {
+            "days": {
+                day: {"rounds": len(lines), "bytes": sum(map(len, lines))} for day, lines in days.items()
+            }
+        }
+        for day, lines in days.items():
+            self.answers[f"/samples/{day}"] = b"".join(lines).decode()
+
+    def wanted(self) -> set[tuple[datetime, str]]:
+        """Every round of every node."""
+        return {(at, node) for at in self.rounds for node in NODES}
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    made = Journal()
+    with served(made):
+        yield made
+
+
+def health(tsobs: Running) -> dict[str, bool]:
+    """Whether each part is well, by its name."""
+    answer = httpx.get(f"http://127.0.0.1:{tsobs.api_port}/healthz", timeout=30).json()
+    return {name: part["ok"] for name, part in answer["parts"].items()}
+
+
+def stored(url: str, since: datetime) -> Counter[tuple[datetime, str]]:
+    """How many rows the database itself holds of each round and node."""
+    store = SqlStore(url)
+    rows = store.read(CONNECTIONS, Window(since, since + timedelta(days=3)))
+    store.close()
+    found: Counter[tuple[datetime, str]] = Counter()
+    for row in rows:
+        assert isinstance(row["time"], datetime)
+        found[row["time"], str(row["hostname"])] += 1
+    return found
+
+
+def test_postgres_restarts_and_nothing_is_lost(postgres: Postgres, journal: Journal, tmp_path: Path) -> None:
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    first = now - timedelta(minutes=40)
+    journal.take(minutes(first, 20))
+    rows = postgres.new_database("restart_rows")
+    settings = {
+        "TSOBS_SIDECAR_URL": journal.url,
+        "TSOBS_START_DATE": str((now - timedelta(days=1)).date()),
+        "TSOBS_DATABASE_URL": rows,
+        "TSOBS_DAGSTER_DATABASE_URL": postgres.new_database("restart_dagster"),
+    }
+    with running(tmp_path, **settings) as tsobs:
+        eventually(
+            lambda: set(stored(rows, first)) == journal.wanted(), COLLECTED_WITHIN_S, "a first filling"
+        )
+        postgres.stop()
+        try:
+            eventually(lambda: not health(tsobs)["store"], 60, "/healthz says that the store is down")
+            journal.take(minutes(first + timedelta(minutes=20), 10))
+        finally:
+            postgres.start()
+        journal.take(minutes(first + timedelta(minutes=30), 10))
+        eventually(
+            lambda: set(stored(rows, first)) == journal.wanted(), COLLECTED_WITHIN_S, "all that was missed"
+        )
+        assert set(stored(rows, first).values()) == {1}
+        eventually(lambda: all(health(tsobs).values()), 180, "tsobs is well again")
