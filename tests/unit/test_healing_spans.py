@@ -22,13 +22,13 @@ def test_days_in_a_row_are_one_span() -> None:
     ]
 
 
-@given(st.sets(st.integers(0, 120)))
-def test_spans_hold_each_day_once_and_none_is_too_long(numbers: set[int]) -> None:
+@given(st.sets(st.integers(0, 120)), st.sampled_from([LONGEST_SPAN, timedelta(days=100)]))
+def test_spans_hold_each_day_once_and_none_is_too_long(numbers: set[int], longest: timedelta) -> None:
     asked = days(*sorted(numbers))
-    found = spans(asked)
+    found = spans(asked, longest)
     held = [first + timedelta(days=n) for first, last in found for n in range((last - first).days + 1)]
     assert held == asked
-    assert all(last - first < LONGEST_SPAN for first, last in found)
+    assert all(last - first < longest for first, last in found)
 
 
 def test_the_newest_ten_days_come_first() -> None:

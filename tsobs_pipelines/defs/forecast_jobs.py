@@ -29,7 +29,12 @@ ISSUE_CRON = "0 9 * * *"
 REREAD_HOUR_UTC = 5
 """When the prices of yesterday and today are read once more, for corrections."""
 
-HEALING_INTERVAL_S = 60
+HEALING_INTERVAL_S = 45
+"""A first filling takes three looks: prices, then forecasts, then evaluations."""
+
+LONGEST_PRICE_SPAN = timedelta(days=100)
+"""Prices come a month a request, in no time: a run for each ten days would cost more than they do."""
+
 MIDNIGHT_GRACE = timedelta(minutes=10)
 
 _UNDER_WAY = [
@@ -77,11 +82,11 @@ def healing_requests(
     requests = []
     for job, lacking, reason in zip(
         jobs,
-        (found.prices, found.forecasts, found.evaluations),
+        (spans(found.prices, LONGEST_PRICE_SPAN), spans(found.forecasts), spans(found.evaluations)),
         ("prices are lacking", "forecasts are lacking", "evaluations are lacking or outdated"),
         strict=True,
     ):
-        for first, last in spans(lacking):
+        for first, last in lacking:
             requests.append(
                 dg.RunRequest(
                     run_key=f"{job.name}/{now:%Y-%m-%dT%H}/{first}..{last}",
@@ -179,7 +184,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 def _healing_sensor(
     model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
 ) -> dg.SensorDefinition:
-    """Looks every minute, on by default; quiet while one of its runs is under way."""
+    """Looks every 45 seconds, on by default; quiet while one of its runs is under way."""
 
     @dg.sensor(
         name=f"forecast_healing_sensor{suffix}",

@@ -49,12 +49,12 @@ def healing_job() -> UnresolvedAssetJobDefinition:
     )
 
 
-def spans(days: Sequence[date]) -> list[tuple[date, date]]:
-    """Ascending days as spans without a gap, none longer than ``LONGEST_SPAN``: each one's first and last."""
+def spans(days: Sequence[date], longest: timedelta = LONGEST_SPAN) -> list[tuple[date, date]]:
+    """Ascending days as spans without a gap, none longer than ``longest``: each one's first and last."""
     found: list[tuple[date, date]] = []
     for day in reversed(days):
         first, last = found[-1] if found else (date.max, date.max)
-        if first - day == timedelta(days=1) and last - day < LONGEST_SPAN:
+        if first - day == timedelta(days=1) and last - day < longest:
             found[-1] = (day, last)
         else:
             found.append((day, day))
