@@ -19,15 +19,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from bench.engine_run import quiet
 from bench.harness import Meter, machine, meter, proportional_mb, table
 from tests.e2e.running import eventually, free_port, running
 from tests.e2e.watching import RUNS
-from tests.journals import minutes, round_line
+from tests.growing_sidecar import GrowingSidecar
+from tests.journals import minutes
 from tests.sidecars import served
 
 DAY_MINUTES = 24 * 60
@@ -35,71 +34,21 @@ HISTORY_MINUTES = 30
 TICK_S = 300
 
 
-class Sidecar(ThreadingHTTPServer):
-    """The sidecar's contract over a journal that grows by a round a minute; counts the bytes it sends."""
-
-    daemon_threads = True
+class Sidecar(GrowingSidecar):
+    """A sidecar that takes a round each minute, when it is asked."""
 
     def __init__(self, nodes: int) -> None:
-        self.names = [f"node-{number}" for number in range(nodes)]
-        self.sent = 0
-        self.rounds: list[tuple[datetime, bytes]] = []
-        self.lock = threading.Lock()
+        super().__init__([f"node-{number}" for number in range(nodes)])
         now = datetime.now(UTC).replace(second=0, microsecond=0)
-        for at in minutes(now - timedelta(minutes=HISTORY_MINUTES), HISTORY_MINUTES):
-            self._take(at)
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def _take(self, at: datetime) -> None:
-        self.rounds.append((at, round_line(at, nodes=self.names)))
-
-    def catch_up(self) -> None:
-        """Take the rounds that are due."""
-        with self.lock:
-            while self.rounds[-1][0] + timedelta(minutes=1) <= datetime.now(UTC):
-                self._take(self.rounds[-1][0] + timedelta(minutes=1))
+        self.take(minutes(now - timedelta(minutes=HISTORY_MINUTES), HISTORY_MINUTES))
+        self._lock = threading.Lock()
 
     def answer(self, path: str) -> bytes | None:
         """The body for a path with its query; None when there is no such path."""
-        self.catch_up()
-        parts = urlsplit(path)
-        if parts.path == "/healthz":
-            return b'{"ok":true}'
-        if parts.path == "/status":
-            peers = {name: {"HostName": name, "Online": True} for name in self.names}
-            return json.dumps({"BackendState": "Running", "Peer": peers}).encode()
-        days: dict[str, list[tuple[datetime, bytes]]] = {}
-        for at, line in self.rounds:
-            days.setdefault(f"{at:%Y-%m-%d}", []).append((at, line))
-        if parts.path == "/samples":
-            index = {
-                day: {"rounds": len(lines), "bytes": sum(len(line) for _, line in lines)}
-                for day, lines in days.items()
-            }
-            return json.dumps({"days": index}).encode()
-        lines = days.get(parts.path.removeprefix("/samples/"))
-        if lines is None:
-            return None
-        after = parse_qs(parts.query).get("after")
-        since = datetime.fromisoformat(after[0]) if after else lines[0][0] - timedelta(seconds=1)
-        return b"".join(line for at, line in lines if at > since)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Sidecar
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = self.server.answer(self.path)
-        self.send_response(404 if body is None else 200)
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-        self.server.sent += len(body or b"")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
+        with self._lock:
+            while self.last + timedelta(minutes=1) <= datetime.now(UTC):
+                self.take([self.last + timedelta(minutes=1)])
+        return super().answer(path)
 
 
 @dataclass(frozen=True)

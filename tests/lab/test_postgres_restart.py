@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from tests.e2e.running import Running, eventually, running
-from tests.journals import NODES, minutes, round_line
+from tests.growing_sidecar import GrowingSidecar
+from tests.journals import minutes
 from tests.lab.databases import Postgres
-from tests.sidecars import ToldSidecar, served
+from tests.sidecars import served
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
@@ -28,36 +29,9 @@ COLLECTED_WITHIN_S = 400
 """A 5-minute tick, and a little."""
 
 
-class Journal(ToldSidecar):
-    """A sidecar whose journal is as long as the test makes it."""
-
-    def __init__(self) -> None:
-        peers = {name: {"HostName": name, "Online": True} for name in NODES}
-        super().__init__({"/healthz": {"ok": True}, "/status": {"BackendState": "Running", "Peer": peers}})
-        self.rounds: list[datetime] = []
-
-    def take(self, times: list[datetime]) -> None:
-        """Add rounds."""
-        self.rounds += times
-        days: dict[str, list[bytes]] = {}
-        for at in self.rounds:
-            days.setdefault(str(at.date()), []).append(round_line(at))
-        self.answers["/samples"] = {
-            "days": {
-                day: {"rounds": len(lines), "bytes": sum(map(len, lines))} for day, lines in days.items()
-            }
-        }
-        for day, lines in days.items():
-            self.answers[f"/samples/{day}"] = b"".join(lines).decode()
-
-    def wanted(self) -> set[tuple[datetime, str]]:
-        """Every round of every node."""
-        return {(at, node) for at in self.rounds for node in NODES}
-
-
 @pytest.fixture
-def journal() -> Iterator[Journal]:
-    made = Journal()
+def sidecar() -> Iterator[GrowingSidecar]:
+    made = GrowingSidecar()
     with served(made):
         yield made
 
@@ -80,30 +54,32 @@ def stored(url: str, since: datetime) -> Counter[tuple[datetime, str]]:
     return found
 
 
-def test_postgres_restarts_and_nothing_is_lost(postgres: Postgres, journal: Journal, tmp_path: Path) -> None:
+def test_postgres_restarts_and_nothing_is_lost(
+    postgres: Postgres, sidecar: GrowingSidecar, tmp_path: Path
+) -> None:
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     first = now - timedelta(minutes=40)
-    journal.take(minutes(first, 20))
+    sidecar.take(minutes(first, 20))
     rows = postgres.new_database("restart_rows")
     settings = {
-        "TSOBS_SIDECAR_URL": journal.url,
+        "TSOBS_SIDECAR_URL": sidecar.url,
         "TSOBS_START_DATE": str((now - timedelta(days=1)).date()),
         "TSOBS_DATABASE_URL": rows,
         "TSOBS_DAGSTER_DATABASE_URL": postgres.new_database("restart_dagster"),
     }
     with running(tmp_path, **settings) as tsobs:
         eventually(
-            lambda: set(stored(rows, first)) == journal.wanted(), COLLECTED_WITHIN_S, "a first filling"
+            lambda: set(stored(rows, first)) == sidecar.wanted(), COLLECTED_WITHIN_S, "a first filling"
         )
         postgres.stop()
         try:
             eventually(lambda: not health(tsobs)["store"], 60, "/healthz says that the store is down")
-            journal.take(minutes(first + timedelta(minutes=20), 10))
+            sidecar.take(minutes(first + timedelta(minutes=20), 10))
         finally:
             postgres.start()
-        journal.take(minutes(first + timedelta(minutes=30), 10))
+        sidecar.take(minutes(first + timedelta(minutes=30), 10))
         eventually(
-            lambda: set(stored(rows, first)) == journal.wanted(), COLLECTED_WITHIN_S, "all that was missed"
+            lambda: set(stored(rows, first)) == sidecar.wanted(), COLLECTED_WITHIN_S, "all that was missed"
         )
         assert set(stored(rows, first).values()) == {1}
         eventually(lambda: all(health(tsobs).values()), 180, "tsobs is well again")
