@@ -5,7 +5,7 @@ schema or a statement of our own; files and their content are Dagster's.
 
 Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, and asks
 again and again whether the file has a table that each file has had for years. A sensor's tick is a dozen of
-such calls: they were half of the daemon's CPU at rest.
+such calls: they were about a third of the daemon's CPU at rest.
 """
 
 from __future__ import annotations
