@@ -24,8 +24,8 @@ from bench.harness import machine, table
 from tests.integration.forecasts import Forecasts
 from tests.prices import MARKET
 from tests.week_mean import WeekMean
-from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.delivery import DAY
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.sql import SqlStore
 

@@ -28,12 +28,13 @@ from tsobs_pipelines.alerting.outbox import depth
 from tsobs_pipelines.alerting.rules import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.app import create_app
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
+from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.engine.dagster_records import DagsterRecords
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.logs.search import search
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService

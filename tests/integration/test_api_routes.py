@@ -26,7 +26,8 @@ from tests.api_world import (
     write_log,
 )
 from tsobs_pipelines.api.app import create_app
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
+from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 
 HISTORY = "/health-monitoring/latency-history"

@@ -30,10 +30,11 @@ from tsobs_pipelines.defs import (
     forecast_prices,
     resources,
 )
-from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL, SCORING_DAYS
+from tsobs_pipelines.defs.forecast_keys import SCORING_DAYS
 from tsobs_pipelines.defs.resources import default_resources
 from tsobs_pipelines.forecasting.delivery import DAY, Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.models.interface import FittedModel, ForecastModel, HourForecast, Prices
 from tsobs_pipelines.forecasting.verdict import Verdict, judge
 from tsobs_pipelines.settings import load_settings

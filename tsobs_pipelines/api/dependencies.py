@@ -24,8 +24,6 @@ from tsobs_pipelines.tailnet.client import ConnectionStats, SidecarHealth, WhoIs
 from tsobs_pipelines.tailnet.ping import PingStats
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
-DEFAULT_MODEL = "prophet_price_forecast"
-
 
 class Sidecar(Protocol):
     """What the API asks of the sidecar's client; see ``tailnet/client.py`` for the errors."""

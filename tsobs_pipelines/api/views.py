@@ -17,7 +17,7 @@ from anyio import CapacityLimiter
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.cache import Shared
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL, Parts
+from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
 from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
@@ -39,6 +39,7 @@ from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
 from tsobs_pipelines.api.series import latency_history
 from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.peers import PeerError, peer_names

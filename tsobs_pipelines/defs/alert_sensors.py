@@ -46,8 +46,9 @@ from tsobs_pipelines.defs.alerts import (
     connection_signals,
 )
 from tsobs_pipelines.defs.clock import utc_now
-from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL, ForecastKeys
+from tsobs_pipelines.defs.forecast_keys import ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 

@@ -34,9 +34,10 @@ from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.clock import utc_now
-from tsobs_pipelines.defs.forecast_keys import DEFAULT_MODEL, ForecastKeys
+from tsobs_pipelines.defs.forecast_keys import ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.engine.queues import tick_tags
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window

@@ -5,10 +5,11 @@ judgements themselves.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import METRICS, NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.tailnet.health import (
@@ -48,7 +49,7 @@ def _result(spec: dg.AssetCheckSpec, verdict: Verdict) -> dg.AssetCheckResult:
 def check_connections(settings: SettingsResource, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
     """Judge the newest rows of the store, whichever partition the run is about."""
     config = settings.get()
-    now = datetime.now(UTC)
+    now = utc_now()
     where = {"tailnet": config.tailnet}
     window = Window.trailing(now, ROUNDS_SPAN + STALE_AFTER)
     rows = over_network(store.get().read, CONNECTIONS, window, where)

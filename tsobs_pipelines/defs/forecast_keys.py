@@ -12,10 +12,10 @@ from datetime import date, timedelta
 import dagster as dg
 
 from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 
 PRICES_KEY = dg.AssetKey("electricity_prices")
 GROUP = "forecast"
-DEFAULT_MODEL = "prophet_price_forecast"
 MAE_CHECK = "mae_within_twice_baseline"
 SKILL_CHECK = "skill_above_naive"
 PRICES_CHECK = "prices_complete"

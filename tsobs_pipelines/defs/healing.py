@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import DIAGNOSTICS, METRICS, SUMMARIES
 from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.engine.queues import backfill_tags
@@ -121,7 +122,7 @@ def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorD
         under_way = dg.RunsFilter(job_name=job.name, statuses=_UNDER_WAY)
         if context.instance.get_runs_count(under_way):
             return dg.SkipReason("A healing run is under way.")
-        now = datetime.now(UTC)
+        now = utc_now()
         pause = pause_until(_failures(context.instance, job.name, now), now)
         if now < pause:
             return dg.SkipReason(f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC.")

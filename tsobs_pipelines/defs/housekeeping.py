@@ -14,6 +14,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.alerting.retention import forget
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.engine.broker import broker_folders
 from tsobs_pipelines.engine.history import ended_before, newest_runs, remove_runs, shard_directory, sweep
@@ -40,11 +41,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Figures = Mapping[str, int]
 log = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """The time."""
-    return datetime.now(UTC)
 
 
 def tidy_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> Figures:

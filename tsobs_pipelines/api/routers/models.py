@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL
 from tsobs_pipelines.api.errors import documented
 from tsobs_pipelines.api.routers.access import POLLED, InContext
 from tsobs_pipelines.api.schemas import MetricsHistory
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 
 router = APIRouter(prefix="/models", tags=["models"])
 

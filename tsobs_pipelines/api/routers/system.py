@@ -14,12 +14,12 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 
 from tsobs_pipelines.api.checks import CHECKS, OWN_CHECKS, Check, asked
-from tsobs_pipelines.api.dependencies import DEFAULT_MODEL
 from tsobs_pipelines.api.errors import UnavailableError, documented
 from tsobs_pipelines.api.metrics import CONTENT_TYPE
 from tsobs_pipelines.api.routers.access import UNKEPT, Context, InContext
 from tsobs_pipelines.api.schemas import About, Health, PartState
 from tsobs_pipelines.api.self_checks import Moment
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 
 router = APIRouter(tags=["system"])
 

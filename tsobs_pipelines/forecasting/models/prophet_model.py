@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.models.features import DAY_KINDS, LAG_DAYS, SLOTS, Matrix, lay_out
 from tsobs_pipelines.forecasting.models.frames import (
     LAGGED,
@@ -70,7 +71,7 @@ class Parameters:
 class ProphetPriceForecast:
     """The model; fits and forecasts are pure functions of the prices."""
 
-    def __init__(self, name: str = "prophet_price_forecast", parameters: Parameters | None = None) -> None:
+    def __init__(self, name: str = DEFAULT_MODEL, parameters: Parameters | None = None) -> None:
         """``parameters`` are by default those that the study chose."""
         self._name = name
         self.parameters = parameters or Parameters()
