@@ -250,6 +250,18 @@ def test_nothing_is_repeated_that_newer_data_do_not_say(world: World) -> None:
     assert len(firing(world.engine)) == 2
 
 
+@pytest.mark.parametrize("newest", [50, 90], ids=["good", "between"])
+def test_no_reminder_says_still_while_the_newest_evidence_is_not_bad(world: World, newest: float) -> None:
+    world.write(rows([150] * 380 + [newest] * 5 + [150] * 5))
+    world.look(LATENCY, 4)
+    world.look(LATENCY, 384)
+    assert firing(world.engine), "one span is not enough to be over"
+    assert world.book.remind(LATENCY, SOURCE, DAY + 385 * MINUTE) == []
+    world.look(LATENCY, 389)
+    assert len(world.book.remind(LATENCY, SOURCE, DAY + 390 * MINUTE)) == 1
+    assert "150 ms in the 5-minute mean, over 100 ms; still, since 00:00 UTC" in world.fates()[-1][1]
+
+
 def test_a_backfill_of_one_old_day_before_the_watch_began_sends_nothing(world: World) -> None:
     world.write(paths("d" * 1430 + "r" * 10, start=2 * YESTERDAY))
     observe = observe_connections(

@@ -124,6 +124,11 @@ class TopicState:
     damping: timedelta = DAMPING
     held: int = 0
 
+    @property
+    def bad_now(self) -> bool:
+        """Whether the newest evidence is bad. One that fires may be good again, and not for long enough."""
+        return self.bad > 0
+
     def to_json(self) -> str:
         """The state as text, exact to the microsecond."""
         return json.dumps(asdict(self), default=_encode, ensure_ascii=False)

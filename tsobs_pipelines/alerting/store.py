@@ -102,7 +102,10 @@ class AlertBook:
             ]
 
     def remind(self, rule: Rule, source: Source, now: datetime) -> list[int]:
-        """Enqueue a reminder of what fires and was last told :data:`REMIND_AFTER` ago, or never."""
+        """Enqueue a reminder of what fires and was last told :data:`REMIND_AFTER` ago, or never.
+
+        "Still" has to be true: while a topic's newest evidence is not bad, its reminder waits.
+        """
         due = (topics.c.status == Status.FIRING) & (
             topics.c.last_told.is_(None) | (topics.c.last_told <= now - REMIND_AFTER)
         )
@@ -118,7 +121,9 @@ class AlertBook:
             found = [
                 _reminder(state, now)
                 for state in states
-                if state.topic not in facts.muted.keys() | facts.stale and state.spoken is Status.FIRING
+                if state.bad_now
+                and state.spoken is Status.FIRING
+                and state.topic not in facts.muted.keys() | facts.stale
             ]
             if not found:
                 return []
