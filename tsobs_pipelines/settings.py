@@ -267,6 +267,13 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_TIMESERIES_RETENTION_DAYS",
         description="days that the tailnet's time series are kept",
     )
+    model_retention_days: int = Field(
+        90,
+        ge=7,
+        le=36500,
+        validation_alias="TSOBS_MODEL_RETENTION_DAYS",
+        description="days that fitted models are kept after their delivery day; the newest stays",
+    )
     tailscaled_log: Path | None = Field(
         None,
         validation_alias="TSOBS_TAILSCALED_LOG",

@@ -7,7 +7,6 @@ does not: the assets.
 import os
 from datetime import date
 from functools import lru_cache
-from urllib.parse import quote
 
 import dagster as dg
 
@@ -16,6 +15,7 @@ from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.model_files import open_files
+from tsobs_pipelines.forecasting.model_retention import model_file
 from tsobs_pipelines.forecasting.models.interface import FittedModel
 from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
 from tsobs_pipelines.forecasting.prices.redata import DAY_AHEAD, PVPC, RedataPrices
@@ -46,11 +46,6 @@ def _tracker(models_dir: str, _pid: int) -> ModelMetricsTracker:
 def tracker_of(settings: Settings) -> ModelMetricsTracker:
     """The metrics history of this process, which remembers what it has read."""
     return _tracker(settings.models_dir, os.getpid())
-
-
-def model_file(model: str, source: str, day: date) -> str:
-    """The name of a fitted model's file below ``TSOBS_MODELS_DIR``."""
-    return f"{model}/{quote(source, safe='')}/{day.year}/{day}.json"
 
 
 class ModelFilesIOManager(dg.ConfigurableIOManager):

@@ -1,7 +1,8 @@
 """Housekeeping and disk use as Dagster sees them: two assets, a check, two jobs and their schedules.
 
 What belongs here: when what is done, and what a materialisation says of it. What does not: how anything is
-removed (``engine/history.py``, ``upkeep/``, ``logs/maintenance.py``, ``alerting/retention.py``).
+removed (``engine/history.py``, ``upkeep/``, ``logs/maintenance.py``, ``alerting/retention.py``,
+``forecasting/model_retention.py``).
 """
 
 import logging
@@ -15,10 +16,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from tsobs_pipelines.alerting.retention import forget
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.clock import utc_now
+from tsobs_pipelines.defs.forecast import MODELS
+from tsobs_pipelines.defs.forecast_io import market_of
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.engine.broker import broker_folders
 from tsobs_pipelines.engine.history import ended_before, newest_runs, remove_runs, shard_directory, sweep
 from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
+from tsobs_pipelines.forecasting.model_files import open_files
+from tsobs_pipelines.forecasting.model_retention import remove_old_models
 from tsobs_pipelines.logs.files import log_directory
 from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.settings import Settings
@@ -86,6 +91,14 @@ def tidy_series(store: TimeSeriesStore, settings: Settings, now: datetime) -> Fi
     return {}
 
 
+def tidy_models(store: TimeSeriesStore, settings: Settings, now: datetime) -> Figures:
+    """Remove the fitted models whose delivery day is long over and whose forecast was issued."""
+    market, files = market_of(settings), open_files(settings.models_dir)
+    first_kept = market.day_of(now) - timedelta(days=settings.model_retention_days)
+    removed = [remove_old_models(files, store, model.name, market, first_kept) for model in MODELS]
+    return {"models_removed": sum(removed)}
+
+
 def sqlite_files(instance: dg.DagsterInstance, settings: Settings) -> list[Path]:
     """The SQLite files that grow and shrink; a run's own file of events does neither."""
     files = [settings.state_dir / "tsobs.db"] if settings.database_url.startswith("sqlite") else []
@@ -119,6 +132,7 @@ def keep_house(
         "broker": lambda: tidy_broker(settings, now),
         "alerts": lambda: tidy_alerts(settings, now),
         "time series": lambda: tidy_series(store(), settings, now),
+        "models": lambda: tidy_models(store(), settings, now),
         # Last: the others have made the room.
         "SQLite files": lambda: tidy_sqlite(instance, settings),
     }
@@ -156,7 +170,7 @@ def housekeeping_assets() -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=HOUSEKEEPING,
         group_name=GROUP,
-        description="Superseded runs, old logs, alerts and rows removed; SQLite files compacted.",
+        description="Superseded runs, old logs, alerts, rows and models removed; SQLite files compacted.",
     )
     def housekeeping(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource

@@ -1,6 +1,7 @@
 """Files under ``TSOBS_MODELS_DIR``: the local disk, or any file system that fsspec knows.
 
-What belongs here: reading and replacing whole files, safely against a crash. What does not: what is in them.
+What belongs here: listing, reading, replacing and removing whole files, safely against a crash. What does
+not: what is in them.
 """
 
 from __future__ import annotations
@@ -41,6 +42,14 @@ class FileSystem(Protocol):
 
     def replace(self, name: str, data: bytes) -> None:
         """Make ``data`` the whole file; a reader sees the old file or the new one."""
+        ...
+
+    def below(self, folder: str) -> list[str]:
+        """The sorted names of all files in the folder and its subfolders; none where there is no folder."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove the file, if there is one."""
         ...
 
     def local_path(self, name: str) -> Path | None:
@@ -87,6 +96,15 @@ class LocalFiles:
         finally:
             draft.unlink(missing_ok=True)
 
+    def below(self, folder: str) -> list[str]:
+        """Names with slashes."""
+        files = (path for path in (self._root / folder).rglob("*") if path.is_file())
+        return sorted(path.relative_to(self._root).as_posix() for path in files)
+
+    def remove(self, name: str) -> None:
+        """Unlink it; its folder stays."""
+        (self._root / name).unlink(missing_ok=True)
+
     def local_path(self, name: str) -> Path:
         """The path."""
         return self._root / name
@@ -124,6 +142,22 @@ class RemoteFiles:
         """One upload."""
         self._fs.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
         self._fs.pipe_file(self._path(name), data)
+
+    def below(self, folder: str) -> list[str]:
+        """One listing, past what fsspec remembers of an earlier one."""
+        self._fs.invalidate_cache()
+        try:
+            paths: list[str] = self._fs.find(self._path(folder))
+        except FileNotFoundError:
+            return []
+        return sorted(path.removeprefix(f"{self._root}/") for path in paths)
+
+    def remove(self, name: str) -> None:
+        """One deletion."""
+        try:
+            self._fs.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
 
     def local_path(self, name: str) -> None:
         """Not on the local disk."""
