@@ -77,13 +77,17 @@ lock-is-current: $(UV)
 	{ echo "$$lock is not what pyproject.toml asks for: make lock" >&2; exit 1; }
 	done
 
-# Strict: a package that the vulnerability service does not know was not audited, and that is no success.
+# Asks PyPI's vulnerability service. Strict: a package that it does not know was not audited, and that is no success.
+# ADVISORIES=<a checkout of PyPA's advisory database>: without asking anybody, see tests/advisories.py.
 audit: .venv/.installed-dev
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	$(if $(ADVISORIES),$(BIN)/python -m tests.advisories $(ADVISORIES) requirements.lock,
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock)
 
-# CycloneDX, from the lock with its hashes. The licences are checked by tests/unit/test_licences.py.
-sbom: $(UV)
-	$(UV) tool run --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --of JSON -o sbom.json
+# CycloneDX, from the lock with its hashes, the same for the same lock, and held against CycloneDX's own schema. The
+# licences are checked by tests/unit/test_licences.py.
+sbom: .venv/.installed-dev
+	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --spec-version 1.6 \
+	  --output-reproducible --validate --of JSON -o sbom.json
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench
