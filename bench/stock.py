@@ -11,19 +11,21 @@ import pandas as pd  # noqa: F401 - imported at the top on purpose
 import prophet  # noqa: F401 - likewise
 
 from tsobs_pipelines.defs.connection_checks import check_connections
-from tsobs_pipelines.defs.connections import DIAGNOSTICS, METRICS, SUMMARIES, connection_assets
+from tsobs_pipelines.defs.connections import connection_assets
 from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
+from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.settings import load_settings
 
-specs, assets = connection_assets(utc_days(load_settings().start_date))
+settings = load_settings()
+specs, assets = connection_assets(utc_days(settings.start_date), settings.home)
 defs = dg.Definitions(
     assets=[*specs, *assets],
-    asset_checks=[check_connections],
+    asset_checks=[check_connections(settings.home)],
     jobs=[
         dg.define_asset_job(
             "collect_connections",
-            selection=dg.AssetSelection.assets(METRICS, DIAGNOSTICS, SUMMARIES),
+            selection=TailnetKeys.of(settings.home).collected,
             executor_def=dg.multiprocess_executor,
         )
     ],

@@ -57,10 +57,11 @@ def settings_of(state: Path, **values: object) -> Settings:
 
 def parts_of(settings: Settings, sidecar_url: str, store: TimeSeriesStore | None = None) -> Parts:
     """The real parts for these settings, at the time ``NOW``."""
+    sidecar = TailscaleHealthService(sidecar_url, critical_nodes=settings.critical_nodes)
     return Parts(
         settings=settings,
         store=store or open_store(settings),
-        sidecar=TailscaleHealthService(sidecar_url, critical_nodes=settings.critical_nodes),
+        sidecars={settings.home.name: sidecar},
         incidents=AlertHistory(settings),
         outbox=lambda: depth(engine_for(settings.database_url)),
         dagster=DagsterRecords(settings),
@@ -80,17 +81,18 @@ def demo_sidecar() -> Iterator[str]:
 
 def seed(parts: Parts) -> None:
     """Two days of rounds through the collector, three evaluations, an alert that fires, some log lines."""
-    sidecar = parts.sidecar
+    home = parts.settings.home
+    sidecar = parts.sidecars[home.name]
     assert isinstance(sidecar, TailscaleHealthService)
-    collector = Collector(sidecar, parts.store, parts.settings.critical_nodes, parts.settings.tailnet)
+    collector = Collector(sidecar, parts.store, home.critical_nodes, home.name)
     for days_back in (1, 0):
         collector.collect_day((NOW - timedelta(days=days_back)).date())
     seed_models(parts.settings)
-    book = AlertBook(engine_for(parts.settings.database_url), parts.settings.tailnet)
+    book = AlertBook(engine_for(parts.settings.database_url), home.name)
     begun = NOW - timedelta(minutes=10)
     slow = Signal(NOW - timedelta(minutes=5), begun, Verdict.BAD, 150.0, 100.0)
     observed = Observed(NOW - timedelta(hours=1), NOW, {"git": [slow]})
-    source = Source(parts.settings.tailnet, "http://page", "http://dagster")
+    source = Source("http://page", "http://dagster")
     evaluate(book, LATENCY, lambda _: observed, source, NOW)
     write_log(parts.settings, "ERROR", "the store is down", logger="tsobs_pipelines.defs")
     write_log(parts.settings, "INFO", "collected 5 rounds", logger="tsobs_pipelines.tailnet")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -56,25 +56,27 @@ def alerts(context: click.Context, days: int, limit: int) -> None:
         return
     now = datetime.now(UTC)
     try:
-        engine = engine_for(load_settings().database_url)
+        settings = load_settings()
+        engine = engine_for(settings.database_url)
         firing = history.firing(engine)
         past = history.recent(engine, now - timedelta(days=days), limit + len(firing))
         muted = history.muted(engine, now)
         waiting = len(outbox.pending(engine))
     except DatabaseError as error:
         raise click.ClickException(str(error)) from error
+    further = {tailnet.name for tailnet in settings.further_tailnets}
     click.echo("Firing now:" if firing else "Nothing fires.")
-    _print(firing, now)
+    _print(firing, further, now)
     over = [incident for incident in past if incident not in firing][:limit]
     click.echo(f"\nThe last {days} days:" if over else f"\nNothing else in the last {days} days.")
-    _print(over, now)
+    _print(over, further, now)
     for topic, until in muted.items():
         click.echo(f"Muted until {until:%Y-%m-%d %H:%M} UTC: {clean(topic)}")
     if waiting:
         click.echo(f"{waiting} messages wait to be sent.")
 
 
-def _print(incidents: Sequence[Incident], now: datetime) -> None:
+def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> None:
     for incident in incidents:
         if incident.until is not None:
             span = f"{duration(incident.until - incident.since)}"
@@ -84,9 +86,10 @@ def _print(incidents: Sequence[Incident], now: datetime) -> None:
             )
         told = incident.origin if incident.origin == "historical" else incident.fate or "not told"
         demo = " DEMO" if incident.scope.endswith("demo") else ""
+        tailnet = f" {incident.scope}" if incident.scope in further else ""
         click.echo(
             f"  {incident.since:%Y-%m-%d %H:%M} UTC  {clean(incident.topic)}  {span}{_worst(incident)}"
-            f"  [{told}{demo}]{'  ' + clean(incident.detail) if incident.detail else ''}"
+            f"  [{told}{demo}{tailnet}]{'  ' + clean(incident.detail) if incident.detail else ''}"
         )
 
 

@@ -25,7 +25,7 @@ from tsobs_pipelines.doctor.services import (
     look_at_influx,
     look_at_prices,
     look_at_redis,
-    look_at_sidecar,
+    look_at_sidecars,
     look_at_telegram,
 )
 from tsobs_pipelines.doctor.storage import look_at_dagster, look_at_database
@@ -34,7 +34,7 @@ from tsobs_pipelines.settings import load_settings
 LOOKS: Sequence[tuple[str, Look]] = (
     ("settings", look_at_settings),
     ("state directory", look_at_state),
-    ("sidecar", look_at_sidecar),
+    ("sidecar", look_at_sidecars),
     ("InfluxDB", look_at_influx),
     ("database", look_at_database),
     ("Dagster storage", look_at_dagster),

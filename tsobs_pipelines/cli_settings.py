@@ -21,7 +21,7 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(str(item) for item in value)
     if isinstance(value, dict):
         return ",".join(f"{name}={number:g}" for name, number in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)

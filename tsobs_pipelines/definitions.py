@@ -22,21 +22,30 @@ from tsobs_pipelines.defs.partitions import utc_days
 from tsobs_pipelines.defs.resources import default_resources
 from tsobs_pipelines.defs.run_logs import run_loggers
 from tsobs_pipelines.settings import Settings, load_settings
+from tsobs_pipelines.tailnets import Tailnet
 
 # Single-run backfills and multi-asset checks have long been in beta; saying so at each start helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 
 def connection_definitions(settings: Settings) -> dg.Definitions:
-    """The tailnet's side: journal, metrics, diagnostics, summary, checks, schedule and healing."""
-    specs, assets = connection_assets(utc_days(settings.start_date))
-    tick, healing = tick_job(), healing_job()
+    """The tailnets' side: of each journal, metrics, diagnostics, summary, checks and schedule; healing."""
+    tailnets = settings.tailnets
+    healing = [healing_job(tailnet) for tailnet in tailnets]
+    return dg.Definitions.merge(
+        *(_tailnet_definitions(tailnet, settings) for tailnet in tailnets),
+        dg.Definitions(jobs=healing, sensors=[healing_sensor(healing, settings.start_date)]),
+    )
+
+
+def _tailnet_definitions(tailnet: Tailnet, settings: Settings) -> dg.Definitions:
+    specs, assets = connection_assets(utc_days(settings.start_date), tailnet)
+    tick = tick_job(tailnet)
     return dg.Definitions(
         assets=[*specs, *assets],
-        asset_checks=[check_connections],
-        jobs=[tick, healing],
-        schedules=[tick_schedule(tick)],
-        sensors=[healing_sensor(healing, settings.start_date)],
+        asset_checks=[check_connections(tailnet)],
+        jobs=[tick],
+        schedules=[tick_schedule(tick, tailnet)],
     )
 
 
@@ -54,7 +63,7 @@ def build_defs(
         dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
-        alert_definitions([model.name for model in MODELS]),
+        alert_definitions(settings.tailnets, [model.name for model in MODELS]),
         housekeeping_definitions(),
     )
     return with_freshness(merged)

@@ -25,6 +25,8 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tsobs_pipelines.tailnets import DEFAULT_THRESHOLD_MS, DEMO, HOME, HttpUrl, Tailnet, further_tailnets
+
 DEFAULT_START_DATE = date(2026, 11, 1)
 """First partition when neither the environment nor the state directory names one."""
 
@@ -36,14 +38,6 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 class SettingsError(ValueError):
     """A setting has a value that can't be used; the text is one line for the person who set it."""
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = "expected an http:// or https:// address"
-        raise ValueError(msg)
-    return value.rstrip("/")
 
 
 def _zone(value: str) -> str:
@@ -90,6 +84,10 @@ def _thresholds(value: object) -> object:
     return result
 
 
+def _tailnets_of_file(value: object) -> object:
+    return further_tailnets(Path(value)) if isinstance(value, str) else value
+
+
 def _given(value: object) -> object:
     # An empty variable counts as unset, and so does an empty file of a secret that isn't there yet.
     return None if value == "" else value
@@ -104,10 +102,10 @@ def _with_driver(value: object) -> object:
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
 DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_given), BeforeValidator(_with_driver)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Thresholds = Annotated[dict[str, float], NoDecode, BeforeValidator(_thresholds)]
+TailnetsFile = Annotated[tuple[Tailnet, ...], NoDecode, BeforeValidator(_tailnets_of_file)]
 
 
 class Settings(BaseSettings):
@@ -138,6 +136,11 @@ class Settings(BaseSettings):
         ("git", "chocolate-factory-dev", "chocolate-factory"),
         validation_alias="TSOBS_CRITICAL_NODES",
         description="nodes to watch, separated by commas",
+    )
+    further_tailnets: TailnetsFile = Field(
+        (),
+        validation_alias="TSOBS_TAILNETS_FILE",
+        description="TOML file that names further tailnets, each with a sidecar of its own",
     )
     start_date_override: date | None = Field(
         None,
@@ -174,7 +177,7 @@ class Settings(BaseSettings):
         "analytics", validation_alias="TSOBS_INFLUX_BUCKET", description="InfluxDB bucket"
     )
     latency_threshold_ms: float = Field(
-        100.0,
+        DEFAULT_THRESHOLD_MS,
         gt=0,
         allow_inf_nan=False,
         validation_alias="TSOBS_LATENCY_THRESHOLD_MS",
@@ -284,14 +287,21 @@ class Settings(BaseSettings):
     )
 
     @property
-    def demo_tailnet(self) -> bool:
-        """Whether the tailnet is the simulated one."""
-        return self.sidecar_url is None
+    def home(self) -> Tailnet:
+        """The first tailnet: the one of ``TSOBS_SIDECAR_URL``, or the simulated one."""
+        return Tailnet(
+            name=DEMO if self.sidecar_url is None else HOME,
+            sidecar_url=self.sidecar_url,
+            sidecar_token_file=self.sidecar_token_file,
+            critical_nodes=self.critical_nodes,
+            latency_threshold_ms=self.latency_threshold_ms,
+            latency_thresholds_ms=self.latency_thresholds_ms,
+        )
 
     @property
-    def tailnet(self) -> str:
-        """The tag that keeps the rows of the simulated tailnet apart from real ones."""
-        return "demo" if self.demo_tailnet else "default"
+    def tailnets(self) -> tuple[Tailnet, ...]:
+        """Every tailnet that is watched, the first one first."""
+        return (self.home, *self.further_tailnets)
 
     @property
     def demo_prices(self) -> bool:
@@ -326,10 +336,6 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::"} else self.api_host  # noqa: S104 - compared only
         host = f"[{host}]" if ":" in host else host
         return self.public_url_override or f"http://{host}:{self.api_port}"
-
-    def latency_threshold_of(self, hostname: str) -> float:
-        """The latency threshold of one node, in ms."""
-        return self.latency_thresholds_ms.get(hostname, self.latency_threshold_ms)
 
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret in clear, for the redaction of logs and errors."""

@@ -42,7 +42,7 @@ def look(url: str, minute: int) -> None:
     """Evaluate the rounds up to a minute of the day."""
     at = DAY + minute * MINUTE
     observe = observe_connections(SqlStore(url), {"tailnet": "demo"}, RELAY, relay_signals, at)
-    source = Source("demo", "http://page", "http://dagster")
+    source = Source("http://page", "http://dagster")
     evaluate(AlertBook(engine_for(url), "demo"), RELAY, observe, source, at)
 
 

@@ -36,7 +36,7 @@ def fire(host: str) -> None:
     signal = Signal(now, now - timedelta(minutes=10), Verdict.BAD, 150.0, 100.0)
     book = AlertBook(engine_for(load_settings().database_url), "default")
     observed = Observed(now - timedelta(hours=1), now, {host: [signal]})
-    evaluate(book, LATENCY, lambda _: observed, Source("default", "http://p", "http://d"), now)
+    evaluate(book, LATENCY, lambda _: observed, Source("http://p", "http://d"), now)
 
 
 def test_nothing_fires(server: api.BotApi) -> None:

@@ -66,7 +66,7 @@ class Watch:
 
     def run(self, asset: str, request: dg.RunRequest) -> dict[str, object]:
         """The run that was asked for; the metadata of its materialisation."""
-        defs = alerts.alert_definitions()
+        defs = alerts.alert_definitions(self.settings.tailnets)
         job = dg.Definitions.merge(
             defs, dg.Definitions(assets=[metrics], resources=RESOURCES)
         ).resolve_job_def(f"tell_{asset}")
@@ -393,7 +393,9 @@ def test_the_token_shows_nowhere_in_dagster(watch: Watch) -> None:
 
 def test_alert_assets_hang_below_their_metrics(watch: Watch) -> None:
     rest = dg.Definitions(assets=[metrics], resources=RESOURCES)
-    graph = dg.Definitions.merge(alerts.alert_definitions(), rest).resolve_asset_graph()
+    graph = dg.Definitions.merge(
+        alerts.alert_definitions(watch.settings.tailnets), rest
+    ).resolve_asset_graph()
     for name, upstream in (
         ("latency_alerts", "connection_metrics"),
         ("relay_alerts", "connection_metrics"),

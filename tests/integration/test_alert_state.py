@@ -29,7 +29,7 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
 
-SOURCE = Source("demo", "http://page", "http://dagster", run_id="run-1", partition="2026-11-24")
+SOURCE = Source("http://page", "http://dagster", run_id="run-1", partition="2026-11-24")
 YESTERDAY = -24 * 60
 
 

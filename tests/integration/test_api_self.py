@@ -110,7 +110,7 @@ def test_what_is_not_known_any_more_is_taken_back() -> None:
     metrics = SelfMetrics(registry)
     seen = Tick("a_sensor", "sensor", "SKIPPED", NOW)
     metrics.set_records(Records([Heartbeat("SENSOR", "one", NOW)], [seen], [], []), NOW)
-    metrics.set_missing({"git": 3})
+    metrics.set_missing({"demo": {"git": 3}})
     assert b"a_sensor" in generate_latest(registry)
     metrics.set_records(None, NOW)
     metrics.set_missing(None)

@@ -39,13 +39,12 @@ class Observatory:
 
     def heal(self) -> list[dict[str, str]]:
         """One tick of the healing sensor: the tags of the runs that it asks for."""
-        sensor = healing_sensor(healing_job(), DAYS[0].date())
+        jobs = [healing_job(tailnet) for tailnet in self.settings.tailnets]
+        sensor = healing_sensor(jobs, DAYS[0].date())
         with dg.build_sensor_context(instance=self.instance, resources=default_resources()) as context:
             result = sensor(context)
-        if isinstance(result, dg.SkipReason):
-            self.skipped = str(result.skip_message)
-            return []
         assert isinstance(result, dg.SensorResult)
+        self.skipped = str(result.skip_reason.skip_message) if result.skip_reason else ""
         return [dict(request.tags) for request in result.run_requests or []]
 
     def rounds(self, day: datetime) -> int:
@@ -65,7 +64,7 @@ def observatory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obs
         made = Observatory(settings, store, instance)
         monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
         monkeypatch.setattr(resources, "_store", lambda _pid: store)
-        monkeypatch.setattr(resources, "_sidecar", lambda _pid: made.journal)
+        monkeypatch.setattr(resources, "_sidecar", lambda _pid, _tailnet: made.journal)
         yield made
         store.close()
 

@@ -91,7 +91,7 @@ class Day:
         names = [model.name for model in models]
         self.defs = dg.Definitions.merge(
             forecast.forecast_definitions(self.settings, models),
-            alerts.alert_definitions(names),
+            alerts.alert_definitions(self.settings.tailnets, names),
             dg.Definitions(resources=default_resources()),
         )
         self.repository = self.defs.get_repository_def()

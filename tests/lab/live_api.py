@@ -106,7 +106,7 @@ def _evaluated(
     rule, signals_of = how
     book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
     observe = observe_connections(store, {"tailnet": tailnet}, rule, signals_of, now)
-    evaluate(book, rule, observe, Source(tailnet, "", "", demo=True), now)
+    evaluate(book, rule, observe, Source("", "", "DEMO data"), now)
     return book
 
 

@@ -55,7 +55,7 @@ def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
     assert done.incidents == 1
     found = recent(engine, DAY - timedelta(days=2))
     assert [one.origin for one in found] == ["live", "historical"]
-    source = Source("demo", "http://page", "http://dagster")
+    source = Source("http://page", "http://dagster")
     store.write(CONNECTIONS, paths("r" * 610, start=610))
     look(url, 1199)
     assert len(book.remind(RELAY, source, DAY + timedelta(hours=20))) == 1

@@ -28,7 +28,7 @@ from tsobs_pipelines.settings import known_names
 PAGE = Path(__file__).parents[2] / "docs" / "ALERTS.md"
 NOW = datetime(2026, 11, 24, 10, 16, tzinfo=UTC)
 SINCE = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)
-SOURCE = Source("default", "http://tsobs:8000/vpn.html", "http://tsobs:3000", False, "4f2a", "2026-11-24")
+SOURCE = Source("http://tsobs:8000/vpn.html", "http://tsobs:3000", "", "4f2a", "2026-11-24")
 
 
 def change(rule: Rule, subject: str, **others: object) -> Change:

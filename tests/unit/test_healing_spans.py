@@ -32,6 +32,6 @@ def test_spans_hold_each_day_once_and_none_is_too_long(numbers: set[int], longes
 
 
 def test_the_newest_ten_days_come_first() -> None:
-    requests = healing_requests(dict.fromkeys(days(*range(31)), "new"), "now")
+    requests = healing_requests("heal", dict.fromkeys(days(*range(31)), "new"), "now")
     starts = [request.tags["dagster/asset_partition_range_start"] for request in requests]
     assert starts == ["2026-11-22", "2026-11-12", "2026-11-02", "2026-11-01"]

@@ -167,7 +167,7 @@ def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
     make = relay_signals if rule is RELAY else lambda rows: latency_signals(rows, lambda _: 100.0)
     now = START + timedelta(minutes=5)
     observe = observe_connections(store, {}, rule, make, START + timedelta(minutes=4))
-    evaluate(AlertBook(engine, "default"), rule, observe, Source("default", "http://page", "http://ui"), now)
+    evaluate(AlertBook(engine, "default"), rule, observe, Source("http://page", "http://ui"), now)
     with bot_api.bot_api() as server:
         deliver(engine, Telegram(server.url, bot_api.TOKEN, bot_api.CHAT), lambda: now)
         return server.texts

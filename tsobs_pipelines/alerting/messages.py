@@ -27,13 +27,13 @@ EMOJI: Mapping[Severity, str] = {
 class Source:
     """Where the data of an evaluation came from, and where a person looks next.
 
-    ``scope`` is the tailnet (or price source) whose topics these are; ``demo`` marks simulated data.
+    ``mark`` is put before what is told: that the data are simulated, or which of several tailnets they are
+    of. It is empty where nothing has to be said.
     """
 
-    scope: str
     page_url: str
     dagster_url: str
-    demo: bool = False
+    mark: str = ""
     run_id: str = ""
     partition: str = ""
 
@@ -104,16 +104,16 @@ def _draft(rule: Rule, changes: Sequence[Change], facts: Facts, source: Source, 
     last = sorted(newest.values(), key=lambda change: (change.kind is Kind.RESOLVED, change.topic))
     firing = [change for change in last if change.kind is not Kind.RESOLVED]
     severity = rule.severity if firing else Severity.RESOLVED
-    demo = " [DEMO data]" if source.demo else ""
+    mark = escape(f" [{source.mark}]") if source.mark else ""
     lines = [_line(rule, change, began[change.topic], facts.now) for change in last]
     if len(lines) == 1:
-        head, lines = f"{_mark(severity)}{demo} {lines[0]}", []
+        head, lines = f"{_mark(severity)}{mark} {lines[0]}", []
     elif rule.together and len(firing) > 1 and 2 * facts.firing > facts.watched:
         text = f"{facts.firing} of {facts.watched} nodes: {rule.together}"
-        head = f"{_mark(Severity.CRITICAL)}{demo} {escape(text)}"
+        head = f"{_mark(Severity.CRITICAL)}{mark} {escape(text)}"
         severity = Severity.CRITICAL
     else:
-        head = f"{_mark(severity)}{demo} {len(last)} changes"
+        head = f"{_mark(severity)}{mark} {len(last)} changes"
     if not head.endswith("\n") and lines:
         marks = [_mark(rule.severity if c.kind is not Kind.RESOLVED else Severity.RESOLVED) for c in last]
         mixed = len(firing) not in {0, len(last)}

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.dependencies import Parts, Sidecar
 from tsobs_pipelines.api.nodes import KNOWN_FOR
 from tsobs_pipelines.api.schemas import PartState
 from tsobs_pipelines.api.self_checks import (
     Moment,
+    all_well,
     both,
     judge_daemon,
     judge_outbox,
@@ -46,7 +47,14 @@ def _store(parts: Parts, moment: Moment) -> PartState:
 
 def _sidecar(parts: Parts, moment: Moment) -> PartState:
     _ = moment
-    health = parts.sidecar.healthz()
+    return all_well({name: _sidecar_state(sidecar) for name, sidecar in parts.sidecars.items()})
+
+
+def _sidecar_state(sidecar: Sidecar) -> PartState:
+    try:
+        health = sidecar.healthz()
+    except SidecarError as error:
+        return PartState(ok=False, detail=str(error))
     kind = "demo tailnet" if health.demo else "sidecar"
     return PartState(ok=health.ok, detail=kind if health.ok else f"{kind}: {_why(health.details)}")
 
@@ -65,7 +73,11 @@ def _schedule(parts: Parts, moment: Moment) -> PartState:
 
 
 def _rounds(parts: Parts, moment: Moment) -> PartState:
-    where = {"tailnet": parts.settings.tailnet}
+    return all_well({one.name: _rounds_of(one.name, parts, moment) for one in parts.settings.tailnets})
+
+
+def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
+    where = {"tailnet": tailnet}
     try:
         # Small looks: the last minutes, and only without a round in them the accounts of whole days.
         recent = Window(moment.now - STALE_AFTER, moment.now + timedelta(minutes=1))

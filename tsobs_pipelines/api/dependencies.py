@@ -72,7 +72,8 @@ class Parts:
 
     settings: Settings
     store: TimeSeriesStore
-    sidecar: Sidecar
+    sidecars: Mapping[str, Sidecar]
+    """One for each tailnet, by its name."""
     incidents: Incidents
     outbox: OutboxDepth
     dagster: Dagster
@@ -95,7 +96,7 @@ def default_parts(settings: Settings) -> Parts:
     return Parts(
         settings=settings,
         store=open_store(settings),
-        sidecar=open_sidecar(settings),
+        sidecars={tailnet.name: open_sidecar(tailnet) for tailnet in settings.tailnets},
         incidents=AlertHistory(settings),
         outbox=lambda: depth(engine_for(settings.database_url)),
         dagster=DagsterRecords(settings),

@@ -21,7 +21,7 @@ class AlertHistory:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tailnet = settings.tailnet
+        self._tailnets = {tailnet.name for tailnet in settings.tailnets}
         self._prices = f"prices-{settings.price_source.partition(':')[0]}"
 
     def firing(self) -> Sequence[Incident]:
@@ -43,6 +43,6 @@ class AlertHistory:
         return engine_for(self._settings.database_url)
 
     def _is_ours(self, incident: Incident) -> bool:
-        """The tailnet's, and those of every model on these prices (``defs.alerts.alert_book``)."""
+        """The tailnets', and those of every model on these prices (``defs.alerts.model_book``)."""
         scope = incident.scope
-        return scope in {self._tailnet, self._prices} or scope.endswith(f"/{self._prices}")
+        return scope in self._tailnets or scope == self._prices or scope.endswith(f"/{self._prices}")

@@ -6,6 +6,8 @@ What belongs here: metric names, help texts, labels. What does not: when a reque
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -46,7 +48,7 @@ class Metrics:
             "measured": ("tsobs_node_measured_timestamp_seconds", "Time of the newest round"),
         }
         self._nodes = {
-            key: Gauge(name, text, ["hostname"], registry=self._registry)
+            key: Gauge(name, text, ["tailnet", "hostname"], registry=self._registry)
             for key, (name, text) in gauges.items()
         }
 
@@ -59,14 +61,15 @@ class Metrics:
         """Say whether a part is well: 1 or 0."""
         self._up.labels(part).set(up)
 
-    def set_nodes(self, answer: NodesAnswer) -> None:
-        """Take over the latest state of the nodes; what is not known has no sample."""
+    def set_nodes(self, answers: Sequence[NodesAnswer]) -> None:
+        """Take over the latest state of each tailnet's nodes; what is not known has no sample."""
         for gauge in self._nodes.values():
             gauge.clear()
-        for node in answer.nodes:
-            for key, value in _values(node).items():
-                if value is not None:
-                    self._nodes[key].labels(node.hostname).set(value)
+        for answer in answers:
+            for node in answer.nodes:
+                for key, value in _values(node).items():
+                    if value is not None:
+                        self._nodes[key].labels(answer.tailnet, node.hostname).set(value)
 
     def text(self) -> bytes:
         """The exposition."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from tsobs_pipelines.api.series import ROUND_S, whole
-from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
 from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
 
@@ -25,7 +25,7 @@ _WEEK = timedelta(days=7)
 _STORED = (Aggregate("pings_sent", "count", "rounds"),)
 
 
-def rounds_missing(store: TimeSeriesStore, settings: Settings, now: datetime) -> Mapping[str, int]:
+def rounds_missing(store: TimeSeriesStore, tailnet: Tailnet, now: datetime) -> Mapping[str, int]:
     """Due less stored rounds of the 24 hours that ended ten minutes ago, by host name.
 
     A round is due each minute, as for the check ``rounds_complete``. Of a node that is not known from a day
@@ -35,10 +35,10 @@ def rounds_missing(store: TimeSeriesStore, settings: Settings, now: datetime) ->
     window = Window(now - ON_THEIR_WAY - SPAN, now - ON_THEIR_WAY)
     # A day's summary is a row for each node: a small look into the past.
     past = Window(window.start - _WEEK, window.start.replace(hour=0, minute=0, second=0, microsecond=0))
-    known = {str(row["hostname"]) for row in store.latest(SUMMARY, past, {"tailnet": settings.tailnet})}
+    known = {str(row["hostname"]) for row in store.latest(SUMMARY, past, {"tailnet": tailnet.name})}
     found = {
-        name: (_missing if name in known else _missing_since_first)(store, settings.tailnet, name, window)
-        for name in settings.critical_nodes
+        name: (_missing if name in known else _missing_since_first)(store, tailnet.name, name, window)
+        for name in tailnet.critical_nodes
     }
     return {name: missing for name, missing in found.items() if missing is not None}
 

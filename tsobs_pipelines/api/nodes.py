@@ -17,11 +17,11 @@ from typing import cast
 from tsobs_pipelines.api.dependencies import Sidecar
 from tsobs_pipelines.api.schemas import Day, Node, NodesAnswer, NodeState, PartState, Spark
 from tsobs_pipelines.api.series import RELAYS, Bucket, buckets, loss_of, number, whole
-from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import PeerError, PeerNames, peer_names
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -65,25 +65,25 @@ def live_status(sidecar: Sidecar) -> Live:
     return Live(PartState(ok=state == "Running", detail=detail), peers, peer_names(peers))
 
 
-def newest_rows(store: TimeSeriesStore, settings: Settings, now: datetime, span: timedelta) -> dict[str, Row]:
+def newest_rows(store: TimeSeriesStore, tailnet: str, now: datetime, span: timedelta) -> dict[str, Row]:
     """The newest row of every node that has one in the last ``span``, by host name."""
-    where = {"tailnet": settings.tailnet}
+    where = {"tailnet": tailnet}
     rows = store.latest(CONNECTIONS, Window(now - span, now + timedelta(minutes=1)), where)
     return {str(row["hostname"]): row for row in rows}
 
 
 def snapshot(
-    store: TimeSeriesStore, settings: Settings, rows: Mapping[str, Row], live: Live, now: datetime
+    store: TimeSeriesStore, tailnet: Tailnet, rows: Mapping[str, Row], live: Live, now: datetime
 ) -> NodesAnswer:
     """Every node, the critical ones first in the order of the settings; raises what the store raises."""
-    names = [*settings.critical_nodes, *sorted(rows.keys() - set(settings.critical_nodes))]
+    names = [*tailnet.critical_nodes, *sorted(rows.keys() - set(tailnet.critical_nodes))]
     nodes = [
-        _node(name, settings, rows.get(name), live, day_of(store, settings, name, now)) for name in names
+        _node(name, tailnet, rows.get(name), live, day_of(store, tailnet.name, name, now)) for name in names
     ]
-    return NodesAnswer(sidecar=live.state, nodes=nodes)
+    return NodesAnswer(tailnet=tailnet.name, sidecar=live.state, nodes=nodes)
 
 
-def _node(hostname: str, settings: Settings, row: Row | None, live: Live, day: Day) -> Node:
+def _node(hostname: str, tailnet: Tailnet, row: Row | None, live: Live, day: Day) -> Node:
     peer, is_self = live.peer(hostname)
     seen: Row = row or {}
     sent, received = whole(seen.get("pings_sent")), whole(seen.get("pings_received"))
@@ -91,7 +91,7 @@ def _node(hostname: str, settings: Settings, row: Row | None, live: Live, day: D
     handshake = peer.last_handshake if peer is not None else None
     return Node(
         hostname=hostname,
-        critical=hostname in settings.critical_nodes,
+        critical=hostname in tailnet.critical_nodes,
         state=cast("NodeState", "self" if is_self else state),
         relay_node=str(seen.get("relay_node", NO_RELAY)),
         measured_at=cast("datetime | None", seen.get("time")),
@@ -99,7 +99,7 @@ def _node(hostname: str, settings: Settings, row: Row | None, live: Live, day: D
         latency_min=number(seen.get("latency_min")),
         latency_max=number(seen.get("latency_max")),
         loss=None if state == "offline" else loss_of(sent, received),
-        threshold_ms=settings.latency_threshold_of(hostname),
+        threshold_ms=tailnet.latency_threshold_of(hostname),
         online=peer.online if peer is not None else None,
         last_handshake=None if handshake == NEVER else handshake,
         tx_bytes=_first(peer.tx_bytes if peer else None, seen.get("tx_bytes")),
@@ -108,9 +108,9 @@ def _node(hostname: str, settings: Settings, row: Row | None, live: Live, day: D
     )
 
 
-def day_of(store: TimeSeriesStore, settings: Settings, hostname: str, now: datetime) -> Day:
+def day_of(store: TimeSeriesStore, tailnet: str, hostname: str, now: datetime) -> Day:
     """The trailing 24 hours of a node, from whole half hours; the shares are those of the daily summary."""
-    where = {"tailnet": settings.tailnet, "hostname": hostname}
+    where = {"tailnet": tailnet, "hostname": hostname}
     found = buckets(store, where, now - DAY, now + timedelta(minutes=1), SPARK)
     rounds, direct = _rounds(found), sum(bucket.types.get("direct", 0) for bucket in found)
     relayed = sum(bucket.relayed for bucket in found)

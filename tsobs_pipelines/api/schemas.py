@@ -118,8 +118,9 @@ class PartState(BaseModel):
 
 
 class NodesAnswer(BaseModel):
-    """Every critical node, and every other node with rows in the last 30 days."""
+    """Every critical node of a tailnet, and every other node with rows in the last 30 days."""
 
+    tailnet: str
     sidecar: PartState
     nodes: list[Node]
 
@@ -128,6 +129,7 @@ class Alert(BaseModel):
     """One incident: a topic that fires, or fired. The unit is the rule's: ms, EUR/kWh, or minutes."""
 
     topic: str
+    tailnet: str | None = Field(description="the tailnet that it is about; null: a forecast")
     rule: str
     subject: str = Field(description="the node or model")
     severity: str
@@ -213,7 +215,8 @@ class About(BaseModel):
     """What a page needs to introduce itself."""
 
     version: str
-    tailnet: str
+    tailnet: str = Field(description="the first tailnet, which is meant where a request names none")
+    tailnets: list[str] = Field(description="every tailnet that is watched")
     demo_tailnet: bool
     demo_prices: bool
     dagster_url: str

@@ -8,7 +8,7 @@ What never happened is not an ailment while tsobs has just started; what stopped
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -75,6 +75,14 @@ def judge_rounds(newest: datetime | None, moment: Moment, *, ever: bool) -> Part
 def both(first: PartState, second: PartState) -> PartState:
     """Two judgements as one part's."""
     return PartState(ok=first.ok and second.ok, detail=f"{first.detail}; {second.detail}")
+
+
+def all_well(states: Mapping[str, PartState]) -> PartState:
+    """The states of several tailnets as one part's; that of a single one as it is."""
+    if len(states) == 1:
+        return next(iter(states.values()))
+    detail = "; ".join(f"{name}: {state.detail}" for name, state in states.items())
+    return PartState(ok=all(state.ok for state in states.values()), detail=detail)
 
 
 def judge_outbox(depth: Depth, moment: Moment) -> PartState:

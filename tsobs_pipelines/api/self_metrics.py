@@ -61,6 +61,7 @@ class SelfMetrics:
         self._missing = gauge(
             "tsobs_node_rounds_missing_24h",
             "Rounds due but not stored, of the 24 hours that ended ten minutes ago",
+            "tailnet",
             "hostname",
         )
         self._outbox = gauge("tsobs_outbox_messages", "Messages in the outbox that were not sent", "fate")
@@ -108,11 +109,12 @@ class SelfMetrics:
             self._outbox.labels(fate).set(count)
         self._oldest.set(0.0 if depth.oldest_pending is None else _age(depth.oldest_pending, now))
 
-    def set_missing(self, missing: Mapping[str, int] | None) -> None:
-        """Take over how many rounds each node lacks; ``None``: the store can't be read."""
+    def set_missing(self, missing: Mapping[str, Mapping[str, int]] | None) -> None:
+        """Take over how many rounds the nodes of each tailnet lack; ``None``: the store can't be read."""
         self._missing.clear()
-        for hostname, rounds in (missing or {}).items():
-            self._missing.labels(hostname).set(rounds)
+        for tailnet, nodes in (missing or {}).items():
+            for hostname, rounds in nodes.items():
+                self._missing.labels(tailnet, hostname).set(rounds)
 
 
 def _age(since: datetime, now: datetime) -> float:

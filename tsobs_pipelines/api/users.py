@@ -83,7 +83,8 @@ class Users:
         Raises:
             SettingsError: TSOBS_TRUSTED_PROXY is no address.
         """
-        self._sidecar = parts.sidecar
+        # People come through the tailnet that the API listens in: the first one.
+        self._sidecar = parts.sidecars[parts.settings.home.name]
         self.required = users_required(parts.settings)
         self._proxy = _trusted_proxy(parts.settings.trusted_proxy)
         self._logins = _Logins(

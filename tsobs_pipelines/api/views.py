@@ -7,7 +7,7 @@ how it is computed (``series.py``, ``nodes.py``), and HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -43,6 +43,7 @@ from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.peers import PeerError, peer_names
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import Row
 from tsobs_pipelines.timeseries.store import StoreError
 
@@ -54,9 +55,18 @@ LIVE_PATIENCE_S = 2.0
 class HistoryKey:
     """Which latency history."""
 
+    tailnet: Tailnet
     hostname: str
     hours: int
     points: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookKey:
+    """Which node to look at now."""
+
+    tailnet: str
+    hostname: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +94,11 @@ class Views:
         database, pings = CapacityLimiter(2), CapacityLimiter(4)
         # The tracker keeps what it has read of the file, without a lock: one thread at a time.
         tracker = CapacityLimiter(1)
-        self._seen = Seen(_silent("not asked yet"), {})
+        self._seen: dict[str, Seen] = {}
         self._recent = Shared(partial(self._read_rows, RECENT), fresh_s=4, stale_s=8, limiter=store)
         # A month is 100 times as much to read, and only tells of nodes that have been silent for a day.
         self._older = Shared(partial(self._read_rows, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store)
-        self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store, size=1)
+        self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store)
         self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
         self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
@@ -99,18 +109,22 @@ class Views:
         self._missing = Shared(self._read_missing, fresh_s=30, stale_s=120, limiter=store, size=1)
         self._looks = Shared(self._look, fresh_s=1, stale_s=1, limiter=pings)
 
-    async def nodes(self) -> SharedNodes:
-        """Every node's latest state."""
-        self._seen = Seen(await self._live_or_not(), await self._newest())
-        return await self._nodes.get(None)
+    async def nodes(self, tailnet: Tailnet) -> SharedNodes:
+        """The latest state of every node of a tailnet."""
+        self._seen[tailnet.name] = Seen(await self.live(tailnet), await self._newest(tailnet))
+        return await self._nodes.get(tailnet)
 
-    async def live(self) -> Live:
+    async def live(self, tailnet: Tailnet) -> Live:
         """What tailscaled says, at most some seconds old; never fails."""
-        return await self._live_or_not()
+        try:
+            async with asyncio.timeout(LIVE_PATIENCE_S):
+                return await self._live.get(tailnet.name)
+        except TimeoutError:
+            return _silent(f"the sidecar has not answered within {LIVE_PATIENCE_S:g} s")
 
     async def history(self, key: HistoryKey) -> Payload:
         """The latency history of a known node."""
-        known = {*self._parts.settings.critical_nodes, *(await self._newest())}
+        known = {*key.tailnet.critical_nodes, *(await self._newest(key.tailnet))}
         if key.hostname not in known:
             raise NotFoundError(f"no node {shown(key.hostname)}, expected one of {', '.join(sorted(known))}")
         return await self._histories.get(key)
@@ -131,47 +145,40 @@ class Views:
         """What waits in the outbox."""
         return await self._outbox.get(None)
 
-    async def missing(self) -> Mapping[str, int]:
-        """How many rounds of the last day each node lacks."""
+    async def missing(self) -> Mapping[str, Mapping[str, int]]:
+        """How many rounds of the last day each node of each tailnet lacks."""
         return await self._missing.get(None)
 
-    async def look(self, hostname: str) -> ConnectionStatsAnswer:
+    async def look(self, key: LookKey) -> ConnectionStatsAnswer:
         """A live look at one node."""
-        return await self._looks.get(hostname)
+        return await self._looks.get(key)
 
-    async def _live_or_not(self) -> Live:
+    async def _newest(self, tailnet: Tailnet) -> Mapping[str, Row]:
+        return {**await self._older.get(tailnet.name), **await self._recent.get(tailnet.name)}
+
+    def _read_rows(self, span: timedelta, tailnet: str) -> Mapping[str, Row]:
         try:
-            async with asyncio.timeout(LIVE_PATIENCE_S):
-                return await self._live.get(None)
-        except TimeoutError:
-            return _silent(f"the sidecar has not answered within {LIVE_PATIENCE_S:g} s")
-
-    async def _newest(self) -> Mapping[str, Row]:
-        return {**await self._older.get(None), **await self._recent.get(None)}
-
-    def _read_rows(self, span: timedelta, _key: None) -> Mapping[str, Row]:
-        try:
-            return newest_rows(self._parts.store, self._parts.settings, self._parts.clock(), span)
+            return newest_rows(self._parts.store, tailnet, self._parts.clock(), span)
         except StoreError as error:
             raise UnavailableError(str(error)) from error
 
-    def _read_nodes(self, _key: None) -> SharedNodes:
-        parts, seen = self._parts, self._seen
+    def _read_nodes(self, tailnet: Tailnet) -> SharedNodes:
+        parts, seen = self._parts, self._seen[tailnet.name]
         try:
-            answer = snapshot(parts.store, parts.settings, seen.rows, seen.live, parts.clock())
+            answer = snapshot(parts.store, tailnet, seen.rows, seen.live, parts.clock())
         except StoreError as error:
             raise UnavailableError(str(error)) from error
         return SharedNodes(answer, Payload.of_model(answer))
 
-    def _read_live(self, _key: None) -> Live:
-        return live_status(self._parts.sidecar)
+    def _read_live(self, tailnet: str) -> Live:
+        return live_status(self._parts.sidecars[tailnet])
 
     def _read_history(self, key: HistoryKey) -> Payload:
         parts = self._parts
         try:
             answer = latency_history(
                 parts.store,
-                parts.settings.tailnet,
+                key.tailnet.name,
                 key.hostname,
                 hours=key.hours,
                 points=key.points,
@@ -189,8 +196,10 @@ class Views:
             recent = self._parts.incidents.recent(since, limit)
         except DatabaseError as error:
             raise UnavailableError(str(error)) from error
+        tailnets = {tailnet.name for tailnet in self._parts.settings.tailnets}
         answer = AlertsAnswer(
-            firing=[_alert(incident) for incident in firing], recent=[_alert(incident) for incident in recent]
+            firing=[_alert(incident, tailnets) for incident in firing],
+            recent=[_alert(incident, tailnets) for incident in recent],
         )
         return Payload.of_model(answer)
 
@@ -228,21 +237,22 @@ class Views:
         except DatabaseError as error:
             raise UnavailableError(str(error)) from error
 
-    def _read_missing(self, _key: None) -> Mapping[str, int]:
+    def _read_missing(self, _key: None) -> Mapping[str, Mapping[str, int]]:
+        store, now = self._parts.store, self._parts.clock()
         try:
-            return rounds_missing(self._parts.store, self._parts.settings, self._parts.clock())
+            return {one.name: rounds_missing(store, one, now) for one in self._parts.settings.tailnets}
         except StoreError as error:
             raise UnavailableError(str(error)) from error
 
-    def _look(self, hostname: str) -> ConnectionStatsAnswer:
+    def _look(self, key: LookKey) -> ConnectionStatsAnswer:
         try:
-            stats, pings = self._parts.sidecar.observe_peer(hostname)
+            stats, pings = self._parts.sidecars[key.tailnet].observe_peer(key.hostname)
         except PeerError as error:
             raise NotFoundError(str(error)) from error
         except SidecarError as error:
             raise UnavailableError(str(error)) from error
         return ConnectionStatsAnswer(
-            hostname=hostname,
+            hostname=key.hostname,
             connection_stats=ConnectionStats.model_validate(stats),
             ping_stats=PingStats.model_validate(pings),
         )
@@ -252,12 +262,13 @@ def _silent(detail: str) -> Live:
     return Live(PartState(ok=False, detail=detail), {}, peer_names({}))
 
 
-def _alert(incident: Incident) -> Alert:
+def _alert(incident: Incident, tailnets: Set[str]) -> Alert:
     state: AlertState = "historical" if incident.origin == "historical" else "firing"
     if state == "firing" and incident.until is not None:
         state = "resolved"
     return Alert(
         topic=incident.topic,
+        tailnet=incident.scope if incident.scope in tailnets else None,
         rule=incident.rule,
         subject=incident.subject,
         severity=incident.severity,

@@ -5,6 +5,7 @@ What belongs here: from event records to days, rounds, observations. What does n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -78,6 +79,25 @@ def new_materializations(
         if not page.has_more:
             break
     return found, str(after)
+
+
+def read_cursors(cursor: str | None) -> dict[str, str]:
+    """The cursor of each asset that a sensor reads, by the asset's key.
+
+    A bare number is what a sensor of one tailnet wrote until it read several.
+    """
+    if cursor is None or cursor.isdecimal():
+        return {"connection_metrics": cursor} if cursor else {}
+    try:
+        found = json.loads(cursor)
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def written_cursors(cursors: Mapping[str, str]) -> str:
+    """The cursors of several assets as one."""
+    return json.dumps(cursors, sort_keys=True)
 
 
 def materialization_of(record: dg.EventLogRecord) -> Materialization:

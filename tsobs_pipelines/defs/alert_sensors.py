@@ -8,6 +8,7 @@ asks a run for (with the same run key), and which ``alert_delivery_sensor`` send
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
@@ -20,7 +21,7 @@ from tsobs_pipelines.alerting.forecasts import keep_observations, observe_foreca
 from tsobs_pipelines.alerting.mutes import retire
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
 from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, rule_key
-from tsobs_pipelines.alerting.store import Progress
+from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alert_news import (
@@ -28,28 +29,33 @@ from tsobs_pipelines.defs.alert_news import (
     connection_news,
     forecast_observations,
     new_materializations,
+    read_cursors,
+    written_cursors,
 )
 from tsobs_pipelines.defs.alert_watch import run_failure_sensor, silence_sensor
 from tsobs_pipelines.defs.alerts import (
     ALERT_ASSETS,
     ASSET_OF_RULE,
     MESSAGES_TAG,
-    METRICS,
     SOURCE_PARTITION_TAG,
     SOURCE_RUN_TAG,
     TOPIC_TAG,
     AlertAsset,
-    alert_book,
     alert_engine,
     alert_metadata,
-    alert_source,
     connection_signals,
+    model_book,
+    price_source,
+    tailnet_book,
+    tailnet_source,
 )
 from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.forecast_keys import ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 
 INTERVAL_S = 30
@@ -68,18 +74,26 @@ SEND_IN_A_TICK = 2
 _TAG_CHARS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class TailnetNews:
+    """A tailnet, and the materialisations of its metrics that are new, oldest first; at least one."""
+
+    tailnet: Tailnet
+    new: Sequence[Materialization]
+
+
 def look_at_connections(
-    settings: Settings, store: TimeSeriesStore, rule: Rule, new: Sequence[Materialization], now: datetime
+    settings: Settings, store: TimeSeriesStore, rule: Rule, found: TailnetNews, now: datetime
 ) -> None:
     """Bring a connection rule up to the newest round, and note the days whose past is new."""
-    book = alert_book(settings, rule)
-    news = connection_news(new)
-    source = alert_source(settings, rule, news.run_id, news.partition)
+    tailnet, news = found.tailnet, connection_news(found.new)
+    book = tailnet_book(settings, tailnet)
+    source = tailnet_source(settings, tailnet, news.run_id, news.partition)
     before = book.progress(rule)
-    retire(book, rule, settings.critical_nodes)
+    retire(book, rule, tailnet.critical_nodes)
     if news.complete_to is not None:
-        where = {"tailnet": settings.tailnet}
-        make = connection_signals(settings, rule)
+        where = {"tailnet": tailnet.name}
+        make = connection_signals(tailnet, rule)
         complete_to = min(news.complete_to, now)
         evaluate(book, rule, observe_connections(store, where, rule, make, complete_to), source, now)
         # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
@@ -93,10 +107,10 @@ def look_at_connections(
 def look_at_forecasts(settings: Settings, model: str, new: Sequence[Materialization], now: datetime) -> None:
     """Bring a model's rules up to its newest observation, and note the days whose past is new."""
     news = new[-1]
-    fresh = keep_observations(alert_book(settings, MAE, model), forecast_observations(new, model))
+    book = model_book(settings, model)
+    source = price_source(settings, news.run_id, news.partition)
+    fresh = keep_observations(book, forecast_observations(new, model))
     for rule, make in ((MAE, mae_signals), (SKILL, skill_signals)):
-        book = alert_book(settings, rule, model)
-        source = alert_source(settings, rule, news.run_id, news.partition, model)
         before = book.progress(rule)
         evaluate(book, rule, observe_forecasts(book, make, now), source, now)
         book.remind(rule, source, now)
@@ -117,16 +131,15 @@ def _start(day: date) -> datetime:
 
 
 def run_request(
-    settings: Settings, alert: AlertAsset, now: datetime, model: str = DEFAULT_MODEL
+    settings: Settings, alert: AlertAsset, books: Sequence[AlertBook], now: datetime
 ) -> dg.RunRequest | None:
-    """One run for all that waits in the asset's books (of the model): messages, days to be replayed.
+    """One run for all that waits in these books of the asset: messages, days to be replayed.
 
     The run key is made of what waits, so that asking again is no second run; the past is asked for again
     each hour while it waits.
     """
     engine = alert_engine(settings)
-    books = {rule: alert_book(settings, rule, model) for rule in alert.rules}
-    kept = {(rule_key(rule), book.scope) for rule, book in books.items()}
+    kept = {(rule_key(rule), book.scope) for rule in alert.rules for book in books}
     waiting = [
         message
         for message in outbox.pending(engine)
@@ -134,7 +147,7 @@ def run_request(
         and message.tries == 0
         and now - message.created_at < ASK_WITHIN
     ]
-    past = [seen for rule, book in books.items() for seen in pending_replays(book, rule).values()]
+    past = [seen for rule in alert.rules for book in books for seen in pending_replays(book, rule).values()]
     if not waiting and not past:
         return None
     numbers = [message.number for message in waiting]
@@ -152,14 +165,12 @@ def run_request(
 
 
 def _answer(
-    request: dg.RunRequest | None, upstream: dg.AssetKey, new: Sequence[Materialization], cursor: str
+    request: dg.RunRequest | None, upstream: Sequence[dg.AssetKey], new: int, cursor: str
 ) -> dg.SensorResult:
     if request is not None:
         return dg.SensorResult(run_requests=[request], cursor=cursor)
-    if not new:
-        reason = f"Nothing new in {upstream.to_user_string()}."
-    else:
-        reason = f"{len(new)} new materialisations of {upstream.to_user_string()}, nothing to tell."
+    named = ", ".join(key.to_user_string() for key in upstream)
+    reason = f"{new} new materialisations of {named}, nothing to tell." if new else f"Nothing new in {named}."
     return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
 
@@ -177,12 +188,20 @@ def _connection_sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
     ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
+        cursors = read_cursors(context.cursor)
+        upstream, news = [TailnetKeys.of(tailnet).metrics for tailnet in config.tailnets], 0
         try:
-            new, cursor = new_materializations(context.instance, METRICS, context.cursor)
-            if new:
-                for rule in alert.rules:
-                    look_at_connections(config, store.get(), rule, new, now)
-            return _answer(run_request(config, alert, now), METRICS, new, cursor)
+            for tailnet, metrics in zip(config.tailnets, upstream, strict=True):
+                after = cursors.get(metrics.to_user_string())
+                new, cursors[metrics.to_user_string()] = new_materializations(
+                    context.instance, metrics, after
+                )
+                news += len(new)
+                for rule in alert.rules if new else ():
+                    look_at_connections(config, store.get(), rule, TailnetNews(tailnet, new), now)
+            books = [tailnet_book(config, tailnet) for tailnet in config.tailnets]
+            request = run_request(config, alert, books, now)
+            return _answer(request, upstream, news, written_cursors(cursors))
         except (StoreUnavailableError, DatabaseUnavailableError) as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -209,7 +228,8 @@ def _forecast_sensor(
             new, cursor = new_materializations(context.instance, evaluation, context.cursor)
             if new:
                 look_at_forecasts(config, model, new, now)
-            return _answer(run_request(config, alert, now, model), evaluation, new, cursor)
+            request = run_request(config, alert, [model_book(config, model)], now)
+            return _answer(request, [evaluation], len(new), cursor)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 

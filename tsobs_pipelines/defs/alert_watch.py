@@ -26,10 +26,11 @@ from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
-from tsobs_pipelines.defs.alerts import alert_book, alert_engine, alert_source
+from tsobs_pipelines.defs.alerts import alert_engine, tailnet_book, tailnet_source
 from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import StoreError, TimeSeriesStore, Window
 
@@ -75,11 +76,10 @@ def last_known_round(book: AlertBook, now: datetime) -> datetime:
     return state.last - timedelta(minutes=state.value)
 
 
-def look_at_freshness(settings: Settings, store: TimeSeriesStore, now: datetime) -> Verdict:
-    """Bring the silence of the collection up to now."""
-    book = alert_book(settings, COLLECTION_SILENCE)
-    source = alert_source(settings, COLLECTION_SILENCE)
-    newest, reason = newest_round(store, settings.tailnet, now)
+def look_at_freshness(settings: Settings, tailnet: Tailnet, store: TimeSeriesStore, now: datetime) -> Verdict:
+    """Bring the silence of a tailnet's collection up to now."""
+    book, source = tailnet_book(settings, tailnet), tailnet_source(settings, tailnet)
+    newest, reason = newest_round(store, tailnet.name, now)
     signal = freshness_signal(newest or last_known_round(book, now), now, reason)
     evaluate(book, COLLECTION_SILENCE, observe_instant("", signal), source, now)
     book.remind(COLLECTION_SILENCE, source, now)
@@ -110,12 +110,16 @@ def silence_sensor() -> dg.SensorDefinition:
     def sensor(settings: SettingsResource, store: StoreResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
         try:
-            verdict = look_at_freshness(config, store.get(), now)
+            verdicts = {
+                tailnet.name: look_at_freshness(config, tailnet, store.get(), now)
+                for tailnet in config.tailnets
+            }
             send_own(config, "collection")
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
-        if verdict is not Verdict.GOOD:
-            return dg.SkipReason("No fresh round.")
+        silent = [name for name, verdict in verdicts.items() if verdict is not Verdict.GOOD]
+        if silent:
+            return dg.SkipReason(f"No fresh round of tailnet {', '.join(silent)}.")
         said = f"; {send_heartbeat(config.heartbeat_url)}" if config.heartbeat_url else ""
         return dg.SkipReason(f"Rounds are fresh{said}.")
 
@@ -185,7 +189,8 @@ def run_failure_sensor() -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
-        book, source = alert_book(config, FAILED_RUNS), alert_source(config, FAILED_RUNS)
+        # Runs belong to no tailnet: they are kept with the first one.
+        book, source = tailnet_book(config, config.home), tailnet_source(config, config.home)
         try:
             done = evaluate(book, FAILED_RUNS, observe_runs(context.instance, config, now), source, now)
             book.remind(FAILED_RUNS, source, now)

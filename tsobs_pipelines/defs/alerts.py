@@ -36,13 +36,14 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.forecast_keys import ForecastKeys
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.engine.queues import tick_tags
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
-METRICS = dg.AssetKey("connection_metrics")
 GROUP = "alerts"
 
 TOPIC_TAG = "tsobs/topic"
@@ -66,9 +67,16 @@ class AlertAsset:
         """The job that materialises it."""
         return f"tell_{self.name}"
 
-    def upstream(self, models: Sequence[str]) -> list[dg.AssetKey]:
-        """What it is made of: the metrics, or the evaluations of the models."""
-        return [ForecastKeys.of(model).evaluation for model in models] if MAE in self.rules else [METRICS]
+    @property
+    def of_forecasts(self) -> bool:
+        """Whether its rules are about forecasts, not nodes."""
+        return MAE in self.rules
+
+    def upstream(self, tailnets: Sequence[Tailnet], models: Sequence[str]) -> list[dg.AssetKey]:
+        """What it is made of: the metrics of the tailnets, or the evaluations of the models."""
+        if self.of_forecasts:
+            return [ForecastKeys.of(model).evaluation for model in models]
+        return [TailnetKeys.of(tailnet).metrics for tailnet in tailnets]
 
 
 ALERT_ASSETS = (
@@ -87,43 +95,46 @@ def alert_engine(settings: Settings) -> Engine:
     return engine_for(settings.database_url)
 
 
-def alert_book(settings: Settings, rule: Rule, model: str = DEFAULT_MODEL) -> AlertBook:
-    """The book in which the rule's topics are kept: those of the tailnet, or of a model on the price source.
+def tailnet_book(settings: Settings, tailnet: Tailnet) -> AlertBook:
+    """The book in which the topics of a tailnet are kept."""
+    return AlertBook(alert_engine(settings), tailnet.name)
 
-    Each model has its own, so that the rule knows for each how far it has come: evaluations of two models
-    for the same hour are minutes apart.
+
+def model_book(settings: Settings, model: str) -> AlertBook:
+    """The book in which the topics of a model on the price source are kept.
+
+    Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
+    the same hour are minutes apart.
     """
-    if rule not in {MAE, SKILL}:
-        return AlertBook(alert_engine(settings), settings.tailnet)
     scope = f"prices-{settings.price_source.partition(':')[0]}"
     return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
 
 
-def alert_source(
-    settings: Settings, rule: Rule, run_id: str = "", partition: str = "", model: str = DEFAULT_MODEL
-) -> Source:
-    """Where the data came from, for the text of a message."""
-    demo = settings.demo_prices if rule in {MAE, SKILL} else settings.demo_tailnet
-    page = f"{settings.public_url}/vpn.html"
-    scope = alert_book(settings, rule, model).scope
-    return Source(scope, page, settings.dagster_url, demo, run_id, partition)
+def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", partition: str = "") -> Source:
+    """Where the data of a tailnet came from, for the text of a message."""
+    chosen = "" if tailnet.first else f"#tailnet={tailnet}"
+    page = f"{settings.public_url}/vpn.html{chosen}"
+    mark = "DEMO data" if tailnet.demo else "" if tailnet.first else tailnet.name
+    return Source(page, settings.dagster_url, mark, run_id, partition)
 
 
-def connection_signals(settings: Settings, rule: Rule) -> Callable[[Sequence[Row]], Signals]:
+def price_source(settings: Settings, run_id: str = "", partition: str = "") -> Source:
+    """Where the data of a forecast came from, for the text of a message."""
+    mark = "DEMO data" if settings.demo_prices else ""
+    return Source(f"{settings.public_url}/vpn.html", settings.dagster_url, mark, run_id, partition)
+
+
+def connection_signals(tailnet: Tailnet, rule: Rule) -> Callable[[Sequence[Row]], Signals]:
     """How a rule over ``tailscale_connections`` reads rows."""
     if rule is LATENCY:
-        return lambda rows: latency_signals(rows, settings.latency_threshold_of)
+        return lambda rows: latency_signals(rows, tailnet.latency_threshold_of)
     return relay_signals if rule is RELAY else silence_signals
 
 
-def past_of(
-    settings: Settings, store: Callable[[], TimeSeriesStore], rule: Rule, book: AlertBook
-) -> SignalsOf:
-    """How the past of a rule, as far as it is in the book, is read."""
-    if rule in {MAE, SKILL}:
-        return past_forecasts(book, mae_signals if rule is MAE else skill_signals)
-    make = connection_signals(settings, rule)
-    where = {"tailnet": settings.tailnet}
+def past_connections(store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule) -> SignalsOf:
+    """How the past of a rule over ``tailscale_connections`` is read."""
+    make = connection_signals(tailnet, rule)
+    where = {"tailnet": tailnet.name}
 
     def signals(window: Window) -> Signals:
         return make(store().read(CONNECTIONS, window, where))
@@ -182,17 +193,30 @@ def _numbers(tag: str | None) -> list[int]:
     return [int(number) for number in (tag or "").split(",") if number.isdecimal()]
 
 
-def _asset(alert: AlertAsset, models: Sequence[str]) -> dg.AssetsDefinition:
-    def books(config: Settings, rule: Rule) -> list[AlertBook]:
-        if rule not in {MAE, SKILL}:
-            return [alert_book(config, rule)]
-        return [alert_book(config, rule, model) for model in models]
+def replay_all(
+    settings: Settings, store: Callable[[], TimeSeriesStore], alert: AlertAsset, models: Sequence[str]
+) -> list[Replayed]:
+    """Replay what waits in every book of the asset's rules."""
+    if alert.of_forecasts:
+        books = [(model_book(settings, model), rule) for model in models for rule in alert.rules]
+        return [
+            replay_pending(book, rule, past_forecasts(book, mae_signals if rule is MAE else skill_signals))
+            for book, rule in books
+        ]
+    return [
+        replay_pending(tailnet_book(settings, tailnet), rule, past_connections(store, tailnet, rule))
+        for tailnet in settings.tailnets
+        for rule in alert.rules
+    ]
 
+
+def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]) -> dg.AssetsDefinition:
     @dg.asset(
         key=alert.name,
         # The newest partition stands for all: looking through the versions of a year of days costs a run.
         deps=[
-            dg.AssetDep(key, partition_mapping=dg.LastPartitionMapping()) for key in alert.upstream(models)
+            dg.AssetDep(key, partition_mapping=dg.LastPartitionMapping())
+            for key in alert.upstream(tailnets, models)
         ],
         description=alert.description,
         group_name=GROUP,
@@ -209,11 +233,7 @@ def _asset(alert: AlertAsset, models: Sequence[str]) -> dg.AssetsDefinition:
         numbers = asked or [message.number for message in outbox.pending(engine) if message.rule in keys]
         # What is to be told now does not wait for the past.
         outbox.deliver(engine, Telegram.from_settings(config), utc_now, SEND_AT_ONCE)
-        done = [
-            replay_pending(book, rule, past_of(config, store.get, rule, book))
-            for rule in alert.rules
-            for book in books(config, rule)
-        ]
+        done = replay_all(config, store.get, alert, models)
         days = tuple(day for one in done for day in one.days)
         replayed = Replayed(days, sum(one.incidents for one in done))
         metadata = alert_metadata(config, engine, numbers, replayed)
@@ -236,13 +256,15 @@ def alert_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
     }
 
 
-def alert_definitions(models: Sequence[str] = (DEFAULT_MODEL,)) -> dg.Definitions:
+def alert_definitions(
+    tailnets: Sequence[Tailnet], models: Sequence[str] = (DEFAULT_MODEL,)
+) -> dg.Definitions:
     """The alert assets, their jobs and the sensors; ``models`` are those whose forecasts are evaluated."""
     from tsobs_pipelines.defs.alert_sensors import alert_sensors  # noqa: PLC0415 - sensors know the assets
 
     jobs = alert_jobs()
     return dg.Definitions(
-        assets=[_asset(alert, models) for alert in ALERT_ASSETS],
+        assets=[_asset(alert, tailnets, models) for alert in ALERT_ASSETS],
         jobs=list(jobs.values()),
         sensors=alert_sensors(jobs, models),
     )

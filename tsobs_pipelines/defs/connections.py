@@ -15,23 +15,18 @@ from typing import ParamSpec, TypeVar
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.defs.resources import SidecarResource, StoreResource
+from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE
 from tsobs_pipelines.engine.queues import tick_tags
-from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.changes import ConnectionChange
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Collector, DayCollection
 from tsobs_pipelines.tailnet.summary import summary_rows
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
 
-JOURNAL = dg.AssetKey("tailnet_journal")
-METRICS = dg.AssetKey("connection_metrics")
-DIAGNOSTICS = dg.AssetKey("network_diagnostics")
-SUMMARIES = dg.AssetKey("connection_summary")
-
-GROUP = "tailnet"
 TICK_CRON = "*/5 * * * *"
 
 SCHEDULED_TAG = "tsobs/scheduled_at"
@@ -66,14 +61,12 @@ def over_network(
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
 
-def collection_metadata(days: Sequence[DayCollection], settings: Settings) -> dict[str, dg.MetadataValue]:
+def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict[str, dg.MetadataValue]:
     """What the materialisation says: figures that the UI can plot, then what was out of the ordinary."""
     newest = next((day for day in reversed(days) if day.last_round), days[-1])
     first = next((day.first_round for day in days if day.first_round), None)
     metadata: dict[str, dg.MetadataValue] = {
-        "source": dg.MetadataValue.text(
-            "DEMO tailnet" if settings.demo_tailnet else str(settings.sidecar_url)
-        ),
+        "source": dg.MetadataValue.text(tailnet.sidecar_url or "DEMO tailnet"),
         "mode": dg.MetadataValue.text(newest.mode),
         "rounds": dg.MetadataValue.int(sum(day.rounds for day in days)),
         "rows_written": dg.MetadataValue.int(sum(day.rows_written for day in days)),
@@ -105,20 +98,21 @@ def _oddities(days: Sequence[DayCollection]) -> dict[str, dg.MetadataValue]:
     return found
 
 
-def journal_seen(day: DayCollection) -> dg.AssetMaterialization:
+def journal_seen(journal: dg.AssetKey, day: DayCollection) -> dg.AssetMaterialization:
     """What a collection saw of the journal, which no run of Dagster's makes: its rounds and oddities."""
     metadata = {
         "rounds": day.rounds,
         "skipped_lines": sum(day.skipped.values()),
         "duplicates": day.duplicates,
     }
-    return dg.AssetMaterialization(JOURNAL, partition=day.day.isoformat(), metadata=metadata)
+    return dg.AssetMaterialization(journal, partition=day.day.isoformat(), metadata=metadata)
 
 
-def log_changes(changes: Sequence[ConnectionChange]) -> None:
+def log_changes(changes: Sequence[ConnectionChange], tailnet: Tailnet) -> None:
     """Write each change of a node's connection as a log record of its own."""
     for change in changes:
-        connection_log.log(change.level, "%s", change.message, extra=change.fields())
+        extra = {**change.fields(), "tailnet": tailnet.name}
+        connection_log.log(change.level, "%s", change.message, extra=extra)
 
 
 def _days(context: dg.AssetExecutionContext) -> list[date]:
@@ -126,72 +120,69 @@ def _days(context: dg.AssetExecutionContext) -> list[date]:
 
 
 def connection_assets(
-    partitions: dg.DailyPartitionsDefinition,
+    partitions: dg.DailyPartitionsDefinition, tailnet: Tailnet
 ) -> tuple[list[dg.AssetSpec], list[dg.AssetsDefinition]]:
-    """The external journal, and the assets that are made of it."""
+    """The tailnet's external journal, and the assets that are made of it."""
+    keys = TailnetKeys.of(tailnet)
     journal = dg.AssetSpec(
-        JOURNAL,
+        keys.journal,
         description="The sidecar's journal: a file for each UTC day, a line for each round.",
-        group_name=GROUP,
+        group_name=keys.group,
         partitions_def=partitions,
         kinds={"tailscale"},
     )
     metrics = dg.AssetSpec(
-        METRICS,
-        deps=[JOURNAL],
+        keys.metrics,
+        deps=[keys.journal],
         description="Latency, path and traffic of each critical node in each round.",
-        group_name=GROUP,
+        group_name=keys.group,
         kinds={"tailscale"},
     )
     diagnostics = dg.AssetSpec(
-        DIAGNOSTICS,
-        deps=[JOURNAL],
+        keys.diagnostics,
+        deps=[keys.journal],
         description="What netcheck said: each DERP region's latency, UDP, IPv6, NAT.",
-        group_name=GROUP,
+        group_name=keys.group,
         kinds={"tailscale"},
     )
 
     @dg.multi_asset(
-        name="collect_journal",
+        name=tailnet.suffixed("collect_journal"),
         specs=[metrics, diagnostics],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
     )
     def collect_journal(
-        context: dg.AssetExecutionContext,
-        settings: SettingsResource,
-        sidecar: SidecarResource,
-        store: StoreResource,
+        context: dg.AssetExecutionContext, sidecar: SidecarResource, store: StoreResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         """Collect the partitions' days: what is new in a scheduled run, whole days in any other."""
-        config = settings.get()
-        collector = Collector(sidecar.get(), store.get(), config.critical_nodes, config.tailnet)
+        collector = Collector(sidecar.of(tailnet), store.get(), tailnet.critical_nodes, tailnet.name)
         collect = collector.collect_new if SCHEDULED_TAG in context.run.tags else collector.collect_day
         collected = [over_network(collect, day) for day in _days(context)]
         for day in collected:
-            log_changes(day.changes)
+            log_changes(day.changes, tailnet)
             if day.first_round:
-                context.log_event(journal_seen(day))
-        yield dg.MaterializeResult(METRICS, metadata=collection_metadata(collected, config))
+                context.log_event(journal_seen(keys.journal, day))
+        yield dg.MaterializeResult(keys.metrics, metadata=collection_metadata(collected, tailnet))
         netchecks = sum(day.netchecks_written for day in collected)
-        yield dg.MaterializeResult(DIAGNOSTICS, metadata={"rows_written": netchecks})
+        yield dg.MaterializeResult(keys.diagnostics, metadata={"rows_written": netchecks})
 
     @dg.asset(
-        key=SUMMARIES,
-        deps=[METRICS],
+        key=keys.summary,
+        deps=[keys.metrics],
         description="Each node's day: percentiles of latency, loss, share direct, traffic, availability.",
-        group_name=GROUP,
+        group_name=keys.group,
         kinds={"tailscale"},
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
     )
     def connection_summary(
-        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+        context: dg.AssetExecutionContext, store: StoreResource
     ) -> dg.MaterializeResult[None]:
         """Sum up the partitions' days from the rows in the store."""
-        where = {"tailnet": settings.get().tailnet}
+        where = {"tailnet": tailnet.name}
         metadata: dict[str, float | int] = {}
         for day in _days(context):
             window = Window.of_day(day)
@@ -209,11 +200,11 @@ def connection_assets(
     return [journal], [collect_journal, connection_summary]
 
 
-def tick_job() -> UnresolvedAssetJobDefinition:
+def tick_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
     """The job of the 5-minute schedule: the assets and every check on them."""
     return dg.define_asset_job(
-        "collect_connections",
-        selection=dg.AssetSelection.assets(METRICS, DIAGNOSTICS, SUMMARIES),
+        tailnet.suffixed("collect_connections"),
+        selection=TailnetKeys.of(tailnet).collected,
         tags=tick_tags(),
         executor_def=dg.in_process_executor,
         description="Collects what the journal has new, and sums up the day.",
@@ -229,11 +220,11 @@ def tick_requests(scheduled: datetime) -> list[dg.RunRequest]:
     ]
 
 
-def tick_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def tick_schedule(job: UnresolvedAssetJobDefinition, tailnet: Tailnet) -> dg.ScheduleDefinition:
     """Every five minutes, on by default."""
 
     @dg.schedule(
-        name=TICK_SCHEDULE,
+        name=tailnet.suffixed(TICK_SCHEDULE),
         job=job,
         cron_schedule=TICK_CRON,
         execution_timezone="UTC",

@@ -29,7 +29,8 @@ def with_freshness(definitions: dg.Definitions) -> dg.Definitions:
     """The definitions, each asset with its policy."""
 
     def add(spec: dg.AssetSpec) -> dg.AssetSpec:
-        policy = POLICIES.get(spec.key.to_user_string())
+        # The assets of further tailnets and models have a prefix.
+        policy = POLICIES.get(spec.key.path[-1])
         return spec if policy is None else spec.replace_attributes(freshness_policy=policy)
 
     assets = [one for one in definitions.assets or () if isinstance(one, dg.AssetsDefinition | dg.AssetSpec)]

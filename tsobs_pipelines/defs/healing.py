@@ -8,18 +8,20 @@ or of the sidecar cost nothing, and what fills the history at the first start.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.clock import utc_now
-from tsobs_pipelines.defs.connections import DIAGNOSTICS, METRICS, SUMMARIES
 from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.engine.queues import backfill_tags
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
-from tsobs_pipelines.tailnet.collection import days_to_heal
-from tsobs_pipelines.timeseries.store import StoreUnavailableError
+from tsobs_pipelines.tailnet.collection import Journal, days_to_heal
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -31,6 +33,18 @@ LONGEST_SPAN = timedelta(days=10)
 LONGEST_PAUSE = timedelta(minutes=32)
 _FAILURES_OF = timedelta(hours=2)
 
+JOB = "heal_connections"
+"""The job of the first tailnet; that of a further one has its name behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The days that are watched: from the first one to now."""
+
+    first: date
+    now: datetime
+
+
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -39,11 +53,11 @@ _UNDER_WAY = [
 ]
 
 
-def healing_job() -> UnresolvedAssetJobDefinition:
-    """The job that collects whole days again."""
+def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
+    """The job that collects whole days of a tailnet again."""
     return dg.define_asset_job(
-        "heal_connections",
-        selection=dg.AssetSelection.assets(METRICS, DIAGNOSTICS, SUMMARIES).without_checks(),
+        tailnet.suffixed(JOB),
+        selection=TailnetKeys.of(tailnet).collected.without_checks(),
         tags=backfill_tags(),
         executor_def=dg.in_process_executor,
         description="Collects whole days of which the store lacks rounds.",
@@ -62,11 +76,12 @@ def spans(days: Sequence[date], longest: timedelta = LONGEST_SPAN) -> list[tuple
     return found[::-1]
 
 
-def healing_requests(reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:
+def healing_requests(job_name: str, reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:
     """One run for each span of days, the newest span first: today matters more than last month."""
     return [
         dg.RunRequest(
-            run_key=f"{attempt}/{first}..{last}",
+            run_key=f"{job_name}/{attempt}/{first}..{last}",
+            job_name=job_name,
             tags={
                 RANGE_START_TAG: first.isoformat(),
                 RANGE_END_TAG: last.isoformat(),
@@ -103,12 +118,31 @@ def _failures(instance: dg.DagsterInstance, job_name: str, now: datetime) -> lis
     return found
 
 
-def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorDefinition:
-    """Looks every minute, on by default; quiet while one of its runs is under way."""
+def what_to_heal(
+    instance: dg.DagsterInstance, tailnet: Tailnet, journal: Journal, store: TimeSeriesStore, span: Watched
+) -> list[dg.RunRequest] | str:
+    """The runs that a tailnet needs, or why none is asked for now."""
+    job_name, now = tailnet.suffixed(JOB), span.now
+    if instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=_UNDER_WAY)):
+        return "A healing run is under way."
+    pause = pause_until(_failures(instance, job_name, now), now)
+    if now < pause:
+        return f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC."
+    try:
+        reasons = days_to_heal(journal.samples_index(), store, tailnet.name, span.first, now)
+    except (SidecarUnavailableError, StoreUnavailableError) as error:
+        return f"Can't compare journal and store now: {error}"
+    if not reasons:
+        return "The store has every round of the journal."
+    return healing_requests(job_name, reasons, now.isoformat(timespec="seconds"))
+
+
+def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) -> dg.SensorDefinition:
+    """Looks at every tailnet each minute, on by default; quiet about one while its run is under way."""
 
     @dg.sensor(
         name="healing_sensor",
-        job=job,
+        jobs=jobs,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for the days of which the journal has more than the store.",
@@ -118,24 +152,21 @@ def healing_sensor(job: UnresolvedAssetJobDefinition, first: date) -> dg.SensorD
         settings: SettingsResource,
         sidecar: SidecarResource,
         store: StoreResource,
-    ) -> dg.SensorResult | dg.SkipReason:
-        under_way = dg.RunsFilter(job_name=job.name, statuses=_UNDER_WAY)
-        if context.instance.get_runs_count(under_way):
-            return dg.SkipReason("A healing run is under way.")
-        now = utc_now()
-        pause = pause_until(_failures(context.instance, job.name, now), now)
-        if now < pause:
-            return dg.SkipReason(f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC.")
-        try:
-            config = settings.get()
-            # What housekeeping has removed is not missing.
-            kept = (now - timedelta(days=config.timeseries_retention_days - 1)).date()
-            index = sidecar.get().samples_index()
-            reasons = days_to_heal(index, store.get(), config.tailnet, max(first, kept), now)
-        except (SidecarUnavailableError, StoreUnavailableError) as error:
-            return dg.SkipReason(f"Can't compare journal and store now: {error}")
-        if not reasons:
-            return dg.SkipReason("The store has every round of the journal.")
-        return dg.SensorResult(run_requests=healing_requests(reasons, now.isoformat(timespec="seconds")))
+    ) -> dg.SensorResult:
+        config, now = settings.get(), utc_now()
+        # What housekeeping has removed is not missing.
+        kept = (now - timedelta(days=config.timeseries_retention_days - 1)).date()
+        span = Watched(max(first, kept), now)
+        requests: list[dg.RunRequest] = []
+        reasons: list[str] = []
+        for tailnet in config.tailnets:
+            found = what_to_heal(context.instance, tailnet, sidecar.of(tailnet), store.get(), span)
+            if isinstance(found, str):
+                reasons.append(found if tailnet.first else f"{tailnet}: {found}")
+            else:
+                requests += found
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        return dg.SensorResult(skip_reason=" ".join(reasons))
 
     return sensor

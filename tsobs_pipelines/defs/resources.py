@@ -15,6 +15,7 @@ import dagster as dg
 from tsobs_pipelines.demo.embedded import open_sidecar
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
@@ -29,9 +30,10 @@ def _store(_pid: int) -> TimeSeriesStore:
     return open_store(_settings(os.getpid()))
 
 
-@lru_cache(maxsize=1)
-def _sidecar(_pid: int) -> TailscaleHealthService:
-    return open_sidecar(_settings(os.getpid()))
+@lru_cache
+def _sidecar(_pid: int, tailnet: str) -> TailscaleHealthService:
+    watched = {one.name: one for one in _settings(os.getpid()).tailnets}
+    return open_sidecar(watched[tailnet])
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -55,11 +57,11 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class SidecarResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The sidecar, or the demo tailnet behind the same contract."""
+    """The sidecar of each tailnet, or the demo tailnet behind the same contract."""
 
-    def get(self) -> TailscaleHealthService:
-        """The client of this process, with its pool of connections."""
-        return _sidecar(os.getpid())
+    def of(self, tailnet: Tailnet) -> TailscaleHealthService:
+        """This process's client of the tailnet, with its pool of connections."""
+        return _sidecar(os.getpid(), tailnet.name)
 
 
 def default_resources() -> dict[str, dg.ConfigurableResource]:  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""The sidecar of the settings, or the simulated tailnet inside this process.
+"""The sidecar of a tailnet, or the simulated tailnet inside this process.
 
 What belongs here: :func:`open_sidecar`, which every process uses. What does not: the simulation.
 
@@ -13,8 +13,8 @@ import threading
 from functools import lru_cache
 
 from tsobs_pipelines.demo.server import DemoServer
-from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
+from tsobs_pipelines.tailnets import Tailnet
 
 
 @lru_cache(maxsize=1)
@@ -24,8 +24,7 @@ def _demo_url(_pid: int) -> str:
     return server.url
 
 
-def open_sidecar(settings: Settings) -> TailscaleHealthService:
-    """The client of the sidecar that the settings name, or of the demo tailnet where they name none."""
-    if settings.sidecar_url is None:
-        return TailscaleHealthService(_demo_url(os.getpid()), critical_nodes=settings.critical_nodes)
-    return TailscaleHealthService(settings.sidecar_url, settings.sidecar_token_file, settings.critical_nodes)
+def open_sidecar(tailnet: Tailnet) -> TailscaleHealthService:
+    """The client of the tailnet's sidecar, or of the simulated one."""
+    url = tailnet.sidecar_url or _demo_url(os.getpid())
+    return TailscaleHealthService(url, tailnet.sidecar_token_file, tailnet.critical_nodes)

@@ -15,63 +15,61 @@ from tsobs_pipelines.doctor.findings import Finding, clock_difference, clock_fin
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
+from tsobs_pipelines.tailnets import Tailnet
 
 TIMEOUT_S = 5.0
 REDATA = "https://apidatos.ree.es"
 _FRESH = timedelta(minutes=5)
 
 
-def look_at_sidecar(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """The sidecar: reachable, let in, the daemon running, the sampler alive, rounds in the journal."""
-    if settings.sidecar_url is None:
-        return [
-            Finding("sidecar", "ok", "the demo tailnet, inside each process (TSOBS_SIDECAR_URL is unset)")
-        ]
-    token = settings.sidecar_token_file
+def look_at_sidecars(settings: Settings, now: datetime) -> Sequence[Finding]:
+    """The sidecar of each tailnet."""
+    return [finding for tailnet in settings.tailnets for finding in look_at_sidecar(tailnet, now)]
+
+
+def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
+    """A sidecar: reachable, let in, the daemon running, the sampler alive, rounds in the journal."""
+    name = "sidecar" if tailnet.first else f"sidecar of {tailnet}"
+    if tailnet.sidecar_url is None:
+        return [Finding(name, "ok", "the demo tailnet, inside each process (TSOBS_SIDECAR_URL is unset)")]
+    # Where a further tailnet is described; the first one is by variables.
+    url, token_file = (
+        ("TSOBS_SIDECAR_URL", "TSOBS_SIDECAR_TOKEN_FILE")
+        if tailnet.first
+        else ("its sidecar_url", "its sidecar_token_file")
+    )
+    token = tailnet.sidecar_token_file
     if token is not None and not _readable(token):
-        return [
-            Finding(
-                "sidecar",
-                "failed",
-                f"{token} can't be read",
-                "fix TSOBS_SIDECAR_TOKEN_FILE or the file's owner",
-            )
-        ]
+        return [Finding(name, "failed", f"{token} can't be read", f"fix {token_file} or the file's owner")]
     try:
-        with TailscaleHealthService(settings.sidecar_url, token, settings.critical_nodes) as sidecar:
+        with TailscaleHealthService(tailnet.sidecar_url, token, tailnet.critical_nodes) as sidecar:
             health = sidecar.healthz()
             days = sidecar.samples_index()
             status = sidecar.get_tailscale_status()
     except SidecarRefusedError as error:
-        remedy = (
-            "TSOBS_SIDECAR_TOKEN_FILE must hold what SIDECAR_TOKEN_FILE holds there; is this host allowed?"
-        )
-        return [Finding("sidecar", "failed", str(error), remedy)]
+        remedy = f"{token_file} must hold what SIDECAR_TOKEN_FILE holds there; is this host allowed?"
+        return [Finding(name, "failed", str(error), remedy)]
     except SidecarError as error:
-        return [
-            Finding("sidecar", "failed", str(error), "is it running there, and is TSOBS_SIDECAR_URL right?")
-        ]
+        return [Finding(name, "failed", str(error), f"is it running there, and is {url} right?")]
     version = f"tailscaled {status.get('Version', '?')}"
     return [
-        _sidecar_state(health, days, version, now),
-        *clock_finding("sidecar", _clock_of(settings.sidecar_url)),
+        _sidecar_state(name, health, days, version, now),
+        *clock_finding(name, _clock_of(tailnet.sidecar_url)),
     ]
 
 
 def _sidecar_state(
-    health: SidecarHealth, days: Mapping[date, DayIndex], version: str, now: datetime
+    name: str, health: SidecarHealth, days: Mapping[date, DayIndex], version: str, now: datetime
 ) -> Finding:
     if not health.ok:
         remedy = "on its host: is tailscaled running, and can the sidecar's user reach its socket?"
         detail = f"answers, but is not well: {dict(health.details)}"
-        return Finding("sidecar", "failed", detail, remedy, version)
+        return Finding(name, "failed", detail, remedy, version)
     if not days or max(days) < (now - _FRESH).date():
         remedy = "on its host: is the sampler running, and JOURNAL_DIR writable?"
-        return Finding("sidecar", "failed", "no rounds in today's journal", remedy, version)
+        return Finding(name, "failed", "no rounds in today's journal", remedy, version)
     newest = max(days)
-    return Finding(
-        "sidecar", "ok", f"{days[newest].rounds} rounds on {newest}, {len(days)} days", "", version
-    )
+    return Finding(name, "ok", f"{days[newest].rounds} rounds on {newest}, {len(days)} days", "", version)
 
 
 def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:

@@ -66,9 +66,8 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 def banner(settings: Settings, seconds: float) -> str:
     """What the person at the terminal reads once everything answers."""
-    tailnet = (
-        "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)" if settings.demo_tailnet else settings.sidecar_url
-    )
+    tailnet = settings.sidecar_url or "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)"
+    further = [f"               {one.name} {one.sidecar_url}" for one in settings.further_tailnets]
     prices = "DEMO market (set TSOBS_PRICE_SOURCE)" if settings.demo_prices else settings.price_source
     store = f"InfluxDB {settings.influx_url}" if settings.influx_url else "SQL"
     alerts = "Telegram" if settings.telegram_bot_token else "outbox only (set TELEGRAM_BOT_TOKEN)"
@@ -79,6 +78,7 @@ def banner(settings: Settings, seconds: float) -> str:
             f"  VPN page     {settings.public_url}/vpn.html",
             f"  API          {settings.public_url}/docs",
             f"  tailnet      {tailnet}",
+            *further,
             f"  prices       {prices}",
             f"  time series  {store}",
             f"  alerts       {alerts}",

@@ -7,6 +7,7 @@ The configured values are looked for as they are and as URLs, JSON, HTML and ``r
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import logging
@@ -78,7 +79,7 @@ class Redactor:
     @classmethod
     def of(cls, settings: Settings) -> Redactor:
         """A redactor that knows the secrets of these settings, and the sidecar's token from its file."""
-        return cls([*settings.secrets(), *_token(settings)])
+        return cls([*settings.secrets(), *_tokens(settings)])
 
     def clean(self, text: str) -> str:
         """``text`` with every secret masked."""
@@ -98,13 +99,13 @@ def names_secret(key: str) -> bool:
     return _SECRET_NAME.fullmatch(key) is not None
 
 
-def _token(settings: Settings) -> list[str]:
-    if settings.sidecar_token_file is None:
-        return []
-    try:
-        return settings.sidecar_token_file.read_text("utf-8").split()
-    except (OSError, ValueError):
-        return []
+def _tokens(settings: Settings) -> list[str]:
+    found: list[str] = []
+    for tailnet in settings.tailnets:
+        if tailnet.sidecar_token_file is not None:
+            with contextlib.suppress(OSError, ValueError):
+                found += tailnet.sidecar_token_file.read_text("utf-8").split()
+    return found
 
 
 class RedactingFilter(logging.Filter):

@@ -12,8 +12,10 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.errors import NotFoundError, shown
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.views import Views
+from tsobs_pipelines.tailnets import Tailnet
 
 POLLED = "private, no-cache"
 """May be kept by the one browser that asked, which must ask each time whether it still holds (ETag)."""
@@ -29,6 +31,18 @@ class Context:
     views: Views
     metrics: Metrics
     begun_at: datetime
+
+    def tailnet(self, name: str | None) -> Tailnet:
+        """The tailnet of this name; the first one where none is named.
+
+        Raises:
+            NotFoundError: no tailnet has the name.
+        """
+        known = {tailnet.name: tailnet for tailnet in self.parts.settings.tailnets}
+        found = self.parts.settings.home if name is None else known.get(name)
+        if found is None:
+            raise NotFoundError(f"no tailnet {shown(name or '')}, expected one of {', '.join(known)}")
+        return found
 
 
 def _context(request: Request) -> Context:

@@ -13,7 +13,7 @@ from tsobs_pipelines.api.errors import NotFoundError, documented, shown
 from tsobs_pipelines.api.routers.access import POLLED, UNKEPT, InContext
 from tsobs_pipelines.api.schemas import ConnectionStatsAnswer, LatencyHistory, NodesAnswer
 from tsobs_pipelines.api.series import MAX_HOURS, MAX_POINTS
-from tsobs_pipelines.api.views import HistoryKey
+from tsobs_pipelines.api.views import HistoryKey, LookKey
 
 router = APIRouter(prefix="/health-monitoring", tags=["nodes"])
 
@@ -23,10 +23,16 @@ LONGEST_NAME = 253
 Hostname = Annotated[str, Path(description="host name of the node, as `/health-monitoring/nodes` lists it")]
 
 
-@router.get("/nodes", response_model=NodesAnswer, responses=documented(503))
-async def nodes(request: Request, context: InContext) -> Response:
+InTailnet = Annotated[
+    str | None,
+    Query(alias="tailnet", description="name of the tailnet; the first one where none is named"),
+]
+
+
+@router.get("/nodes", response_model=NodesAnswer, responses=documented(404, 422, 503))
+async def nodes(request: Request, context: InContext, tailnet: InTailnet = None) -> Response:
     """Each node's newest round, its last 24 hours and, while the sidecar answers, what tailscaled says."""
-    return (await context.views.nodes()).payload.response(request, POLLED)
+    return (await context.views.nodes(context.tailnet(tailnet))).payload.response(request, POLLED)
 
 
 @router.get("/latency-history/{hostname}", response_model=LatencyHistory, responses=documented(404, 422, 503))
@@ -36,25 +42,28 @@ async def latency_history(
     hostname: Hostname,
     hours: Annotated[int, Query(ge=1, le=MAX_HOURS, description="how far back")] = 24,
     points: Annotated[int, Query(ge=10, le=MAX_POINTS, description="at most so many points")] = MAX_POINTS,
+    tailnet: InTailnet = None,
 ) -> Response:
     """Latency of a node, oldest first, in at most 2,000 points.
 
     More rounds than that are put into buckets that keep the minimum and the maximum. A round without a pong
     has the latency null; where no round was taken there is no point.
     """
-    key = HistoryKey(_plausible(hostname), hours, points)
+    key = HistoryKey(context.tailnet(tailnet), _plausible(hostname), hours, points)
     return (await context.views.history(key)).response(request, POLLED)
 
 
 @router.get(
-    "/connection-stats/{hostname}", response_model=ConnectionStatsAnswer, responses=documented(404, 503)
+    "/connection-stats/{hostname}",
+    response_model=ConnectionStatsAnswer,
+    responses=documented(404, 422, 503),
 )
 async def connection_stats(
-    response: Response, context: InContext, hostname: Hostname
+    response: Response, context: InContext, hostname: Hostname, tailnet: InTailnet = None
 ) -> ConnectionStatsAnswer:
     """Ping a node now, through the sidecar, and say how it is reached; takes seconds when it is not."""
     response.headers["Cache-Control"] = UNKEPT
-    return await context.views.look(_plausible(hostname))
+    return await context.views.look(LookKey(context.tailnet(tailnet).name, _plausible(hostname)))
 
 
 def _plausible(hostname: str) -> str:

@@ -51,13 +51,15 @@ async def healthz(response: Response, context: InContext) -> Health:
 )
 async def metrics(context: InContext) -> Response:
     """Requests, the process, the newest round of every node, and how tsobs' own work goes."""
+    views, own, now = context.views, context.metrics.own, context.parts.clock()
+    tailnets = context.parts.settings.tailnets
     try:
-        context.metrics.set_nodes((await context.views.nodes()).answer)
+        context.metrics.set_nodes([(await views.nodes(tailnet)).answer for tailnet in tailnets])
         context.metrics.set_part("store", 1)
     except UnavailableError:
         context.metrics.set_part("store", 0)
-    context.metrics.set_part("sidecar", int((await context.views.live()).state.ok))
-    views, own, now = context.views, context.metrics.own, context.parts.clock()
+    alive = [(await views.live(tailnet)).state.ok for tailnet in tailnets]
+    context.metrics.set_part("sidecar", int(all(alive)))
     records, outbox, missing, _ = await asyncio.gather(
         _or_none(views.records()),
         _or_none(views.outbox()),
@@ -77,8 +79,9 @@ async def about(request: Request, response: Response, context: InContext) -> Abo
     response.headers["Cache-Control"] = UNKEPT
     return About(
         version=_version(),
-        tailnet=settings.tailnet,
-        demo_tailnet=settings.demo_tailnet,
+        tailnet=settings.home.name,
+        tailnets=[tailnet.name for tailnet in settings.tailnets],
+        demo_tailnet=settings.home.demo,
         demo_prices=settings.demo_prices,
         dagster_url=settings.dagster_url,
         model_name=DEFAULT_MODEL,

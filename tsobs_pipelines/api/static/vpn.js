@@ -1,14 +1,16 @@
-// The page: what is asked when, and which part shows it. What is chosen is in the address: #node=git&range=24.
+// The page: what is asked when, and which part shows it. What is chosen is in the address: #node=git&range=24,
+// and tailnet=… where it is not the first one.
 
 import { showAlerts, showAlertsProblem } from "./js/alerts.js";
-import { get, Poll, Problem } from "./js/api.js";
+import { get, inTailnet, Poll, Problem } from "./js/api.js";
 import { isOld, showCards, stateNow } from "./js/cards.js";
 import { byId, setClass, setHidden, setText } from "./js/dom.js";
 import { ForecastPanel } from "./js/forecast.js";
 import { momentOf, span, stateOf, zone } from "./js/format.js";
 import { HistoryPanel, isRange } from "./js/history.js";
+import { offerTailnets } from "./js/tailnets.js";
 
-const state = { nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
+const state = { tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
 const announced = new Map();
 
 /** The API's own time: the reader's clock may be wrong. */
@@ -17,13 +19,14 @@ const now = () => Date.now() + state.clockOff;
 const history = new HistoryPanel((hours) => select(state.chosen, hours));
 const forecast = new ForecastPanel();
 
-const nodesPoll = new Poll(() => "/health-monitoring/nodes", 15000, heardNodes, nodesProblem);
+const nodesPoll = new Poll(() => inTailnet("/health-monitoring/nodes", state.tailnet), 15000, heardNodes, nodesProblem);
 const historyPoll = new Poll(historyPath, 30000, heardHistory, (problem) => history.showProblem(problem));
 const alertsPoll = new Poll(() => "/alerts", 30000, (answer) => showAlerts(answer, now()), showAlertsProblem);
 const forecastPoll = new Poll(() => "/models/metrics-history?limit=1000", 300000, (answer) => forecast.show(answer, now()), (problem) => forecast.showProblem(problem));
 
 function historyPath() {
-  return state.chosen ? `/health-monitoring/latency-history/${encodeURIComponent(state.chosen)}?hours=${state.hours}` : null;
+  if (!state.chosen) return null;
+  return inTailnet(`/health-monitoring/latency-history/${encodeURIComponent(state.chosen)}?hours=${state.hours}`, state.tailnet);
 }
 
 function heardNodes({ nodes, sidecar }, at) {
@@ -55,25 +58,39 @@ function heardHistory(answer) {
 
 function select(hostname, hours) {
   Object.assign(state, { chosen: hostname, hours, answer: null });
-  const chosen = new URLSearchParams({ ...(hostname ? { node: hostname } : {}), range: hours });
+  const { tailnet } = state;
+  const chosen = new URLSearchParams({ ...(tailnet && { tailnet }), ...(hostname && { node: hostname }), range: hours });
   window.history.replaceState(null, "", `#${chosen}`);
   history.expect(hostname ?? "", hours);
-  showCards(state.nodes, state.chosen, now(), choose);
+  showCards(state.nodes, state.tailnet, state.chosen, now(), choose);
   historyPoll.run();
 }
 
 const choose = (hostname) => select(hostname, state.hours);
 
+/** Show another tailnet: nothing that is known of the one before says anything about it. */
+function enter(tailnet, hostname) {
+  Object.assign(state, { tailnet, nodes: [], sidecar: null, heardAt: null, problem: null });
+  announced.clear();
+  offerTailnets(state.tailnets, tailnet, (name) => enter(name, null));
+  select(hostname, state.hours);
+  show();
+  nodesPoll.run();
+}
+
 function readAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const hours = Number(wanted.get("range"));
-  return [wanted.get("node") ?? state.chosen, isRange(hours) ? hours : state.hours];
+  if (isRange(hours)) state.hours = hours;
+  const tailnet = wanted.get("tailnet");
+  if (tailnet !== state.tailnet) enter(tailnet, wanted.get("node"));
+  else select(wanted.get("node") ?? state.chosen, state.hours);
 }
 
 /** Everything that follows from the nodes and the time; safe to call again and again. */
 function show() {
   if (state.heardAt !== null) {
-    showCards(state.nodes, state.chosen, now(), choose);
+    showCards(state.nodes, state.tailnet, state.chosen, now(), choose);
     setHidden(byId("nodes-empty"), !state.empty || !state.sidecar.ok);
     setText(byId("title-state"), headline());
   }
@@ -129,6 +146,8 @@ function announce(nodes) {
 async function introduce() {
   try {
     const { body } = await get("/about");
+    state.tailnets = body.tailnets;
+    offerTailnets(state.tailnets, state.tailnet, (name) => enter(name, null));
     const demo = [body.demo_tailnet && "tailnet", body.demo_prices && "prices"].filter(Boolean);
     setText(byId("demo"), demo.length === 2 ? "Demo data" : `Demo ${demo[0]}`);
     setHidden(byId("demo"), demo.length === 0);
@@ -144,11 +163,11 @@ async function introduce() {
   }
 }
 
-window.addEventListener("hashchange", () => select(...readAddress()));
+window.addEventListener("hashchange", readAddress);
 setInterval(show, 10000);
 setText(byId("zone"), `Times are in ${zone}.`);
 introduce();
 nodesPoll.run();
-select(...readAddress());
+readAddress();
 alertsPoll.run();
 forecastPoll.run();

@@ -13,7 +13,10 @@ const names = {
   runs: "Failed runs",
 };
 
-const key = (alert) => `${alert.topic} ${alert.since}`;
+const key = (alert) => `${alert.tailnet} ${alert.topic} ${alert.since}`;
+
+/** The tailnet, where it is not the first one, which has one of these names. */
+const further = ({ tailnet }) => (tailnet && !["default", "demo"].includes(tailnet) ? ` (${tailnet})` : "");
 
 export function showAlerts(answer, now) {
   setHidden(byId("firing"), answer.firing.length === 0);
@@ -51,7 +54,7 @@ function newPast(alert) {
   return line;
 }
 
-const title = (alert) => [names[alert.rule] ?? alert.rule, alert.subject].filter(Boolean).join(": ");
+const title = (alert) => `${[names[alert.rule] ?? alert.rule, alert.subject].filter(Boolean).join(": ")}${further(alert)}`;
 
 function lasted(alert) {
   const since = Date.parse(alert.since);

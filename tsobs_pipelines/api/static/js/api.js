@@ -11,6 +11,12 @@ export class Problem extends Error {
   }
 }
 
+/** The path, with the tailnet that is meant; the API takes the first one where none is named. */
+export function inTailnet(path, tailnet) {
+  if (!tailnet) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}tailnet=${encodeURIComponent(tailnet)}`;
+}
+
 export async function get(path, patience = PATIENCE_MS) {
   let answer;
   try {

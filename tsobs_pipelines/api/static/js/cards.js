@@ -2,7 +2,7 @@
 
 import { byId, definitions, keyed, make, setClass, setHidden, setText, shareBar } from "./dom.js";
 import { ago, bytes, ms, msNumber, percent, span, stateOf } from "./format.js";
-import { get, Problem } from "./api.js";
+import { get, inTailnet, Problem } from "./api.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const OLD_MS = 15 * 60000;
@@ -16,12 +16,13 @@ export const isOld = (node, now) => node.measured_at !== null && now - Date.pars
 /** The state to show: what the control server says now counts more than the last round. */
 export const stateNow = (node) => (node.online === false && node.state !== "self" ? "offline" : node.state);
 
-/** Show the nodes; `choose(hostname)` is called for the one that the reader wants to see. */
-export function showCards(nodes, chosen, now, choose) {
-  keyed(byId("cards"), nodes, (node) => node.hostname, (node) => newCard(node.hostname, choose), (card, node) => fill(card, node, chosen, now));
+/** Show a tailnet's nodes; `choose(hostname)` is called for the one that the reader wants to see. */
+export function showCards(nodes, tailnet, chosen, now, choose) {
+  const keyOf = (node) => `${tailnet ?? ""}/${node.hostname}`;
+  keyed(byId("cards"), nodes, keyOf, (node) => newCard(node.hostname, tailnet, choose), (card, node) => fill(card, node, chosen, now));
 }
 
-function newCard(hostname, choose) {
+function newCard(hostname, tailnet, choose) {
   const card = make("article", "card");
   const title = make("h3");
   const button = make("button", "", hostname);
@@ -39,7 +40,7 @@ function newCard(hostname, choose) {
   latest.append(make("p", "value"), spark);
   const handshake = make("p", "handshake");
   handshake.append("Last handshake ", make("span"));
-  card.append(head, latest, handshake, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname));
+  card.append(head, latest, handshake, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
   return card;
 }
 
@@ -136,7 +137,7 @@ function relayedPart(left) {
   return part;
 }
 
-function newCheck(hostname) {
+function newCheck(hostname, tailnet) {
   const box = make("div", "check");
   const button = make("button", "", "Check now");
   const output = make("output");
@@ -146,16 +147,17 @@ function newCheck(hostname) {
     if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true"); // not disabled: that would lose the keyboard's place
     setText(output, "pinging…");
-    setText(output, await look(hostname));
+    setText(output, await look(hostname, tailnet));
     button.removeAttribute("aria-disabled");
   });
   box.append(button, output);
   return box;
 }
 
-async function look(hostname) {
+async function look(hostname, tailnet) {
   try {
-    const { body } = await get(`/health-monitoring/connection-stats/${encodeURIComponent(hostname)}`, LOOK_PATIENCE_MS);
+    const path = inTailnet(`/health-monitoring/connection-stats/${encodeURIComponent(hostname)}`, tailnet);
+    const { body } = await get(path, LOOK_PATIENCE_MS);
     const [, words] = stateOf(body.connection_stats.connection_type, body.connection_stats.relay_node);
     const { avg, count } = body.ping_stats;
     return count ? `${words}, ${ms(avg)} (${count} ${count === 1 ? "pong" : "pongs"})` : `${words}, no pong`;

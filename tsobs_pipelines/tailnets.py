@@ -1,0 +1,130 @@
+"""The tailnets that are watched: each one's name, sidecar, nodes and limits.
+
+What belongs here: the value that other code is handed for a tailnet, and the file that names further ones.
+What does not: which file that is (``settings.py``), and anything that asks a sidecar.
+
+The file of ``TSOBS_TAILNETS_FILE`` is TOML with a table for each tailnet beside the first::
+
+    [office]
+    sidecar_url = "http://office-observer:8765"
+    sidecar_token_file = "/run/secrets/office"
+    critical_nodes = ["git", "printer"]
+    latency_threshold_ms = 150
+    latency_thresholds_ms = { printer = 400 }
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+HOME: Final = "default"
+"""The name of the tailnet of ``TSOBS_SIDECAR_URL``: the tag of its rows since the first version."""
+
+DEMO: Final = "demo"
+"""The name of the simulated tailnet, whose rows are kept apart from real ones."""
+
+DEFAULT_THRESHOLD_MS: Final = 100.0
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+
+
+def http_url(value: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        ValueError: it is no http or https address.
+    """
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = "expected an http:// or https:// address"
+        raise ValueError(msg)
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(http_url)]
+Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Tailnet(BaseModel):
+    """One tailnet. Its name is the tag of its rows and the scope of its alerts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    sidecar_url: HttpUrl | None = None
+    """``None``: the simulated one."""
+    sidecar_token_file: Path | None = None
+    critical_nodes: Annotated[tuple[str, ...], Field(min_length=1)]
+    latency_threshold_ms: Milliseconds = DEFAULT_THRESHOLD_MS
+    latency_thresholds_ms: Mapping[str, Milliseconds] = {}
+
+    @property
+    def demo(self) -> bool:
+        """Whether it is simulated."""
+        return self.sidecar_url is None
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that needs no name: its assets, jobs and messages carry none."""
+        return self.name in {HOME, DEMO}
+
+    def latency_threshold_of(self, hostname: str) -> float:
+        """The latency threshold of one node, in ms."""
+        return self.latency_thresholds_ms.get(hostname, self.latency_threshold_ms)
+
+    def suffixed(self, name: str) -> str:
+        """The name of a job, schedule or sensor of this tailnet."""
+        return name if self.first else f"{name}_{self.name}"
+
+    def __hash__(self) -> int:
+        """By the name, which no two tailnets of one system share."""
+        return hash(self.name)
+
+    def __str__(self) -> str:
+        """The name, as messages and lists show it."""
+        return self.name
+
+
+class _Entry(Tailnet):
+    """A further tailnet: it is real, so that its sidecar must be named."""
+
+    sidecar_url: HttpUrl
+
+
+def further_tailnets(path: Path) -> tuple[Tailnet, ...]:
+    """The tailnets of a file, in its order.
+
+    Raises:
+        ValueError: the file can't be read, or one of its values can't be used; the text names it.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ValueError(f"expected a TOML file that can be read ({reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"expected TOML: {error}") from error
+    return tuple(_tailnet(name, table) for name, table in tables.items())
+
+
+def _tailnet(name: str, table: object) -> Tailnet:
+    if not _NAME.fullmatch(name) or name in {HOME, DEMO}:
+        msg = f"[{name}]: expected a name of a-z, 0-9 and _, at most 30 long, not {HOME} or {DEMO}"
+        raise ValueError(msg)
+    if not isinstance(table, dict) or "name" in table:
+        msg = f"{name}: expected a table [{name}] with sidecar_url and critical_nodes"
+        raise ValueError(msg)
+    try:
+        return _Entry.model_validate({"name": name, **table})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        shown = "" if first["type"] == "missing" else f"={first['input']!r}"
+        raise ValueError(f"[{name}] {where}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
