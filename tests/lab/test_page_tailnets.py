@@ -1,4 +1,4 @@
-"""The page over two tailnets, in a real browser: one is chosen, the address keeps it, nothing of the other stays."""
+"""The page over two tailnets in a real browser: one is chosen, the address keeps it, no other stays."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_one_of_two_is_chosen_and_kept_in_the_address(browser: Browser, two: Liv
         expect(choice.get_by_role("radio", name="demo")).to_be_checked()
         expect(card_of(page, "printer")).to_have_count(0)
         expect(page.locator("#firing")).to_contain_text("High latency: git (office)")
-        choice.get_by_text("office").click()
+        choice.get_by_role("radio", name="office").check()
         expect(card_of(page, "printer")).to_be_visible(timeout=TURN_MS)
         expect(card_of(page, "chocolate-factory")).to_have_count(0)
         expect(card_of(page, "git").locator(".value")).to_contain_text("200")
