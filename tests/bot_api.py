@@ -21,13 +21,17 @@ CHAT = "-1001"
 
 @dataclass
 class BotApi:
-    """The server's record, and its orders for the next requests (then it behaves)."""
+    """The server's record, and its orders for the next requests (then it behaves).
+
+    A message that it accepts is kept at once; ``answer_s`` seconds later it says so.
+    """
 
     url: str = ""
     requests: list[dict[str, Any]] = field(default_factory=list)
     accepted: list[dict[str, Any]] = field(default_factory=list)
     arrived_at: list[float] = field(default_factory=list)
     faults: deque[Callable[[Handler], None]] = field(default_factory=deque)
+    answer_s: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def order(self, *faults: Callable[[Handler], None]) -> None:
@@ -82,7 +86,9 @@ class Handler(BaseHTTPRequestHandler):
 
 def accept(handler: Handler) -> None:
     """Behave."""
-    handler.answer(200, handler.keep())
+    body = handler.keep()
+    time.sleep(handler.api.answer_s)
+    handler.answer(200, body)
 
 
 def status(code: int, description: str, **parameters: int) -> Callable[[Handler], None]:

@@ -29,9 +29,13 @@ class GrowingSidecar(ThreadingHTTPServer):
         return max(lines[-1][0] for lines in self.days.values())
 
     def take(self, times: Iterable[datetime]) -> None:
-        """Add a round at each time, in which every node answers."""
+        """Add a round at each time."""
         for at in times:
-            self.days.setdefault(f"{at:%Y-%m-%d}", []).append((at, round_line(at, nodes=self.names)))
+            self.days.setdefault(f"{at:%Y-%m-%d}", []).append((at, self.line(at)))
+
+    def line(self, at: datetime) -> bytes:
+        """The journal's line of a round, in which every node answers."""
+        return round_line(at, nodes=self.names)
 
     def wanted(self) -> set[tuple[datetime, str]]:
         """Every round of every node."""

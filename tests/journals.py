@@ -26,13 +26,23 @@ def pong(ip: str, latency_ms: float, *, relay: str = "") -> dict[str, object]:
 
 
 def round_line(
-    at: datetime, latency_ms: float = 12.0, *, relay: str = "", nodes: Iterable[str] = NODES, sent: int = 0
+    at: datetime,
+    latency_ms: float = 12.0,
+    *,
+    relay: str = "",
+    nodes: Iterable[str] = NODES,
+    sent: int = 0,
+    apart: Mapping[str, tuple[float, str]] | None = None,
 ) -> bytes:
-    """One journal line in which every node answers alike; ``sent`` is its byte counter."""
+    """One journal line in which every node answers alike, but for those ``apart`` (latency in ms, relay).
+
+    ``sent`` is its byte counter.
+    """
     peers: dict[str, object] = {}
     pings: dict[str, object] = {}
     for number, name in enumerate(nodes, start=2):
         ip = f"100.64.0.{number}"
+        own_ms, own_relay = (apart or {}).get(name, (latency_ms, relay))
         peers[name] = {
             "HostName": name,
             "DNSName": f"{name}.tail.test.",
@@ -42,8 +52,8 @@ def round_line(
             "RxBytes": 2 * (sent or int(at.timestamp()) % 100_000_000),
         }
         pings[name] = [
-            pong(ip, latency_ms * 3, relay="fra"),
-            *(pong(ip, latency_ms, relay=relay) for _ in "12345"),
+            pong(ip, own_ms * 3, relay="fra"),
+            *(pong(ip, own_ms, relay=own_relay) for _ in "12345"),
         ]
     stamp = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = {"v": 1, "at": stamp, "daemon": "1.102.5", "state": "Running", "peers": peers, "pings": pings}

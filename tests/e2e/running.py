@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +115,11 @@ def up_environment(state: Path, **settings: str) -> dict[str, str]:
     }
 
 
-def start(environment: Mapping[str, str], output: Path) -> Running:
-    """Start ``tsobs up`` and return at once."""
+def start(environment: Mapping[str, str], output: Path, before: Sequence[str] = ()) -> Running:
+    """Start ``tsobs up`` and return at once; ``before`` is a command that becomes it."""
     with output.open("wb") as sink:
         process = subprocess.Popen(  # the program under test, with arguments of our own
-            [sys.executable, "-m", "tsobs_pipelines", "up"],
+            [*before, sys.executable, "-m", "tsobs_pipelines", "up"],
             cwd=ROOT,
             env=dict(environment),
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PARTS = (
     ("api grpc", "code server"),
     ("dagster_webserver", "webserver"),
-    ("dagster._daemon", "daemon"),
+    ("engine.daemon", "daemon"),
     ("engine.worker ticks", "worker ticks"),
     ("engine.worker backfills", "worker backfills"),
     ("tsobs_pipelines.api", "API"),
@@ -51,13 +51,23 @@ def named_processes(tsobs: Running) -> dict[int, str]:
     found: dict[int, str] = {}
     for pid in [tsobs.process.pid, *tsobs.descendants()]:
         try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            command = command_of(pid)
             parent = int(Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[1])
         except OSError:
             continue
-        name = next((name for words, name in _PARTS if words in command), command.strip()[:40])
+        name = part_name(command)
         found[pid] = name if tsobs.process.pid in {parent, pid} else f"{name}, pool"
     return found
+
+
+def part_name(command: str) -> str:
+    """What to call the process with this command line."""
+    return next((name for words, name in _PARTS if words in command), command.strip()[:40])
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; raises ``OSError`` when it is gone."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def cpu_seconds(pid: int) -> float:

@@ -214,6 +214,16 @@ def test_the_schedule_needs_its_tick_and_a_round(world: World) -> None:
     assert (ok, detail.partition(";")[0]) == (False, "last successful tick 16 min ago")
 
 
+def test_a_clock_that_was_set_back_is_named(world: World) -> None:
+    beat(world.instance, "SCHEDULER", NOW + 40 * MINUTE)
+    tick(world.instance, TICK_SCHEDULE, NOW + 40 * MINUTE)
+    world.parts.store.write(CONNECTIONS, rounds(3))
+    for name, what in (("daemon", "heartbeat"), ("schedule", "tick")):
+        ok, detail = part(world, name)
+        assert not ok
+        assert f"the clock was set back: the newest {what} is 40 min ahead" in detail
+
+
 def test_ticks_that_bring_no_round_are_no_health(world: World) -> None:
     tick(world.instance, TICK_SCHEDULE, NOW)
     account: Row = {"time": NOW - 3 * HOUR, "tailnet": "demo"}

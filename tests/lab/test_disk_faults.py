@@ -5,7 +5,6 @@ Each fault is real: a small tmpfs that fills up, a file system mounted read-only
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 from tests import history_contract as contract
 from tests.e2e.running import up_environment
+from tests.lab.disks import fill, mounted
 from tests.lab.processes import run
 from tsobs_pipelines.logs.files import DayFiles
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -30,22 +30,8 @@ DAY = Window.of_day(START.date())
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", place])
-    try:
-        yield place
-    finally:
-        run(["umount", "--lazy", place])
-
-
-def fill(disk: Path) -> Path:
-    """Leave not one byte."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return filler
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
 
 
 def rows(minute: int) -> list[dict[str, str | float | datetime]]:

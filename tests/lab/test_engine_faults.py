@@ -71,7 +71,7 @@ def test_a_killed_process_costs_no_run(tsobs: Running, victim: str) -> None:
     pid = {
         "worker": lambda: tsobs.part("engine.worker", "backfills"),
         "pool process": lambda: tsobs.pool_process("backfills"),
-        "daemon": lambda: tsobs.part("dagster._daemon"),
+        "daemon": lambda: tsobs.part("engine.daemon"),
         "code server": lambda: tsobs.part("api grpc"),
         "webserver": lambda: tsobs.part("dagster_webserver"),
     }[victim]()

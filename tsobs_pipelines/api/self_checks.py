@@ -21,6 +21,9 @@ from tsobs_pipelines.tailnet.health import STALE_AFTER
 BEATS_WITHIN = timedelta(minutes=5)
 """Each loop of the daemon beats once or twice a minute; a slow sensor may hold one up for a minute or two."""
 
+AHEAD = timedelta(minutes=2)
+"""What lies further ahead was written by a clock that was set back since."""
+
 PENDING_FOR = timedelta(minutes=15)
 """A message that has waited for longer is not on its way any more."""
 
@@ -36,6 +39,10 @@ class Moment:
         """How long ago that was."""
         return self.now - at
 
+    def is_ahead(self, at: datetime) -> bool:
+        """Whether that is still to come, by more than clocks differ."""
+        return at - self.now > AHEAD
+
     def none_yet(self, what: str) -> PartState:
         """What has never been there: well for as long as what is there would be fresh."""
         watched = self.age(self.begun_at)
@@ -48,6 +55,9 @@ def judge_daemon(beats: Sequence[Heartbeat], moment: Moment) -> PartState:
     """Whether every loop of the newest daemon still beats."""
     if not beats:
         return moment.none_yet("heartbeat of Dagster's daemon")
+    newest = max(beat.at for beat in beats)
+    if moment.is_ahead(newest):
+        return _set_back("heartbeat", newest, moment)
     silent = sorted(beat.daemon for beat in beats if moment.age(beat.at) > BEATS_WITHIN)
     oldest = duration(moment.age(min(beat.at for beat in beats)))
     if silent:
@@ -59,8 +69,16 @@ def judge_ticks(last_success: datetime | None, moment: Moment) -> PartState:
     """Whether the schedule still asks for runs."""
     if last_success is None:
         return moment.none_yet("successful tick")
+    if moment.is_ahead(last_success):
+        return _set_back("tick", last_success, moment)
     age = moment.age(last_success)
     return PartState(ok=age <= STALE_AFTER, detail=f"last successful tick {duration(age)} ago")
+
+
+def _set_back(what: str, at: datetime, moment: Moment) -> PartState:
+    ahead = duration(at - moment.now)
+    detail = f"the clock was set back: the newest {what} is {ahead} ahead, and Dagster may wait until then"
+    return PartState(ok=False, detail=detail)
 
 
 def judge_rounds(newest: datetime | None, moment: Moment, *, ever: bool) -> PartState:
