@@ -8,7 +8,7 @@ Bot API, which answers after ``ANSWER_S``. Meanwhile, by ``--fault``:
            when it is the supervisor itself, this program starts ``tsobs up`` again, as a service manager
            would;
 ``dns``    the Bot API's name stops resolving, then the sidecar's, each for some minutes (root);
-``clock``  the clock of ``tsobs up`` is set an hour forward and back, then back and forward (libfaketime); the
+``clock``  the clock of ``tsobs up`` is set an hour forward and back, then back and forward (gcc); the
            sidecar's, as on another machine, is right.
 
 Then it is left in peace, at most ``--quiet`` minutes, until all is there that must be.
@@ -100,7 +100,7 @@ def up(service: Service) -> Iterator[None]:
     """It runs, and its first filling is over."""
     service.start()
     try:
-        eventually(lambda: "tsobs is up" in service.current.printed(), 180, "tsobs is up")
+        eventually(lambda: "tsobs is up" in service.current.printed(), 600, "tsobs is up")
         eventually(lambda: quiet(service.current), FIRST_FILLING_S, "the first filling is over")
         yield
     finally:

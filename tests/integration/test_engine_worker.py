@@ -64,6 +64,16 @@ def test_a_pool_process_that_has_grown_gives_way_to_a_small_one(engine: Workers)
     assert ended(engine, engine.launch("no_op_job", "backfills")) == "SUCCESS"
 
 
+def test_pool_processes_that_are_killed_at_rest_cost_nothing(engine: Workers) -> None:
+    worker = engine.start("ticks")
+    assert ended(engine, engine.launch("no_op_job")) == "SUCCESS"
+    for _ in range(2):
+        (idle,) = children(worker.pid)
+        os.kill(idle, signal.SIGKILL)
+        eventually(lambda dead=idle: children(worker.pid) not in ([], [dead]), 20, "another takes its place")  # type: ignore[misc]
+        assert ended(engine, engine.launch("no_op_job")) == "SUCCESS"
+
+
 def test_a_run_that_does_not_listen_ends_with_its_process(engine: Workers) -> None:
     worker = engine.start("ticks")
     run_id = started(engine, "stubborn_job")

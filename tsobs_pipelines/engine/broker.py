@@ -22,6 +22,8 @@ TRANSPORT_ALIASES["folders"] = "tsobs_pipelines.engine.folders:FolderTransport"
 
 RESULTS = "tsobs_pipelines.engine.folders:ResultFolder"
 
+POOL = "tsobs_pipelines.engine.pool:RobustTaskPool"
+
 VISIBILITY_TIMEOUT_S = 6 * 3600
 """Redis hands a task to another worker when it was not acknowledged for so long; longer than any run."""
 
@@ -64,6 +66,7 @@ def celery_arguments(settings: Settings, worker: str | None = None) -> dict[str,
         "task_track_started": True,
         # A worker holds the one task it works on and no other: nothing else is lost with it.
         "worker_prefetch_multiplier": 1,
+        "worker_pool": POOL,
         "task_acks_late": True,
         "result_expires": RESULT_EXPIRES_S,
         "broker_connection_retry_on_startup": True,
