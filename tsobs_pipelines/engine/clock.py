@@ -36,6 +36,15 @@ END_WITHIN_S = 20.0
 log = logging.getLogger(__name__)
 
 
+def outlive_a_step_back() -> None:
+    """Begin with records that have no future, and end this process when they get one."""
+    with DagsterInstance.get() as instance:
+        ahead = forget_the_future(instance, time.time())
+    if ahead:
+        log.warning("the clock was set back: %d schedules and sensors go on from now", ahead)
+    end_when_set_back()
+
+
 def forget_the_future(instance: DagsterInstance, now: float) -> int:
     """Let no schedule or sensor have run after ``now`` (epoch seconds); how many had.
 
