@@ -10,7 +10,7 @@ CLEAN_FILE=''
 # append AT LINE: LINE to the day's file of AT. Says so and returns 1 when it can't.
 append() {
   local file=$JOURNAL_DIR/${1%%T*}.ndjson text=$2$'\n' size
-  if [[ $CLEAN_FILE != "$file" && -s $file && -n $(tail -c 1 "$file" 2>/dev/null | tr '\n\0' '\0x') ]]; then
+  if [[ $CLEAN_FILE != "$file" && -s $file && $(tail -c 1 "$file" 2>/dev/null | wc -l) == 0 ]]; then
     log WARNING "the last line of ${file##*/} is torn: going on after it"
     text=$'\n'$text
   fi

@@ -13,7 +13,7 @@ SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 # shellcheck source=journal.sh
 . "$SIDECAR_DIR/journal.sh"
 
-readonly PINGS=6 HOSTS_AT_ONCE=16 NETCHECK_EVERY=10
+readonly PINGS=6 HOSTS_AT_ONCE=16 NETCHECK_EVERY=10 LONGEST_GAP=10
 readonly WORK=$SIDECAR_RUN_DIR/round
 
 TARGETS='[]' ADDRESSES='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0
@@ -119,7 +119,7 @@ wait_for_slot() {
   next=$(((us / 1000000 / SAMPLE_INTERVAL + 1) * SAMPLE_INTERVAL))
   while now_us us && ((us < next * 1000000)); do
     if ((us < (next - SAMPLE_INTERVAL - 1) * 1000000)); then
-      log WARNING 'the clock was set back'
+      # It was set back.
       next=$(((us / 1000000 / SAMPLE_INTERVAL + 1) * SAMPLE_INTERVAL))
     fi
     us=$((next * 1000000 - us))
@@ -151,11 +151,21 @@ write_round() {
   beat
 }
 
-# note_missed: a line for each round whose time went by while another one was taken, ten at most: more is a
-# clock that was set forward.
+# note_step LAST: a line in the log when SLOT does not follow the slot before.
+note_step() {
+  if ((SLOT <= $1)); then
+    log WARNING 'the clock was set back'
+  elif (($1 > 0 && SLOT > $1 + LONGEST_GAP * SAMPLE_INTERVAL)); then
+    log WARNING "no round for $((SLOT - $1)) s: the clock was set forward, or this machine stood still"
+  fi
+}
+
+# note_missed: a line for each round whose time went by while another one was taken. When it seems to be many of
+# them, the clock was set forward: it may be set back, and these rounds are still to come.
 note_missed() {
-  local missed=$((SLOT + SAMPLE_INTERVAL)) at limit=$((SLOT + 10 * SAMPLE_INTERVAL))
-  for (( ; missed <= EPOCHSECONDS && missed <= limit; missed += SAMPLE_INTERVAL)); do
+  local missed=$((SLOT + SAMPLE_INTERVAL)) at
+  ((EPOCHSECONDS <= SLOT + LONGEST_GAP * SAMPLE_INTERVAL)) || return 0
+  for (( ; missed <= EPOCHSECONDS; missed += SAMPLE_INTERVAL)); do
     printf -v at '%(%Y-%m-%dT%H:%M:%SZ)T' "$missed"
     log WARNING "no round at $at: the one before took too long"
     not_taken "$at" 'the round before took too long'
@@ -164,12 +174,14 @@ note_missed() {
 }
 
 main() {
-  local at started before netcheck
+  local at started before netcheck last
   exec {ALIVE}<"$SIDECAR_RUN_DIR/alive"
   beat
   remove_old
   while :; do
+    last=$SLOT
     wait_for_slot
+    note_step "$last"
     beat
     printf -v at '%(%Y-%m-%dT%H:%M:%SZ)T' "$SLOT"
     now_us started

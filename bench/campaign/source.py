@@ -23,7 +23,7 @@ WELL_MS = 12.0
 RELAY = "fra"
 RELAYED_FOR = timedelta(minutes=4)
 AFTERMATH = timedelta(minutes=10)
-"""A latency incident is over after two good spans of five minutes: the last begins so long before the end."""
+"""A latency incident is over after two good spans of five minutes: the last one ends so long before."""
 
 
 @dataclass(frozen=True, slots=True)
