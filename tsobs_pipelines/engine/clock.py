@@ -75,14 +75,15 @@ def _until(state: InstigatorState, now: float) -> InstigatorState | None:
         return state.with_data(data._replace(last_iteration_timestamp=now))
     if not isinstance(data, SensorInstigatorData):
         return None
-    times = {
-        "last_tick_timestamp": data.last_tick_timestamp,
-        "last_tick_start_timestamp": data.last_tick_start_timestamp,
-        "last_tick_success_timestamp": data.last_tick_success_timestamp,
-    }
-    if max(at or 0 for at in times.values()) <= limit:
+    times = (data.last_tick_timestamp, data.last_tick_start_timestamp, data.last_tick_success_timestamp)
+    if max(at or 0 for at in times) <= limit:
         return None
-    return state.with_data(data._replace(**{name: min(at, now) for name, at in times.items() if at}))
+    ended, begun, succeeded = (at if at is None else min(at, now) for at in times)
+    return state.with_data(
+        data._replace(
+            last_tick_timestamp=ended, last_tick_start_timestamp=begun, last_tick_success_timestamp=succeeded
+        )
+    )
 
 
 def end_when_set_back(
