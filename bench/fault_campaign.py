@@ -102,7 +102,7 @@ def up(service: Service, sidecar: ScriptedSidecar) -> Iterator[None]:
     """It runs, and has collected the journal; filling in the forecasts is part of what the fault meets."""
     service.start()
     try:
-        eventually(lambda: "tsobs is up" in service.current.printed(), 600, "tsobs is up")
+        eventually(lambda: "tsobs is up" in service.current.printed(), 1200, "tsobs is up")
         begun = time.monotonic()
         while truth.rounds(sidecar, service.current.state).lost > len(NODES) * TICK_MINUTES:
             assert time.monotonic() - begun < FIRST_FILLING_S, "the journal is not collected"

@@ -46,6 +46,8 @@ def _die_with_parent() -> None:
 @dataclass
 class _Child:
     part: Part
+    patience_s: float = field(default_factory=lambda: READY_TIMEOUT_S)
+    """Doubled each time that the part was not ready by then: a busy machine must not begin anew for ever."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     process: asyncio.subprocess.Process | None = None
 
@@ -125,8 +127,9 @@ class Supervisor:
         begun = time.monotonic()
         check = child.part.ready
         while check is not None and not await asyncio.to_thread(check):
-            if time.monotonic() - begun > READY_TIMEOUT_S:
-                self._say(f"{child.part.name} is not ready after {READY_TIMEOUT_S:g} s; ending it")
+            if time.monotonic() - begun > child.patience_s:
+                self._say(f"{child.part.name} is not ready after {child.patience_s:g} s; ending it")
+                child.patience_s *= 2
                 child.signal_group(signal.SIGKILL)
                 return
             await asyncio.sleep(0.1)
