@@ -31,6 +31,7 @@ _DEFERRED = "tsobs_deferred"
 _FILE = "tsobs_file"
 
 _engines: list[Engine] = []
+_kept: list[Engine] = []
 _pools_of_parent: list[Pool] = []
 
 
@@ -106,6 +107,21 @@ def existing_sqlite(path: Path) -> Engine:
     return create_engine(f"sqlite:///{path}", creator=connect, poolclass=NullPool)
 
 
+@cache
+def kept_sqlite(url: str, timeout_s: float) -> Engine:
+    """An engine for a SQLite file of a library that makes and migrates it: one connection is kept open.
+
+    Nothing is set on it, and transactions begin as the driver begins them. Closing the last connection of a
+    file in WAL mode folds the log into the file and removes it, and the next one makes it anew: that costs
+    more than what is asked. More connections than one live for a transaction each.
+    """
+    engine = create_engine(url, connect_args={"timeout": timeout_s}, pool_size=1, max_overflow=-1)
+    event.listen(engine, "connect", _remember_file)
+    event.listen(engine, "checkout", _notice_replaced_file)
+    _kept.append(engine)
+    return engine
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes: committed at the end of the block, rolled back when the block raises.
@@ -147,6 +163,12 @@ def _configure_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) 
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA journal_size_limit={_WAL_LIMIT_BYTES}")
+    _remember_file(connection, record)
+
+
+def _remember_file(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    if not isinstance(connection, sqlite3.Connection):
+        return
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     if path:
         record.info[_FILE] = (path, _inode(path))
@@ -254,4 +276,10 @@ def _leave_connections_of_parent_alone() -> None:
         engine.dispose(close=False)
 
 
-os.register_at_fork(after_in_child=_leave_connections_of_parent_alone)
+def _close_kept() -> None:
+    # Not carried over at all: the child would believe to have the locks of its parent's open file.
+    for engine in _kept:
+        engine.dispose()
+
+
+os.register_at_fork(before=_close_kept, after_in_child=_leave_connections_of_parent_alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,9 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.pool import Pool
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 
 @dg.job
@@ -101,19 +103,71 @@ def test_both_read_what_the_other_wrote(tmp_path: Path, writer: Config, reader: 
         assert instance.get_ticks(state.instigator_origin_id, state.selector_id) == []
 
 
-def test_a_tick_makes_no_new_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def connections() -> Iterator[list[DBAPIConnection]]:
+    """Every connection that is opened to a database while the block lasts."""
+    opened: list[DBAPIConnection] = []
+
+    def note(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        opened.append(connection)
+
+    event.listen(Pool, "connect", note)
+    try:
+        yield opened
+    finally:
+        event.remove(Pool, "connect", note)
+
+
+def test_a_tick_opens_no_file_again(tmp_path: Path) -> None:
+    with opened(tmp_path, ours(tmp_path)) as instance:
+
+        def look(at: float) -> None:
+            tick(instance, at)
+            instance.update_instigator_state(sensor_state(InstigatorStatus.RUNNING))
+            instance.get_runs()
+            instance.event_log_storage.get_maximum_record_id()
+
+        instance.add_instigator_state(sensor_state(InstigatorStatus.RUNNING))
+        look(1_000.0)
+        with connections() as made:
+            for at in range(5):
+                look(1_001.0 + at)
+    assert made == []
+
+
+def test_the_storage_is_made_once_for_a_process(tmp_path: Path) -> None:
+    with opened(tmp_path, ours(tmp_path)) as instance:
+        run = empty_job.execute_in_process(instance=instance)
+    with connections() as made, opened(tmp_path, ours(tmp_path)) as instance:
+        assert instance.get_run_ids() == [run.run_id]
+    assert made == []
+
+
+def test_the_events_of_a_run_are_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def counted(url: str, **options: type[Pool]) -> Engine:
+    def counted(url: str, **options: object) -> Engine:
         made.append(url)
         return create_engine(url, **options)
 
     monkeypatch.setattr("tsobs_pipelines.engine.storage.create_engine", counted)
     with opened(tmp_path, ours(tmp_path)) as instance:
-        instance.add_instigator_state(sensor_state(InstigatorStatus.RUNNING))
-        for at in range(5):
-            tick(instance, 1_000.0 + at)
-            instance.update_instigator_state(sensor_state(InstigatorStatus.RUNNING))
-            instance.get_runs()
-    assert {Path(url).name for url in made} == {"runs.db", "schedules.db"}
-    assert len(made) == 2
+        run = empty_job.execute_in_process(instance=instance)
+    assert [Path(url).stem for url in made] == [run.run_id]
+
+
+def open_files(place: Path) -> list[str]:
+    """The files below ``place`` that this process has open."""
+    links = [entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [str(target) for link in links if (target := link.resolve()).is_relative_to(place)]
+
+
+def test_a_fork_takes_no_open_file_along(tmp_path: Path) -> None:
+    with opened(tmp_path, ours(tmp_path)) as instance:
+        instance.get_runs()
+        assert open_files(tmp_path)
+        child = os.fork()
+        if child == 0:
+            os._exit(len(open_files(tmp_path)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert instance.get_runs() == []

@@ -1,32 +1,31 @@
 """Dagster's SQLite storage without the work that it does again at each call.
 
-What belongs here: one database engine for each file, and what a schema has once it has it. What does not: a
-schema or a statement of our own; files and their content are Dagster's.
+What belongs here: the engine of each file, and what a file has once it has it. What does not: a schema or a
+statement of our own; files and their content are Dagster's.
 
-Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, and asks
-again and again whether the file has a table that each file has had for years. A sensor's tick is a dozen of
-such calls: they were about a third of the daemon's CPU at rest.
+Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, opens the
+file and closes it, and it looks again and again whether the file has what each file has had for years. A
+sensor's tick is a dozen of such calls, and opens the whole storage anew in the code server.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self
 
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-
-@cache
-def _engine(url: str) -> Engine:
-    # Without a pool: no connection outlives its call, so none is shared with a forked process.
-    return create_engine(url, poolclass=NullPool)
+from tsobs_pipelines.database import kept_sqlite
 
 
 class RunStorage(SqliteRunStorage):
@@ -39,12 +38,38 @@ class RunStorage(SqliteRunStorage):
             yield connection
 
 
+class EventLogStorage(SqliteEventLogStorage):
+    """Dagster's, on one engine for the index and one for each run that is being written or read."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._initialized_dbs.add(INDEX_SHARD_NAME)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        url = self.conn_string_for_shard(shard)
+        engine = _engine(url) if shard == INDEX_SHARD_NAME else _engine_of_run(url)
+        with self._db_lock:
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has this table."""
+        # Asked within a transaction as well: without the lock, on a connection of its own.
+        with _engine(self.conn_string_for_shard(INDEX_SHARD_NAME)).connect() as connection:
+            return connection.dialect.has_table(connection, table_name)
+
+
 class ScheduleStorage(SqliteScheduleStorage):
     """Dagster's, on one engine; it remembers what the schema has, which no migration takes away."""
 
+    _has_instigators = False
+
     def __init__(self, conn_string: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(conn_string, inst_data)
-        self._has_instigators = False
         self._built: set[str] = set()
 
     @contextmanager
@@ -72,9 +97,14 @@ class SqliteStorage(DagsterSqliteStorage):
     """What ``dagster.yaml`` names: Dagster's storage with the classes above."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(base_dir, inst_data=inst_data)
-        self._run_storage = RunStorage(self._run_storage._conn_string)  # noqa: SLF001
-        self._schedule_storage = ScheduleStorage(self._schedule_storage._conn_string)  # noqa: SLF001
+        # Not DagsterSqliteStorage's, which makes and migrates the files each time.
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
+        runs, events, schedules = _files(base_dir)
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        self._run_storage = RunStorage(runs)
+        self._event_log_storage = EventLogStorage(events)
+        self._schedule_storage = ScheduleStorage(schedules)
 
     @classmethod
     def from_config_value(
@@ -82,3 +112,24 @@ class SqliteStorage(DagsterSqliteStorage):
     ) -> Self:
         """The storage in the directory ``base_dir``."""
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+@cache
+def _files(base_dir: str) -> tuple[str, str, str]:
+    """The URLs of runs and schedules and the directory of the event log, made and migrated by Dagster."""
+    stock = DagsterSqliteStorage(base_dir)
+    return (
+        stock._run_storage._conn_string,  # noqa: SLF001
+        stock._event_log_storage._base_dir,  # noqa: SLF001
+        stock._schedule_storage._conn_string,  # noqa: SLF001
+    )
+
+
+def _engine(url: str) -> Engine:
+    return kept_sqlite(url, SQLITE_BUSY_TIMEOUT_SECONDS)
+
+
+@lru_cache(maxsize=16)
+def _engine_of_run(url: str) -> Engine:
+    # Without a pool: housekeeping removes these files.
+    return create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
