@@ -59,7 +59,7 @@ def parts(settings: Settings, home: Home) -> list[Part]:
         Part(
             "daemon",
             [
-                *(python, "-m", "tsobs_pipelines.engine.daemon", "run", "--workspace", str(home.workspace)),
+                *(python, "-m", "tsobs_pipelines.engine.daemon", "--workspace", str(home.workspace)),
                 *("--log-level", level, *dagster_logs),
             ],
             shared,
