@@ -1,27 +1,37 @@
 """The ``tsobs`` command.
 
 What belongs here: the group, and ``up``. What does not: the sub-commands of a domain, which live in
-``cli_<domain>.py`` and are added here.
+``cli_<domain>.py`` and are named here.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Literal
 
 import click
 
-from tsobs_pipelines.cli_alerts import alerts, mute
-from tsobs_pipelines.cli_backup import backup, restore_backup
-from tsobs_pipelines.cli_doctor import doctor
-from tsobs_pipelines.cli_logs import logs
-from tsobs_pipelines.cli_run import run
-from tsobs_pipelines.cli_settings import show_settings
 from tsobs_pipelines.settings import SettingsError, load_settings
 
+_SUB_COMMANDS = {
+    "alerts": ("cli_alerts", "alerts"),
+    "backup": ("cli_backup", "backup"),
+    "doctor": ("cli_doctor", "doctor"),
+    "logs": ("cli_logs", "logs"),
+    "mute": ("cli_alerts", "mute"),
+    "restore": ("cli_backup", "restore_backup"),
+    "run": ("cli_run", "run"),
+    "settings": ("cli_settings", "show_settings"),
+}
+"""The module of each sub-command and its name there; imported when it is used.
 
-class OneLineErrors(click.Group):
-    """A group in which a bad setting ends the command with one line instead of a traceback."""
+``tsobs up`` lives for months, and what the others import would be 17 MB of it.
+"""
+
+
+class Commands(click.Group):
+    """The group: a bad setting ends a command with one line instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the sub-command."""
@@ -31,8 +41,20 @@ class OneLineErrors(click.Group):
             click.echo(f"tsobs: {error}", err=True)
             sys.exit(2)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every name, for the help."""
+        return sorted([*super().list_commands(ctx), *_SUB_COMMANDS])
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The sub-command of this name; None when there is none."""
+        if cmd_name not in _SUB_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = _SUB_COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"tsobs_pipelines.{module}"), name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tsobs")
 def main() -> None:
     """Watch a Tailscale network and a price forecast."""
@@ -60,13 +82,3 @@ def worker(queue: Literal["ticks", "backfills"], processes: int) -> None:
     from tsobs_pipelines.engine.worker import run_elsewhere  # noqa: PLC0415 - other commands need no engine
 
     sys.exit(run_elsewhere(settings, queue, processes))
-
-
-main.add_command(alerts)
-main.add_command(mute)
-main.add_command(show_settings)
-main.add_command(logs)
-main.add_command(doctor)
-main.add_command(run)
-main.add_command(backup)
-main.add_command(restore_backup)
