@@ -175,12 +175,12 @@ def _answer(
 
 
 def _connection_sensor(
-    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition
+    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, interval_s: int
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=INTERVAL_S,
+        minimum_interval_seconds=interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=alert.description,
     )
@@ -277,9 +277,9 @@ def alert_sensors(
     """Every sensor of the alerts, running by default; that of the forecasts once for each model."""
     latency, relay, silence, mae = ALERT_ASSETS
     return [
-        _connection_sensor("latency_alert_sensor", latency, jobs[latency.name]),
-        _connection_sensor("relay_alert_sensor", relay, jobs[relay.name]),
-        _connection_sensor("node_silence_sensor", silence, jobs[silence.name]),
+        _connection_sensor("latency_alert_sensor", latency, jobs[latency.name], INTERVAL_S),
+        _connection_sensor("relay_alert_sensor", relay, jobs[relay.name], INTERVAL_S),
+        _connection_sensor("node_silence_sensor", silence, jobs[silence.name], PATIENT_INTERVAL_S),
         *(
             _forecast_sensor(
                 f"mae_degradation_sensor_{model}" if place else "mae_degradation_sensor",
