@@ -16,9 +16,9 @@ random() {
   od -An -vtx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# keep NAME VALUE: writes the file unless it is there
+# keep NAME VALUE: writes the file unless it is there; without a line's end, which Kubernetes would hand on
 keep() {
-  [[ -e $1 ]] || printf '%s\n' "$2" >"$1"
+  [[ -e $1 ]] || printf %s "$2" >"$1"
 }
 
 keep sidecar_token "$(random 32)"

@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 TSOBS = ("code", "webserver", "daemon", "ticks", "backfills", "api")
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+PINNED = r"docker\.io/[a-z/]+:v?[0-9]+\.[0-9.a-z-]+@sha256:[0-9a-f]{64}"
+"""An image by its version, for people, and its digest, which decides."""
 
 
 def test_the_compose_file_follows_the_compose_specification() -> None:
@@ -37,14 +39,14 @@ def test_a_container_has_no_more_rights_than_it_needs(name: str) -> None:
     assert service["restart"] == "unless-stopped"
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert ("healthcheck" in service) is (name not in {"ticks", "backfills"})
-    assert re.search(r":(\$\{TSOBS_VERSION:-|[0-9]+\.[0-9])", service["image"])
+    assert service["image"] == "tsobs:${TSOBS_VERSION:-latest}" or re.fullmatch(PINNED, service["image"])
 
 
 def test_every_part_is_there_and_every_variable_is_known() -> None:
     assert set(TSOBS) <= set(COMPOSE["services"])
     for name in TSOBS:
         service = COMPOSE["services"][name]
-        assert service["command"][:2] == ["run", name]
+        assert service["command"][:3] == ["tsobs", "run", name]
         assert set(service["environment"]) <= set(known_names())
         assert not [key for key in service["environment"] if "TOKEN" in key and not key.endswith("_FILE")]
 
@@ -88,6 +90,11 @@ def test_the_units_name_every_part_and_every_secret() -> None:
     loaded = re.findall(r"^LoadCredential=(\w+):/etc/tsobs/secrets/(\w+)$", unit, re.MULTILINE)
     assert loaded
     assert all(name == file and name in known_names() for name, file in loaded)
+    # A credential whose file is missing ends the start: the instructions make all of them, and the user.
+    instructions = unit.partition("[Unit]")[0]
+    (made,) = re.findall(r"touch ([A-Z0-9_ ]+)", instructions)
+    assert set(made.split()) == {name for name, _ in loaded}
+    assert re.search(r"^#   useradd .* tsobs$", instructions, re.MULTILINE)
     set_here = re.findall(r"(TSOBS_\w+)=", unit)
     assert set(set_here) <= set(known_names())
 
@@ -98,7 +105,16 @@ def test_the_helm_values_name_known_variables() -> None:
     assert {one["name"] for one in deployment["env"]} <= set(known_names())
     launcher = values["runLauncher"]
     assert set(launcher["config"]) == {launcher["type"][0].lower() + launcher["type"][1:]}
-    assert deployment["podSecurityContext"]["runAsNonRoot"] is True
+    # Runs are pods of their own: they get the user from the launcher, all else from the deployment.
+    user = launcher["config"]["k8sRunLauncher"]["runK8sConfig"]["podSpecConfig"]["securityContext"]
+    assert user == deployment["podSecurityContext"]
+    assert user["runAsNonRoot"] is True
+    assert deployment["securityContext"]["readOnlyRootFilesystem"] is True
+    mounted = {one["mountPath"] for one in deployment["volumeMounts"]}
+    env = {one["name"]: one["value"] for one in deployment["env"]}
+    assert {env["TSOBS_STATE_DIR"], env["TSOBS_SECRETS_DIR"]} < mounted
+    volumes = {one["name"] for one in deployment["volumes"]}
+    assert {one["name"] for one in deployment["volumeMounts"]} == volumes
 
 
 def test_a_part_runs_alone_and_its_health_can_be_asked(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -37,6 +38,17 @@ def test_the_container_has_no_more_rights_than_it_needs() -> None:
     assert "tailscale-socket:/var/run/tailscale:ro" in sidecar["volumes"]  # type: ignore[operator]
     assert all(port.startswith("127.0.0.1:") for port in service("tailscale")["ports"])  # type: ignore[attr-defined]
     assert "\nUSER 8765:8765\n" in (SIDECAR / "Dockerfile").read_text("utf-8")
+
+
+def test_daemon_and_sidecar_are_one_image_pinned_by_digest() -> None:
+    daemon = service("tailscale")["image"]
+    built = service("sidecar")["build"]
+    assert isinstance(daemon, str)
+    assert isinstance(built, dict)
+    assert built["args"] == {"TAILSCALE_IMAGE": daemon}
+    default = daemon.removeprefix("${TAILSCALE_IMAGE:-").removesuffix("}")
+    assert re.fullmatch(r"docker\.io/tailscale/tailscale:v[0-9.]+@sha256:[0-9a-f]{64}", default)
+    assert f"\nARG TAILSCALE_IMAGE={default}\n" in (SIDECAR / "Dockerfile").read_text("utf-8")
 
 
 def test_every_variable_of_the_container_is_one_that_the_entrypoint_knows() -> None:

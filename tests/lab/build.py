@@ -1,4 +1,4 @@
-"""Builds the servers that no package registry has ready: tailscale, its control server, and InfluxDB 2.
+"""Builds what no package registry has ready: tailscale, its control server, and InfluxDB 2 with its client.
 
 Each is built once for each version into ``${XDG_CACHE_HOME:-~/.cache}/tsobs-lab/<name>-<version>``, from the
 Go module beside this file that pins it. Callers at the same time wait for one another, and an interrupted
@@ -26,6 +26,7 @@ from tests.lab.processes import LabError
 HERE = Path(__file__).parent
 CONTROL_MODULE = HERE / "controlserver"
 INFLUX_MODULE = HERE / "influxd"
+INFLUX_CLIENT_MODULE = HERE / "influxcli"
 
 
 def tailscale_programs() -> Path:
@@ -73,6 +74,16 @@ def influxd() -> Path:
             )
 
     return _built(f"influxd-{version}", build) / "influxd"
+
+
+def influx_client() -> Path:
+    """The program ``influx``, which backs InfluxDB up and restores it."""
+    version = _pinned(INFLUX_CLIENT_MODULE, "github.com/influxdata/influx-cli/v2")
+
+    def build(into: Path) -> None:
+        _go_build(INFLUX_CLIENT_MODULE, "github.com/influxdata/influx-cli/v2/cmd/influx", into=into)
+
+    return _built(f"influx-{version}", build) / "influx"
 
 
 def _cache() -> Path:
@@ -161,7 +172,7 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Build everything that is missing and print where it is."""
-    for part in (tailscale_programs, control_server, influxd):
+    for part in (tailscale_programs, control_server, influxd, influx_client):
         sys.stdout.write(f"{part()}\n")
 
 

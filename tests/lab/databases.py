@@ -88,10 +88,13 @@ class Redis:
 
 
 @contextlib.contextmanager
-def running_postgres(lab_run: Run) -> Iterator[Postgres]:
-    """An empty Postgres cluster, gone when the block ends; under root it runs as the user ``postgres``."""
+def running_postgres(lab_run: Run, name: str = "postgres") -> Iterator[Postgres]:
+    """An empty Postgres cluster, gone when the block ends; under root it runs as the user ``postgres``.
+
+    ``name`` tells it from other clusters of the same run.
+    """
     programs = _postgres_programs()
-    place = lab_run.place("postgres")
+    place = lab_run.place(name)
     # Postgres refuses to run as root.
     user = SUPERUSER if os.geteuid() == 0 else None
     if user is not None:
@@ -113,7 +116,7 @@ def running_postgres(lab_run: Run) -> Iterator[Postgres]:
     )
     port = free_port()
     server = Server(
-        name="postgres",
+        name=name,
         command=[
             programs / "postgres",
             "-D",
@@ -127,7 +130,7 @@ def running_postgres(lab_run: Run) -> Iterator[Postgres]:
             "-c",
             "fsync=off",
         ],
-        log=lab_run.directory / "postgres.log",
+        log=lab_run.directory / f"{name}.log",
         user=user,
         ending=signal.SIGINT,
         patience_s=10,

@@ -21,9 +21,9 @@ class Influx:
 
     server: Server
     url: str
+    token: str = field(repr=False)
     org: str = "lab"
     bucket: str = "analytics"
-    token: str = field(default="lab-token-of-no-value", repr=False)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -72,9 +72,9 @@ class Influx:
 
 
 @contextlib.contextmanager
-def running_influx(lab_run: Run) -> Iterator[Influx]:
-    """An InfluxDB with an empty bucket, gone when the block ends."""
-    place = lab_run.place("influx")
+def running_influx(lab_run: Run, name: str = "influx") -> Iterator[Influx]:
+    """An InfluxDB with an empty bucket, gone when the block ends; ``name`` tells it from others."""
+    place = lab_run.place(name)
     port = free_port()
     server = Server(
         name="influxd",
@@ -89,7 +89,7 @@ def running_influx(lab_run: Run) -> Iterator[Influx]:
         log=place / "influxd.log",
         patience_s=15,
     )
-    influx = Influx(server, url=f"http://127.0.0.1:{port}")
+    influx = Influx(server, url=f"http://127.0.0.1:{port}", token=f"token-of-{name}-of-no-value")
     try:
         influx.start()
         influx.set_up()
