@@ -23,10 +23,11 @@ from pathlib import Path
 
 from bench.engine_run import quiet
 from bench.harness import Meter, machine, meter, proportional_mb, table
-from tests.e2e.running import eventually, free_port, running
+from tests.e2e.running import eventually, running
 from tests.e2e.watching import RUNS
 from tests.growing_sidecar import GrowingSidecar
 from tests.journals import minutes
+from tests.ports import free_port
 from tests.sidecars import served
 
 DAY_MINUTES = 24 * 60

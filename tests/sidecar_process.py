@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 ENTRYPOINT = ROOT / "sidecar" / "entrypoint.sh"
 FAKE_TAILSCALE = ROOT / "tests" / "fake_tailscale.sh"
@@ -73,14 +75,6 @@ def read_reply(connection: socket.socket) -> Reply:
     assert int(headers["content-length"]) == len(body)
     assert headers["connection"] == "close"
     return Reply(int(first.split(" ")[1]), headers, body)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sidecar_process import FakeTailscale, Sidecar, free_port, poll, running
+from tests.ports import free_port
+from tests.sidecar_process import FakeTailscale, Sidecar, poll, running
 
 
 def refusal(sidecar: Sidecar) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.processes import LabError, Server, free_port, run
+from tests.lab.processes import LabError, Server, run
 from tests.lab.runs import Run
+from tests.ports import free_port
 
 SUPERUSER = "postgres"
 START_WITHIN_S = 30

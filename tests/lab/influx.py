@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.lab.build import influxd
-from tests.lab.processes import LabError, Server, free_port
+from tests.lab.processes import LabError, Server
 from tests.lab.runs import Run
+from tests.ports import free_port
 
 START_WITHIN_S = 30
 

@@ -17,7 +17,8 @@ from sys import executable
 
 import httpx
 
-from tests.lab.processes import Server, free_port
+from tests.lab.processes import Server
+from tests.ports import free_port
 from tests.sidecars import served
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
 from tsobs_pipelines.alerting.messages import Source

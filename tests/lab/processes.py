@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +37,6 @@ def poll_until(probe: Callable[[], Found | None], *, within_s: float, what: str)
             message = f"waited {within_s:g} s for {what}"
             raise LabError(message)
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def run(command: Sequence[str | Path], *, timeout_s: float = 30) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.lab.processes import Server, free_port
+from tests.lab.processes import Server
 from tests.lab.runs import Run
 from tests.lab.tailnet import CRITICAL_NODES, Node
+from tests.ports import free_port
 
 ENTRYPOINT = Path(__file__).parents[2] / "sidecar" / "entrypoint.sh"
 START_WITHIN_S = 30

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.lab.browser import TURN_MS, ZONE, assert_clean, card_of, opened, until, wait_for_chart
 from tests.lab.live_api import NODES, LiveApi, add_rounds, fill, live_api, round_of, store_of, utc_now
-from tests.lab.processes import free_port
+from tests.ports import free_port
 from tests.sidecars import served
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.demo.tailnet import RELAYED_AFTERNOON

@@ -31,7 +31,7 @@ from tests.lab.live_api import (
     round_of,
     utc_now,
 )
-from tests.lab.processes import free_port
+from tests.ports import free_port
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import Window
