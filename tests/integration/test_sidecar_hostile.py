@@ -65,9 +65,13 @@ ROUTES = ["/ping/{}", "/ping/{}?format=json", "/debug/{}", "/whois/{}", "/sample
 
 def status_in_time(sidecar: Sidecar) -> None:
     """The last line of every test here: the sidecar still answers, within 2 s."""
+    assert answered_in_time(sidecar)
+
+
+def answered_in_time(sidecar: Sidecar) -> bool:
     started = time.monotonic()
     assert sidecar.get("/status").status == 200
-    assert time.monotonic() - started < 2
+    return time.monotonic() - started < 2
 
 
 def nothing_ran(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
@@ -242,11 +246,13 @@ def test_nul_bytes_are_read_over_before_anything_is_checked(
     status_in_time(sidecar)
 
 
-def test_header_floods(sidecar: Sidecar) -> None:
-    assert sidecar.get("/status", "X: " + "a" * 1_000_000).status == 431
-    assert sidecar.get("/status", *(f"X-{i}: {i}" for i in range(50_000))).status == 431
-    assert sidecar.get("/status", *(":" for _ in range(10))).status == 400
-    status_in_time(sidecar)
+def test_header_floods(new_sidecar: Sidecar) -> None:
+    new_sidecar.settings["SIDECAR_REQUEST_SECONDS"] = "20"
+    with running(new_sidecar) as sidecar:
+        assert sidecar.get("/status", "X: " + "a" * 1_000_000).status == 431
+        assert sidecar.get("/status", *(f"X-{i}: {i}" for i in range(50_000))).status == 431
+        assert sidecar.get("/status", *(":" for _ in range(10))).status == 400
+        status_in_time(sidecar)
 
 
 @pytest.mark.parametrize("sent_at_once", [b"", b"GET /sta", b"GET /status HTTP/1.1\r\nHost: x\r\nX: "])
@@ -286,9 +292,10 @@ def crowd(sidecar: Sidecar, count: int, first: bytes) -> Iterator[None]:
 
 @pytest.mark.parametrize("first", [b"", b"GET /status HTTP/1.1\r\nX: "])
 def test_two_hundred_idle_connections_at_once(new_sidecar: Sidecar, first: bytes) -> None:
-    new_sidecar.settings["SIDECAR_REQUEST_SECONDS"] = "20"
+    new_sidecar.settings["SIDECAR_REQUEST_SECONDS"] = "60"
     with running(new_sidecar) as sidecar, crowd(sidecar, 200, first):
-        status_in_time(sidecar)
+        # Two hundred handlers take a busy machine a while to start; none of them gives up that soon.
+        poll(lambda: answered_in_time(sidecar), 30, "an answer within 2 s")
 
 
 def test_two_hundred_requests_at_once_share_what_they_ask(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
@@ -302,7 +309,7 @@ def test_slow_pings_starve_nobody(sidecar: Sidecar, tailscale: FakeTailscale) ->
     tailscale.hang("ping", 3)
     with ThreadPoolExecutor(24) as pool:
         pings = [pool.submit(sidecar.get, "/ping/git") for _ in range(24)]
-        poll(lambda: sum(call.startswith("ping") for call in tailscale.calls) >= 8, 10, "8 pings")
+        poll(lambda: sum(call.startswith("ping") for call in tailscale.calls) >= 8, 30, "8 pings")
         status_in_time(sidecar)
         assert sidecar.get("/ping/git?format=json").status == 200
         statuses = sorted(ping.result().status for ping in pings)
