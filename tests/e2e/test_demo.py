@@ -1,4 +1,4 @@
-"""What the demo's thirty days leave in the alert history after the first start."""
+"""The demo's thirty days as a newcomer meets them: the forecast filled and judged, the alerts a history."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 
 from tests import bot_api as api
@@ -16,6 +17,14 @@ from tests.e2e.running import ROOT, Running, eventually, running
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.tailnet import INCIDENTS
+from tsobs_pipelines.forecasting.metrics_tracker import HISTORY_NAME
+
+KEYS = ("electricity_prices", "price_model", "price_forecast", "forecast_evaluation")
+FILLED = """query($key: [String!]!) {assetNodeOrError(assetKey: {path: $key}) {
+  ... on AssetNode {partitionStats {numMaterialized numFailed}}}}"""
+METADATA = """{assetNodeOrError(assetKey: {path: ["forecast_evaluation"]}) {
+  ... on AssetNode {assetMaterializations(limit: 60) {partition metadataEntries {label
+    ... on MarkdownMetadataEntry {mdStr} ... on TextMetadataEntry {text}}}}}}"""
 
 HIDDEN = timedelta(minutes=31)
 """What goes on at the first start, or ended just before, is news."""
@@ -38,11 +47,31 @@ def tsobs(tmp_path_factory: pytest.TempPathFactory, bot: api.BotApi) -> Iterator
         yield started
 
 
+def filled(tsobs: Running, key: str) -> int:
+    """How many delivery days of the asset are there; none may have failed."""
+    node = tsobs.graphql(FILLED, key=[key])["assetNodeOrError"]
+    assert isinstance(node, dict)
+    assert node["partitionStats"]["numFailed"] == 0
+    return int(node["partitionStats"]["numMaterialized"])
+
+
+def alerts(tsobs: Running) -> dict[str, list[dict[str, str]]]:
+    """What the API shows of all alerts."""
+    answer = httpx.get(f"http://127.0.0.1:{tsobs.api_port}/alerts?limit=1000", timeout=30)
+    known: dict[str, list[dict[str, str]]] = answer.json()
+    return known
+
+
+def incidents(tsobs: Running) -> list[dict[str, str]]:
+    """What the API knows of the MAE's topic."""
+    known = alerts(tsobs)
+    every = [*known.get("firing", []), *known.get("recent", [])]
+    return [each for each in every if each["topic"] == "mae_prophet_price_forecast"]
+
+
 def history(tsobs: Running) -> list[dict[str, str]]:
     """The past incidents that the API shows."""
-    answer = httpx.get(f"http://127.0.0.1:{tsobs.api_port}/alerts?limit=1000", timeout=10)
-    recent: list[dict[str, str]] = answer.json()["recent"]
-    return recent
+    return alerts(tsobs)["recent"]
 
 
 def expected() -> set[str]:
@@ -57,6 +86,24 @@ def expected() -> set[str]:
         > datetime.fromtimestamp(one.last_end(now.timestamp()), UTC)
         > now - timedelta(days=29)
     }
+
+
+@pytest.mark.timeout(450)
+def test_thirty_days_and_one_degradation(tsobs: Running) -> None:
+    eventually(lambda: filled(tsobs, "forecast_evaluation") >= 31, 300, "31 days are evaluated")
+    assert all(filled(tsobs, key) >= 31 for key in KEYS)
+    frame = pd.read_csv(tsobs.state / "models" / HISTORY_NAME)
+    assert frame.duplicated(["model_name", "version", "window_start", "window_end"]).sum() == 0
+    degraded = frame[frame["mae"] > 2 * frame["baseline_mae"]]
+    assert 1 <= len(degraded) <= 6
+    node = tsobs.graphql(METADATA)["assetNodeOrError"]
+    assert isinstance(node, dict)
+    text = str(node["assetMaterializations"])
+    assert "data:image/png;base64," in text
+    assert "DEMO market" in text
+    assert "x the baseline" in text
+    (one,) = eventually(lambda: incidents(tsobs), 120, "the degradation is in the alert history")
+    assert one["state"] == "historical"
 
 
 def test_the_demos_incidents_are_history_and_nobody_was_told(tsobs: Running, bot: api.BotApi) -> None:
