@@ -97,17 +97,19 @@ def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     if said.get("status") != "pass":
         remedy = "look at its log; /health says what fails"
         return [Finding("InfluxDB", "failed", f"/health: {health.status_code} {said}", remedy, version)]
-    for what, answer in (("write", write), ("read", read)):
+    # An empty body is 204 or, once everything else was found right, 400.
+    for what, answer, fine in (("write", write, {204, 400}), ("read", read, {200})):
+        if answer.status_code in fine:
+            continue
+        detail = f"can't {what} ({answer.status_code}): {' '.join(answer.text.split())[:200]}"
+        remedy = "look at its log"
         if answer.status_code in {401, 403}:
             remedy = f"INFLUXDB_V2_TOKEN must be allowed to read and write bucket {bucket}"
-            return [Finding("InfluxDB", "failed", f"may not {what} ({answer.status_code})", remedy, version)]
-        if answer.status_code == 404:
+        elif answer.status_code == 404:
             remedy = (
                 f"make bucket {bucket} in organisation {org}, or set TSOBS_INFLUX_BUCKET, INFLUXDB_V2_ORG"
             )
-            return [
-                Finding("InfluxDB", "failed", f"can't {what}: {answer.text.strip()[:200]}", remedy, version)
-            ]
+        return [Finding("InfluxDB", "failed", detail, remedy, version)]
     detail = f"healthy, bucket {bucket} can be read and written"
     return [
         Finding("InfluxDB", "ok", detail, "", version, difference),

@@ -86,8 +86,9 @@ def _postgres(name: str, url: str, table: str, setting: str) -> Sequence[Finding
             exists, allowed, creates = connection.execute(
                 text(
                     "SELECT to_regclass(:table) IS NOT NULL,"
-                    " CASE WHEN to_regclass(:table) IS NULL THEN TRUE ELSE"
-                    " has_table_privilege(:table, 'SELECT, INSERT, UPDATE, DELETE') END,"
+                    # Asked for several privileges at once, Postgres says whether one of them is held.
+                    " (SELECT coalesce(bool_and(has_table_privilege(to_regclass(:table), privilege)), TRUE)"
+                    " FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege),"
                     " has_schema_privilege(current_schema(), 'CREATE')"
                 ),
                 {"table": table},
@@ -105,14 +106,8 @@ def _postgres(name: str, url: str, table: str, setting: str) -> Sequence[Finding
             Finding(name, "failed", "the server is read-only", f"point {setting} at the primary", version)
         ]
     if not allowed or not creates:
-        return [
-            Finding(
-                name,
-                "failed",
-                f"this user may not write {table}",
-                "make it the owner of the database",
-                version,
-            )
-        ]
+        may_not = f"write {table}" if not allowed else "make tables"
+        remedy = f"make the user of {setting} the owner of the database and of its tables"
+        return [Finding(name, "failed", f"this user may not {may_not}", remedy, version)]
     detail = f"answers, {table} {'is there' if exists else 'is not there yet'}"
     return [Finding(name, "ok", detail, "", version, difference), *clock_finding(name, difference)]
