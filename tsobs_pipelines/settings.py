@@ -1,8 +1,8 @@
 """Every environment variable of tsobs: name, type, unit and default, once.
 
-What belongs here: reading and judging the environment, and the few values that follow from it.
-What does not: anything that acts on a setting, and the sidecar's own variables (it is bash beside
-tailscaled, and documents them in ``sidecar/entrypoint.sh``).
+What belongs here: reading the environment, and the few values that follow from it. What does not: how a
+single value is read (``setting_values.py``), anything that acts on a setting, and the sidecar's own variables
+(it is bash beside tailscaled, and documents them in ``sidecar/entrypoint.sh``).
 
 Variables are read from the process environment, from ``.env`` in the working directory, and from files in
 ``TSOBS_SECRETS_DIR`` that are named like a variable; the first that has one wins.
@@ -13,19 +13,28 @@ value (never that of a secret) and what was expected; :func:`unknown_names` find
 from __future__ import annotations
 
 import os
-import re
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tsobs_pipelines.tailnets import DEFAULT_THRESHOLD_MS, DEMO, HOME, HttpUrl, Tailnet, further_tailnets
+from tsobs_pipelines.setting_values import (
+    DatabaseUrl,
+    HttpUrl,
+    Milliseconds,
+    Names,
+    Port,
+    PriceSource,
+    Secret,
+    Thresholds,
+    TimeZone,
+)
+from tsobs_pipelines.tailnets import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
 
 DEFAULT_START_DATE = date(2026, 11, 1)
 """First partition when neither the environment nor the state directory names one."""
@@ -40,71 +49,10 @@ class SettingsError(ValueError):
     """A setting has a value that can't be used; the text is one line for the person who set it."""
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        msg = "expected a time zone name such as Europe/Madrid"
-        raise ValueError(msg) from error
-    return value
-
-
-def _price_source(value: str) -> str:
-    if value in {"demo", "redata", "redata:pvpc"} or (value.startswith("csv:") and len(value) > len("csv:")):
-        return value
-    msg = "expected demo, redata, redata:pvpc or csv:<path>"
-    raise ValueError(msg)
-
-
-def _names(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    names = tuple(name for name in re.split(r"[\s,]+", value) if name)
-    if not names:
-        msg = "expected names separated by commas"
-        raise ValueError(msg)
-    return tuple(dict.fromkeys(names))
-
-
-def _thresholds(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    result: dict[str, float] = {}
-    for item in (part.strip() for part in value.split(",")):
-        if not item:
-            continue
-        name, _, number = item.rpartition("=")
-        try:
-            result[name.strip()] = float(number)
-        except ValueError:
-            name = ""
-        if not name.strip() or not 0 < result[name.strip()] < float("inf"):
-            msg = f"expected <node>=<milliseconds above 0>, separated by commas, not {item!r}"
-            raise ValueError(msg)
-    return result
-
-
 def _tailnets_of_file(value: object) -> object:
     return further_tailnets(Path(value)) if isinstance(value, str) else value
 
 
-def _given(value: object) -> object:
-    # An empty variable counts as unset, and so does an empty file of a secret that isn't there yet.
-    return None if value == "" else value
-
-
-def _with_driver(value: object) -> object:
-    # Without a driver SQLAlchemy 2.1 takes one that neither Dagster nor tsobs brings.
-    return (
-        re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", value) if isinstance(value, str) else value
-    )
-
-
-Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
-DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_given), BeforeValidator(_with_driver)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
-Thresholds = Annotated[dict[str, float], NoDecode, BeforeValidator(_thresholds)]
 TailnetsFile = Annotated[tuple[Tailnet, ...], NoDecode, BeforeValidator(_tailnets_of_file)]
 
 
@@ -176,12 +124,8 @@ class Settings(BaseSettings):
     influx_bucket: str = Field(
         "analytics", validation_alias="TSOBS_INFLUX_BUCKET", description="InfluxDB bucket"
     )
-    latency_threshold_ms: float = Field(
-        DEFAULT_THRESHOLD_MS,
-        gt=0,
-        allow_inf_nan=False,
-        validation_alias="TSOBS_LATENCY_THRESHOLD_MS",
-        description="latency rule",
+    latency_threshold_ms: Milliseconds = Field(
+        DEFAULT_THRESHOLD_MS, validation_alias="TSOBS_LATENCY_THRESHOLD_MS", description="latency rule"
     )
     latency_thresholds_ms: Thresholds = Field(
         {},
@@ -202,12 +146,12 @@ class Settings(BaseSettings):
     telegram_api_url: HttpUrl = Field(
         "https://api.telegram.org", validation_alias="TELEGRAM_API_URL", description="Bot API server"
     )
-    price_source: Annotated[str, AfterValidator(_price_source)] = Field(
+    price_source: PriceSource = Field(
         "demo",
         validation_alias="TSOBS_PRICE_SOURCE",
         description="`redata`, `redata:pvpc`, `csv:<path>` or `demo`",
     )
-    market_timezone: Annotated[str, AfterValidator(_zone)] = Field(
+    market_timezone: TimeZone = Field(
         "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
     )
     dagster_port: Port = Field(

@@ -20,9 +20,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tsobs_pipelines.setting_values import HttpUrl, Milliseconds
 
 HOME: Final = "default"
 """The name of the tailnet of ``TSOBS_SIDECAR_URL``: the tag of its rows since the first version."""
@@ -33,23 +34,6 @@ DEMO: Final = "demo"
 DEFAULT_THRESHOLD_MS: Final = 100.0
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
-
-
-def http_url(value: str) -> str:
-    """The address without a slash at its end.
-
-    Raises:
-        ValueError: it is no http or https address.
-    """
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = "expected an http:// or https:// address"
-        raise ValueError(msg)
-    return value.rstrip("/")
-
-
-HttpUrl = Annotated[str, AfterValidator(http_url)]
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Tailnet(BaseModel):

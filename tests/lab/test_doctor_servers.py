@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from tests.lab.databases import Postgres, Redis
 from tests.lab.influx import Influx
-from tests.lab.processes import free_port
+from tests.ports import free_port
 from tests.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
 from tsobs_pipelines.cli import main
 from tsobs_pipelines.settings import known_names
