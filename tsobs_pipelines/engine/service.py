@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tsobs_pipelines.engine.home import initialise_instance, prepare_state, write_home
 from tsobs_pipelines.engine.integrity import check_whole
@@ -30,10 +30,16 @@ def run_part(settings: Settings, name: str, host: str | None = None) -> NoReturn
     """
     prepare_state(settings, datetime.now(UTC).date())
     # Parts that start together on an empty directory would race in Dagster's migrations.
-    with FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S):
-        check_whole([settings.state_dir / "tsobs.db"])
-        home = write_home(settings)
-        initialise_instance(settings)
+    lock = FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S)
+    try:
+        with lock:
+            check_whole([settings.state_dir / "tsobs.db"])
+            home = write_home(settings)
+            initialise_instance(settings)
+    except Timeout:
+        raise SettingsError(
+            f"{settings.state_dir}: another part prepares it for {READY_TIMEOUT_S:g} s: is it stuck?"
+        ) from None
     known = {part.name: part for part in parts(settings, home)}
     for needed in known[name].needs:
         _wait_for(known[needed])
