@@ -35,12 +35,12 @@ import httpx
 from bench.campaign import kills as killing
 from bench.campaign import truth
 from bench.campaign.load import Load
-from bench.campaign.names import Names
 from bench.campaign.source import NODES, Incident, ScriptedSidecar, script
 from bench.harness import machine, table
 from tests import bot_api as api
 from tests.e2e.running import Running, eventually, start, up_environment
 from tests.lab.clock import Clock
+from tests.lab.names import Names
 from tests.sidecars import served
 
 DAYS = 3
@@ -231,9 +231,9 @@ def fault_of(name: str, place: Path, sidecar: ScriptedSidecar, bot: api.BotApi) 
             (),
             (
                 Step(2, "an hour forward", lambda: clock.step(hour)),
-                Step(6, "an hour back", lambda: clock.step(-hour)),
-                Step(6, "an hour back", lambda: clock.step(-hour)),
-                Step(6, "an hour forward", lambda: clock.step(hour)),
+                Step(3, "an hour back", lambda: clock.step(-hour)),
+                Step(3, "an hour back", lambda: clock.step(-hour)),
+                Step(3, "an hour forward", lambda: clock.step(hour)),
             ),
         )
     return Fault(urls)

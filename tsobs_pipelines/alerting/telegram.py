@@ -121,7 +121,7 @@ class Telegram:
             ):
                 return self._understand(answer, _bounded(answer))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            return TryLater(f"no connection to the Bot API ({type(error).__name__})")
+            return TryLater(f"no connection to the Bot API ({_cause(error)})")
         except (httpx.WriteError, httpx.WriteTimeout) as error:
             # The body never went out whole, so it can't have been accepted.
             return TryLater(f"the request did not go out ({type(error).__name__})")
@@ -153,6 +153,16 @@ class Telegram:
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._token, "***")[:_DESCRIPTION_CHARS]
+
+
+def _cause(error: BaseException) -> str:
+    """The kind of the error, and what the system said about it: its words hold no address."""
+    kind, cause = type(error).__name__, error.__cause__ or error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{kind}: {cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return kind
 
 
 def _bounded(answer: httpx.Response) -> bytes:
