@@ -27,7 +27,16 @@ NOTICED_S = 10.0
 """An ailing ``/healthz`` that begins within so long after a kill is this kill's doing."""
 
 SUPERVISOR = "supervisor"
-SUPERVISOR_WEIGHT = 0.25
+WEIGHTS = {
+    **dict.fromkeys(
+        (
+            *("webserver", "daemon", "code server", "API", "worker ticks", "worker backfills"),
+            *("worker ticks, pool", "worker backfills, pool"),
+        ),
+        4,
+    ),
+    SUPERVISOR: 1,
+}
 """The supervisor takes everything with it: it is killed a quarter as often as any one part."""
 
 
@@ -70,13 +79,13 @@ def process_tree(root: int) -> dict[str, frozenset[int]]:
 
 
 def choose(chance: random.Random, tree: Mapping[str, frozenset[int]]) -> tuple[str, int] | None:
-    """A process: each name is as likely as any other, but for the supervisor's."""
-    names = sorted(tree)
-    if not names:
-        return None
-    weights = [SUPERVISOR_WEIGHT if name == SUPERVISOR else 1.0 for name in names]
-    (name,) = chance.choices(names, weights)
-    return name, chance.choice(sorted(tree[name]))
+    """A process, by its name: ``None`` when nobody has that name now.
+
+    Chosen among those that run, the first parts of a start would be killed again and again.
+    """
+    (name,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    pids = sorted(tree.get(name, ()))
+    return (name, chance.choice(pids)) if pids else None
 
 
 @dataclass
@@ -119,7 +128,7 @@ def _health(client: httpx.Client, port: int) -> tuple[int, dict[str, str]]:
 
 
 def kill_one(chance: random.Random, tsobs: Running) -> Kill | None:
-    """Kill a process by SIGKILL; ``None`` when it was gone already."""
+    """Kill a process by SIGKILL; ``None`` when there was none."""
     tree = process_tree(tsobs.process.pid)
     chosen = choose(chance, tree)
     if chosen is None:
