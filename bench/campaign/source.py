@@ -69,6 +69,9 @@ class ScriptedSidecar(GrowingSidecar):
         first = now.replace(hour=0, minute=0) - timedelta(days=days)
         self.take(minutes(first, (now - first) // MINUTE + 1))
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing on stderr when a reader was killed in the middle of an answer."""
+
     def line(self, at: datetime) -> bytes:
         """A round as the script wants it."""
         apart = {

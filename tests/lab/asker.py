@@ -56,4 +56,4 @@ def main(sidecar: str, telegram: str, prices: str, database: str, day: date) -> 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5], date.fromisoformat(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], date.fromisoformat(sys.argv[5]))
