@@ -1,7 +1,8 @@
-"""Jobs for run workers under test: that do nothing, take their time or much memory, or will not listen."""
+"""Jobs for run workers under test: that do nothing, leave a mark, take time or memory, or will not listen."""
 
 import signal
 import time
+from pathlib import Path
 
 import dagster as dg
 
@@ -34,6 +35,14 @@ def fill_memory() -> None:
     held[::4096] = b"x" * len(held[::4096])
 
 
+@dg.op(config_schema={"file": str})
+def mark(context: dg.OpExecutionContext) -> None:
+    """Append the first attempt's and this run's id to a file: a line for each execution."""
+    line = f"{context.run.root_run_id or context.run_id} {context.run_id}\n"
+    with Path(context.op_config["file"]).open("ab", buffering=0) as marks:
+        marks.write(line.encode())
+
+
 @dg.job(executor_def=dg.in_process_executor)
 def no_op_job() -> None:
     """Nothing at all."""
@@ -44,6 +53,12 @@ def no_op_job() -> None:
 def sleeping_job() -> None:
     """One op that sleeps."""
     sleep()
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def marking_job() -> None:
+    """One op that leaves a mark."""
+    mark()
 
 
 @dg.job(executor_def=dg.in_process_executor)
@@ -58,4 +73,4 @@ def stubborn_job() -> None:
     stubborn()
 
 
-defs = dg.Definitions(jobs=[no_op_job, sleeping_job, large_job, stubborn_job])
+defs = dg.Definitions(jobs=[no_op_job, sleeping_job, marking_job, large_job, stubborn_job])

@@ -19,7 +19,6 @@ from pathlib import Path
 import dagster as dg
 import yaml
 from dagster._core.definitions.reconstruct import ReconstructableRepository
-from dagster._core.launcher import LaunchRunContext
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
     RemoteJobOrigin,
@@ -61,12 +60,16 @@ class Workers:
 
     def launch(self, job: str, queue: str = "ticks", seconds: float | None = None) -> str:
         """Launch a run of a job of ``tests/engine_jobs.py``; gives its id."""
+        op = {"sleeping_job": "sleep", "stubborn_job": "stubborn"}.get(job)
+        config = {"ops": {op: {"config": {"seconds": seconds}}}} if op else {}
+        return self.launch_configured(job, config, queue)
+
+    def launch_configured(self, job: str, config: Mapping[str, object], queue: str) -> str:
+        """The same for any configuration of the run."""
         repository = ReconstructableRepository.for_module("tests.engine_jobs", "defs")
         origin = repository.get_reconstructable_job(job).get_python_origin()
         target = LoadableTargetOrigin(module_name="tests.engine_jobs", attribute="defs")
         location = InProcessCodeLocationOrigin(loadable_target_origin=target, location_name="tests")
-        op = {"sleeping_job": "sleep", "stubborn_job": "stubborn"}.get(job)
-        config = {"ops": {op: {"config": {"seconds": seconds}}}} if op else {}
         run = self.instance.create_run_for_job(
             engine_jobs.defs.resolve_job_def(job),
             run_config=config,
@@ -74,7 +77,8 @@ class Workers:
             job_code_origin=origin,
             remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job),
         )
-        self.instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
+        # Our launcher asks no workspace.
+        self.instance.launch_run(run.run_id, workspace=None)  # type: ignore[arg-type]
         return run.run_id
 
     def status(self, run_id: str) -> str:

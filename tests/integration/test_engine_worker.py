@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.launcher import WorkerStatus
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._daemon.monitoring import run_monitoring
 
 from tests.e2e.running import children, eventually
 from tests.engine_workers import Workers, workers
+from tsobs_pipelines.engine.launcher import RunLauncher
+from tsobs_pipelines.engine.queues import TASK_TAG
+from tsobs_pipelines.engine.starting import look_at_starting_runs
 
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -72,6 +81,67 @@ def test_pool_processes_that_are_killed_at_rest_cost_nothing(engine: Workers) ->
         os.kill(idle, signal.SIGKILL)
         eventually(lambda dead=idle: children(worker.pid) not in ([], [dead]), 20, "another takes its place")  # type: ignore[misc]
         assert ended(engine, engine.launch("no_op_job")) == "SUCCESS"
+
+
+def test_a_run_that_is_done_and_does_not_look_like_it_is_done(engine: Workers) -> None:
+    engine.start("ticks")
+    run_id = engine.launch("no_op_job")
+    assert ended(engine, run_id) == "SUCCESS"
+    as_if_started(engine, run_id)
+    assert health(engine, run_id) == WorkerStatus.SUCCESS
+    assert engine.status(run_id) == "SUCCESS"
+
+
+def test_a_run_whose_task_ended_without_it_is_dead(engine: Workers) -> None:
+    run_id = engine.launch("no_op_job")
+    as_if_started(engine, run_id)
+    launcher(engine).celery.backend.mark_as_done(task_of(engine, run_id), 1)
+    assert health(engine, run_id) == WorkerStatus.FAILED
+
+
+def test_run_monitoring_ends_a_run_whose_process_died_before_it_had_started(
+    engine: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_monitoring, "monitor_starting_run", run_monitoring.monitor_starting_run)
+    look_at_starting_runs()
+    run_id = engine.launch("no_op_job")
+    with WorkspaceProcessContext(engine.instance, EmptyWorkspaceTarget()) as context:
+
+        def look() -> str:
+            list(run_monitoring.execute_run_monitoring_iteration(context, logging.getLogger("monitoring")))
+            return engine.status(run_id)
+
+        assert look() == "STARTING", "it waits for a worker"
+        launcher(engine).celery.backend.mark_as_failure(task_of(engine, run_id), RuntimeError("died"))
+        assert look() == "FAILURE"
+    assert run_of(engine, run_id).tags["dagster/will_retry"] == "true"
+
+
+def run_of(engine: Workers, run_id: str) -> dg.DagsterRun:
+    run = engine.instance.get_run_by_id(run_id)
+    assert run is not None
+    return run
+
+
+def as_if_started(engine: Workers, run_id: str) -> None:
+    """The state of a run whose process was killed before it could say that it has ended."""
+    event = dg.DagsterEvent(event_type_value="PIPELINE_START", job_name="no_op_job")
+    engine.instance.run_storage.handle_run_event(run_id, event)
+    assert engine.status(run_id) == "STARTED"
+
+
+def task_of(engine: Workers, run_id: str) -> str:
+    return run_of(engine, run_id).tags[TASK_TAG]
+
+
+def health(engine: Workers, run_id: str) -> WorkerStatus:
+    return launcher(engine).check_run_worker_health(run_of(engine, run_id)).status
+
+
+def launcher(engine: Workers) -> RunLauncher:
+    found = engine.instance.run_launcher
+    assert isinstance(found, RunLauncher)
+    return found
 
 
 def test_a_run_that_does_not_listen_ends_with_its_process(engine: Workers) -> None:

@@ -1,8 +1,8 @@
 """Dagster's daemon, which reads the code location once: ``python -m tsobs_pipelines.engine.daemon``.
 
 What belongs here: when the daemon reads its code location. What does not: its loops, which are Dagster's and
-take their settings from ``dagster.yaml``, a clock that is set back (``clock.py``), and
-retries (``retries.py``).
+take their settings from ``dagster.yaml``, a clock that is set back (``clock.py``), retries (``retries.py``),
+and runs that will not start (``starting.py``).
 
 Dagster's own command asks the code server every second whether it is still the same one, and reads the whole
 location anew every minute, with all that was worked out from it: a third of the daemon's CPU at rest. Here
@@ -35,6 +35,7 @@ from dagster._utils.log import configure_loggers
 from tsobs_pipelines.engine.clock import outlive_a_step_back
 from tsobs_pipelines.engine.migrations import read_migrations_once
 from tsobs_pipelines.engine.retries import retry_patiently
+from tsobs_pipelines.engine.starting import look_at_starting_runs
 
 
 class Workspace(WorkspaceProcessContext):
@@ -70,6 +71,7 @@ def main(workspace: Path, log_level: str, log_format: str) -> None:
     setup_interrupt_handlers()
     outlive_a_step_back()
     retry_patiently()
+    look_at_starting_runs()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         stack.enter_context(capture_interrupts())
         instance = stack.enter_context(DagsterInstance.get())

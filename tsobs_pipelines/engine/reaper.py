@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from celery import Celery
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from tsobs_pipelines.engine.endings import settle
 from tsobs_pipelines.engine.launcher import started_by
 from tsobs_pipelines.engine.queues import TASK_TAG
 
@@ -34,6 +35,8 @@ def reap(instance: DagsterInstance, app: Celery, dead: str) -> Iterator[str]:
 
 
 def _end(instance: DagsterInstance, run: DagsterRun) -> None:
+    if settle(instance, run):
+        return
     if run.status == DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run, "The run worker died while the run was being cancelled.")
         return
