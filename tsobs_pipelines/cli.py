@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Literal
 
 import click
 
@@ -67,18 +66,3 @@ def up() -> None:
     from tsobs_pipelines.engine.up import run_up  # noqa: PLC0415 - other commands need no engine
 
     run_up(settings)
-
-
-@main.command()
-@click.argument("queue", type=click.Choice(["ticks", "backfills"]))
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at a time.")
-def worker(queue: Literal["ticks", "backfills"], processes: int) -> None:
-    """Execute Dagster's runs of one queue, here beside those of other machines.
-
-    Needs the Redis and the Postgres of the machine that runs `tsobs up` (TSOBS_BROKER_URL,
-    TSOBS_DAGSTER_DATABASE_URL) and the same settings of sidecar and stores, TSOBS_START_DATE among them.
-    """
-    settings = load_settings()
-    from tsobs_pipelines.engine.worker import run_elsewhere  # noqa: PLC0415 - other commands need no engine
-
-    sys.exit(run_elsewhere(settings, queue, processes))

@@ -14,7 +14,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
@@ -31,6 +31,9 @@ BASE = Path(__file__).parents[2] / "dagster.yaml"
 
 START_TIMEOUT_S = 3900
 """How long a run may wait in its queue: as long as the longest backfill before it takes, and a little."""
+
+_INITIALISE_LOCK = 0x7473_6F62_73
+"""Postgres' advisory lock of this name is for whoever initialises Dagster's tables."""
 
 HISTORY = timedelta(days=31)
 """How far before the first start the first partition lies."""
@@ -194,12 +197,26 @@ def _initialise() -> None:
     """Open every part of the storage once, in a process whose environment says which."""
     import dagster as dg  # noqa: PLC0415 - only here
 
-    with dg.DagsterInstance.get() as instance:
+    url = os.environ.get("TSOBS_DAGSTER_DATABASE_URL")
+    with _one_at_a_time(url), dg.DagsterInstance.get() as instance:
         with contextlib.redirect_stdout(io.StringIO()):
             instance.upgrade()
         instance.get_runs(limit=1)
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(url: str | None) -> Iterator[None]:
+    """On a Postgres, machines that start at once would race in Dagster's migrations."""
+    if url is None:
+        yield
+        return
+    from sqlalchemy import create_engine, func, select  # noqa: PLC0415 - only here
+
+    with create_engine(url).connect() as connection:
+        connection.execute(select(func.pg_advisory_lock(_INITIALISE_LOCK)))
+        yield
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from tsobs_pipelines.engine.home import Home, dagster_environment
 from tsobs_pipelines.engine.probes import accepts_connections, accepts_on_socket
+from tsobs_pipelines.engine.queues import QUEUES
 from tsobs_pipelines.settings import Settings
 
 READY_TIMEOUT_S = 120.0
@@ -65,9 +66,10 @@ def parts(settings: Settings, home: Home) -> list[Part]:
             shared,
             needs=("code",),
         ),
-        Part("ticks", [python, "-m", "tsobs_pipelines.engine.worker", "ticks"], shared, needs=("code",)),
-        Part(
-            "backfills", [python, "-m", "tsobs_pipelines.engine.worker", "backfills"], shared, needs=("code",)
+        # They need no other part, but what people look at comes first.
+        *(
+            Part(queue, [python, "-m", "tsobs_pipelines.engine.worker", queue], shared, needs=("code",))
+            for queue in QUEUES
         ),
         Part(
             "api",

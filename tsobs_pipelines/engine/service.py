@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -16,14 +17,14 @@ from filelock import FileLock, Timeout
 from tsobs_pipelines.engine.home import initialise_instance, prepare_state, write_home
 from tsobs_pipelines.engine.integrity import check_whole
 from tsobs_pipelines.engine.parts import READY_TIMEOUT_S, Part, parts
+from tsobs_pipelines.engine.queues import QUEUES
 from tsobs_pipelines.settings import Settings, SettingsError
 
 
-def run_part(settings: Settings, name: str, host: str | None = None) -> NoReturn:
-    """Become this part; the parts that it needs are waited for.
+def run_part(settings: Settings, name: str, options: Sequence[str] = ()) -> NoReturn:
+    """Become this part, with these options beside its own; the parts that it needs are waited for.
 
-    ``host`` is the address that the webserver listens on instead of loopback: it knows no users, so whatever
-    lies before it has to.
+    The webserver with a ``--host`` that is not loopback knows no users, so whatever lies before it has to.
 
     Raises:
         SettingsError: the state directory can't be used, or a part that this one needs does not come up.
@@ -41,13 +42,13 @@ def run_part(settings: Settings, name: str, host: str | None = None) -> NoReturn
             f"{settings.state_dir}: another part prepares it for {READY_TIMEOUT_S:g} s: is it stuck?"
         ) from None
     known = {part.name: part for part in parts(settings, home)}
-    for needed in known[name].needs:
+    # A run worker reads the code itself, and may be on a machine without a code server.
+    for needed in () if name in QUEUES else known[name].needs:
         _wait_for(known[needed])
     if name == "code":
         home.socket.unlink(missing_ok=True)
-    command = [str(word) for word in known[name].command]
-    if host is not None:
-        command[command.index("--host") + 1] = host
+    # Of an option that is given twice the last one counts.
+    command = [str(word) for word in (*known[name].command, *options)]
     environment = {
         **os.environ,
         **known[name].environment,

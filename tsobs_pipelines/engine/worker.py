@@ -1,4 +1,4 @@
-"""A run worker: ``tsobs worker ticks``.
+"""A run worker: ``tsobs run ticks``.
 
 What belongs here: the start of one long-lived Celery worker for one queue. Before it takes work it ends the
 runs that dead workers of this machine left behind (``reaper.py``) and gives back the messages that they had
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import sys
-from datetime import UTC, datetime
 
 import click
 from celery import Celery
@@ -21,14 +19,13 @@ from dagster import DagsterInstance
 from tsobs_pipelines.engine.broker import BrokerFolders, broker_folders
 from tsobs_pipelines.engine.celery_app import celery_app
 from tsobs_pipelines.engine.folders import give_back
-from tsobs_pipelines.engine.home import dagster_environment, prepare_state, write_home
 from tsobs_pipelines.engine.migrations import read_migrations_once
 from tsobs_pipelines.engine.presence import beat, living, new_name, take_the_dead
 from tsobs_pipelines.engine.queues import QUEUES, Queue
 from tsobs_pipelines.engine.reaper import reap
 from tsobs_pipelines.logs.context import log_context
 from tsobs_pipelines.logs.setup import setup_logging
-from tsobs_pipelines.settings import Settings, SettingsError, load_settings
+from tsobs_pipelines.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -74,24 +71,6 @@ def run_worker(queue: Queue, processes: int) -> int:
         )
         ended.set()
     return 0
-
-
-def run_elsewhere(settings: Settings, queue: Queue, processes: int) -> int:
-    """Run a worker on a machine without ``tsobs up``: with a state directory and a Dagster home of its own.
-
-    Raises:
-        SettingsError: broker or storage can only be reached on one machine.
-    """
-    for name, value in (
-        ("TSOBS_BROKER_URL", settings.broker_url),
-        ("TSOBS_DAGSTER_DATABASE_URL", settings.dagster_database_url),
-    ):
-        if value is None:
-            raise SettingsError(f"{name} is not set: `tsobs up` has the workers of its machine")
-    prepare_state(settings, datetime.now(UTC).date())
-    write_home(settings)
-    os.environ.update(dagster_environment(settings))
-    return run_worker(queue, processes)
 
 
 @click.command()
