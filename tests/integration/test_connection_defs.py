@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -47,6 +48,15 @@ class Observatory:
         self.skipped = str(result.skip_reason.skip_message) if result.skip_reason else ""
         return [dict(request.tags) for request in result.run_requests or []]
 
+    def start_by_hand(self, asset: dg.AssetKey) -> None:
+        """A run as the UI starts it, which does not get far."""
+        status = dg.DagsterRunStatus.STARTED
+        self.instance.add_run(
+            dg.DagsterRun(
+                "__ASSET_JOB", run_id=str(uuid4()), asset_selection=frozenset({asset}), status=status
+            )
+        )
+
     def rounds(self, day: datetime) -> int:
         return self.store.count_times(CONNECTIONS, Window.of_day(day.date())).get(day.date(), 0)
 
@@ -73,6 +83,16 @@ def counts(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
     events = result.asset_materializations_for_node("collect_journal")
     found = next(event for event in events if event.asset_key == dg.AssetKey(asset))
     return {key: value.value for key, value in found.metadata.items()}
+
+
+def test_healing_does_not_ask_for_what_a_person_has_asked_for(observatory: Observatory) -> None:
+    observatory.journal.take(minutes(DAYS[0], 3))
+    assert observatory.heal()
+    observatory.start_by_hand(dg.AssetKey("electricity_prices"))
+    assert observatory.heal(), "that run brings something else"
+    observatory.start_by_hand(dg.AssetKey("connection_metrics"))
+    assert observatory.heal() == []
+    assert observatory.skipped == "Under way: a run that was started by hand."
 
 
 def test_healing_fills_the_history_in_one_run_and_is_then_content(observatory: Observatory) -> None:

@@ -15,6 +15,7 @@ from typing import ParamSpec, TypeVar
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.defs.partitions import SHARED
 from tsobs_pipelines.defs.resources import SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE
@@ -150,7 +151,7 @@ def connection_assets(
         name=tailnet.suffixed("collect_journal"),
         specs=[metrics, diagnostics],
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=SHARED,
         retry_policy=NETWORK_RETRIES,
     )
     def collect_journal(
@@ -175,7 +176,7 @@ def connection_assets(
         group_name=keys.group,
         kinds={"tailscale"},
         partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=SHARED,
         retry_policy=NETWORK_RETRIES,
     )
     def connection_summary(

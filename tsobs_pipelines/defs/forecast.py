@@ -17,6 +17,7 @@ from tsobs_pipelines.defs.forecast_io import ModelFilesIOManager, market_of, pri
 from tsobs_pipelines.defs.forecast_jobs import forecast_jobs
 from tsobs_pipelines.defs.forecast_keys import GROUP, PRICES_KEY, DeliveryDays, ForecastKeys, days_before
 from tsobs_pipelines.defs.forecast_prices import price_asset
+from tsobs_pipelines.defs.partitions import SHARED
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.forecasting.delivery import DAY, Market
 from tsobs_pipelines.forecasting.models.interface import (
@@ -81,7 +82,7 @@ def model_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays) ->
         kinds={"prophet"},
         deps=[dg.AssetDep(PRICES_KEY, partition_mapping=days_before(model.training_days))],
         partitions_def=days.forecasts,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=SHARED,
         retry_policy=NETWORK_RETRIES,
         io_manager_key=io_key(model.name),
         description=f"{model.name}, fitted for a delivery day on prices of the days before it.",
@@ -122,7 +123,7 @@ def forecast_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays)
         ins={"fitted": dg.AssetIn(keys.model)},
         deps=[dg.AssetDep(PRICES_KEY, partition_mapping=days_before(7))],
         partitions_def=days.forecasts,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=SHARED,
         retry_policy=NETWORK_RETRIES,
         description=f"{model.name}: each delivery day's forecast, issued the day before and never changed.",
     )

@@ -14,6 +14,7 @@ from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.connections import NETWORK_RETRIES
 from tsobs_pipelines.defs.forecast_io import market_of, price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast_keys import (
+    BASELINE_DAYS,
     GROUP,
     MAE_CHECK,
     PRICES_KEY,
@@ -49,10 +50,11 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
         group_name=GROUP,
         kinds={"metrics"},
         deps=[
-            dg.AssetDep(keys.forecast, partition_mapping=days_before(1, last=0)),
+            dg.AssetDep(keys.forecast, partition_mapping=days_before(BASELINE_DAYS, last=0)),
             dg.AssetDep(PRICES_KEY, partition_mapping=days_before(SCORING_DAYS, last=0)),
         ],
         partitions_def=days.evaluations,
+        # One run, which takes the days in order: what a day is held against is logged by those before it.
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[

@@ -13,7 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from tsobs_pipelines.defs.clock import utc_now
 from tsobs_pipelines.defs.forecast_io import market_of, price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast_keys import PRICES_KEY, DeliveryDays, ForecastKeys
-from tsobs_pipelines.defs.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, spans
+from tsobs_pipelines.defs.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
 from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
 from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
 from tsobs_pipelines.forecasting.delivery import DAY, Market
@@ -32,17 +32,10 @@ REREAD_HOUR_UTC = 5
 HEALING_INTERVAL_S = 45
 """A first filling takes three looks: prices, then forecasts, then evaluations."""
 
-LONGEST_PRICE_SPAN = timedelta(days=100)
-"""Prices come a month a request, in no time: a run for each ten days would cost more than they do."""
+LONG_SPAN = timedelta(days=100)
+"""Of prices, which come a month a request, in no time, and of evaluations, which follow from one another."""
 
 MIDNIGHT_GRACE = timedelta(minutes=10)
-
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def forecast_jobs(days: DeliveryDays, model_names: Sequence[str]) -> dg.Definitions:
@@ -82,7 +75,7 @@ def healing_requests(
     requests = []
     for job, lacking, reason in zip(
         jobs,
-        (spans(found.prices, LONGEST_PRICE_SPAN), spans(found.forecasts), spans(found.evaluations)),
+        (spans(found.prices, LONG_SPAN), spans(found.forecasts), spans(found.evaluations, LONG_SPAN)),
         ("prices are lacking", "forecasts are lacking", "evaluations are lacking or outdated"),
         strict=True,
     ):
@@ -184,7 +177,9 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 def _healing_sensor(
     model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
 ) -> dg.SensorDefinition:
-    """Looks every 45 seconds, on by default; quiet while one of its runs is under way."""
+    """Looks every 45 seconds, on by default; quiet while a run makes what it would ask for."""
+    keys = ForecastKeys.of(model_name)
+    made = {PRICES_KEY, keys.model, keys.forecast, keys.evaluation}
 
     @dg.sensor(
         name=f"forecast_healing_sensor{suffix}",
@@ -196,9 +191,8 @@ def _healing_sensor(
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
     ) -> dg.SensorResult | dg.SkipReason:
-        for job in jobs:
-            if context.instance.get_runs_count(dg.RunsFilter(job_name=job.name, statuses=_UNDER_WAY)):
-                return dg.SkipReason(f"{job.name} is under way.")
+        if (busy := at_work(context.instance, [job.name for job in jobs], made)) is not None:
+            return dg.SkipReason(f"Under way: {busy}.")
         now = utc_now()
         config = settings.get()
         try:

@@ -20,6 +20,9 @@ MAE_CHECK = "mae_within_twice_baseline"
 SKILL_CHECK = "skill_above_naive"
 PRICES_CHECK = "prices_complete"
 
+BASELINE_DAYS = 30
+"""An evaluation is held against those of so many days, which in a backfill come first."""
+
 SCORING_DAYS = 30
 """An evaluation looks at prices so far back: 28 days for the scale of MASE, the day before, and its own."""
 

@@ -38,6 +38,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"prices"},
         partitions_def=days.prices,
+        # Prices come a month a request, in no time.
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[

@@ -7,7 +7,8 @@ Dagster runs only the latest missed tick of a schedule; this is what makes an ou
 or of the sidecar cost nothing, and what fills the history at the first start.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,6 +16,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.clock import utc_now
+from tsobs_pipelines.defs.partitions import DAYS_A_RUN
 from tsobs_pipelines.defs.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
 from tsobs_pipelines.engine.queues import backfill_tags
@@ -28,7 +30,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 REASON_TAG = "tsobs/healing"
 INTERVAL_S = 60
 
-LONGEST_SPAN = timedelta(days=10)
+LONGEST_SPAN = timedelta(days=DAYS_A_RUN)
 """A long gap is healed by several runs, the newest days first; workers of several machines share them."""
 LONGEST_PAUSE = timedelta(minutes=32)
 _FAILURES_OF = timedelta(hours=2)
@@ -92,6 +94,21 @@ def healing_requests(job_name: str, reasons: Mapping[date, str], attempt: str) -
     ]
 
 
+def at_work(
+    instance: dg.DagsterInstance, job_names: Collection[str], keys: AbstractSet[dg.AssetKey]
+) -> str | None:
+    """A run that works, or waits to, on one of these jobs, or that a person has asked to make these assets.
+
+    What such a run will bring is still missing: who asked for what is missing now would ask twice.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+        if run.job_name in job_names:
+            return run.job_name
+        if keys & (run.asset_selection or frozenset()):
+            return "a run that was started by hand"
+    return None
+
+
 def pause_until(failures: Sequence[datetime], now: datetime) -> datetime:
     """When to ask again after runs that failed (newest first): a minute after one, then twice as long each.
 
@@ -123,8 +140,9 @@ def what_to_heal(
 ) -> list[dg.RunRequest] | str:
     """The runs that a tailnet needs, or why none is asked for now."""
     job_name, now = tailnet.suffixed(JOB), span.now
-    if instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=_UNDER_WAY)):
-        return "A healing run is under way."
+    keys = TailnetKeys.of(tailnet)
+    if (busy := at_work(instance, [job_name], {keys.metrics, keys.summary})) is not None:
+        return f"Under way: {busy}."
     pause = pause_until(_failures(instance, job_name, now), now)
     if now < pause:
         return f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC."
@@ -138,7 +156,7 @@ def what_to_heal(
 
 
 def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) -> dg.SensorDefinition:
-    """Looks at every tailnet each minute, on by default; quiet about one while its run is under way."""
+    """Looks at every tailnet each minute, on by default; quiet about one of which days are being made."""
 
     @dg.sensor(
         name="healing_sensor",
