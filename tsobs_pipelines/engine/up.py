@@ -64,6 +64,10 @@ def _only_one(settings: Settings) -> Iterator[None]:
         lock.release()
 
 
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""For every part: glibc gives many threads a heap each, needless where one runs at a time."""
+
+
 def banner(settings: Settings, seconds: float) -> str:
     """What the person at the terminal reads once everything answers."""
     tailnet = settings.sidecar_url or "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)"
@@ -110,7 +114,8 @@ def run_up(settings: Settings) -> None:
         initialise_instance(settings)
         home.socket.unlink(missing_ok=True)
         intake = LineIntake()
-        environment = {**os.environ, "TSOBS_START_DATE": settings.start_date.isoformat()}
+        started = {"TSOBS_START_DATE": settings.start_date.isoformat()}
+        environment = {**FEW_ARENAS, **os.environ, **started}
         supervisor = Supervisor(parts(settings, home), environment, intake.take, click.echo)
         with contextlib.closing(intake), logs_kept(settings):
             asyncio.run(supervisor.run(lambda: click.echo(banner(settings, time.monotonic() - begun))))
