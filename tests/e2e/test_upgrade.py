@@ -60,7 +60,7 @@ def state(tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_all_that_the_first_version_kept_is_there(state: Path) -> None:
     before = tables(state / "tsobs.db")
     history = state / "dagster" / "storage" / "history" / "runs.db"

@@ -63,7 +63,12 @@ def dagster_home(settings: Settings) -> Home:
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
     """What a process needs in its environment to be part of this instance."""
-    environment = {"DAGSTER_HOME": str(dagster_home(settings).root), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    environment = {
+        "DAGSTER_HOME": str(dagster_home(settings).root),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        # Else a backfill fails for good when the daemon looks while the code server is being started again.
+        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
+    }
     if settings.dagster_database_url is not None:
         environment["TSOBS_DAGSTER_DATABASE_URL"] = settings.dagster_database_url.get_secret_value()
     return environment
