@@ -138,7 +138,7 @@ def test_messages_by_fate_and_the_age_of_the_oldest(world: World) -> None:
 
 
 def missing(world: World, hostname: str) -> float | None:
-    return world.samples().get(key("tsobs_node_rounds_missing_24h", hostname=hostname))
+    return world.samples().get(key("tsobs_node_rounds_missing_24h", tailnet="demo", hostname=hostname))
 
 
 def known_since_yesterday(world: World, written: list[Row]) -> None:
