@@ -92,6 +92,20 @@ def test_a_run_that_is_done_and_does_not_look_like_it_is_done(engine: Workers) -
     assert engine.status(run_id) == "SUCCESS"
 
 
+def test_a_run_that_is_done_is_done_although_its_machine_is_gone(
+    engine: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.start("ticks")
+    run_id = engine.launch("no_op_job")
+    assert ended(engine, run_id) == "SUCCESS"
+    as_if_started(engine, run_id)
+    started_there = {"hostname": "ticks-1f0c9a2b@gone"}
+    launcher(engine).celery.backend.store_result(task_of(engine, run_id), started_there, "STARTED")
+    monkeypatch.setattr("tsobs_pipelines.engine.launcher.SILENT_FOR_S", 0.0)
+    assert health(engine, run_id) == WorkerStatus.SUCCESS
+    assert engine.status(run_id) == "SUCCESS"
+
+
 def test_a_run_whose_task_ended_without_it_is_dead(engine: Workers) -> None:
     run_id = engine.launch("no_op_job")
     as_if_started(engine, run_id)

@@ -60,9 +60,8 @@ class RunLauncher(CeleryRunLauncher):
         silent = self._pulse.silent_for(worker, time.monotonic())
         if silent < SILENT_FOR_S:
             return said
-        return CheckRunHealthResult(
-            WorkerStatus.FAILED, f"The run worker {worker} has shown no sign of life for {silent:.0f} s."
-        )
+        reason = f"The run worker {worker} has shown no sign of life for {silent:.0f} s."
+        return self._ended(run, CheckRunHealthResult(WorkerStatus.FAILED, reason))
 
     def _ended(self, run: DagsterRun, said: CheckRunHealthResult) -> CheckRunHealthResult:
         now = self._instance.get_run_by_id(run.run_id)
