@@ -51,6 +51,8 @@ def test_one_of_two_is_chosen_and_kept_in_the_address(browser: Browser, two: Liv
         expect(card_of(page, "chocolate-factory")).to_have_count(0)
         expect(card_of(page, "git").locator(".value")).to_contain_text("200")
         expect(page.locator("#banner")).to_contain_text("The sidecar does not answer")
+        # The office is real, and only the prices are simulated still.
+        expect(page.locator("#demo")).to_have_text("Demo prices")
         assert "tailnet=office" in page.url
         card_of(page, "git").get_by_role("button", name="git", exact=True).click()
         expect(page.locator("#latency-node")).to_contain_text("git")

@@ -10,7 +10,7 @@ import { momentOf, span, stateOf, zone } from "./js/format.js";
 import { HistoryPanel, isRange } from "./js/history.js";
 import { offerTailnets } from "./js/tailnets.js";
 
-const state = { tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
+const state = { about: null, tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
 const announced = new Map();
 
 /** The API's own time: the reader's clock may be wrong. */
@@ -73,6 +73,7 @@ function enter(tailnet, hostname) {
   Object.assign(state, { tailnet, nodes: [], sidecar: null, heardAt: null, problem: null });
   announced.clear();
   offerTailnets(state.tailnets, tailnet, (name) => enter(name, null));
+  showDemo();
   select(hostname, state.hours);
   show();
   nodesPoll.run();
@@ -143,16 +144,22 @@ function announce(nodes) {
   if (news.length) setText(byId("announce"), news.join(". "));
 }
 
+/** What of this page is simulated; of the tailnets only the first one can be. */
+function showDemo() {
+  const { about, tailnet } = state;
+  const demo = [about?.demo_tailnet && tailnet === null && "tailnet", about?.demo_prices && "prices"].filter(Boolean);
+  setText(byId("demo"), demo.length === 2 ? "Demo data" : `Demo ${demo[0]}`);
+  setHidden(byId("demo"), demo.length === 0);
+  setText(byId("demo-words"), demo.length ? `The ${demo.join(" and the ")} on this page ${demo[0] === "tailnet" && demo.length === 1 ? "is" : "are"} simulated. ` : "");
+}
+
 async function introduce() {
   try {
     const { body } = await get("/about");
-    state.tailnets = body.tailnets;
+    Object.assign(state, { tailnets: body.tailnets, about: body });
     offerTailnets(state.tailnets, state.tailnet, (name) => enter(name, null));
-    const demo = [body.demo_tailnet && "tailnet", body.demo_prices && "prices"].filter(Boolean);
-    setText(byId("demo"), demo.length === 2 ? "Demo data" : `Demo ${demo[0]}`);
-    setHidden(byId("demo"), demo.length === 0);
+    showDemo();
     setHidden(byId("demo-prices"), !body.demo_prices);
-    setText(byId("demo-words"), demo.length ? `The ${demo.join(" and the ")} on this page ${demo[0] === "tailnet" && demo.length === 1 ? "is" : "are"} simulated. ` : "");
     setText(byId("user"), body.user ?? "");
     setHidden(byId("user"), !body.user);
     byId("dagster").href = body.dagster_url;
