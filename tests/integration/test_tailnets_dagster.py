@@ -23,9 +23,8 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
 
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 MINUTE = timedelta(minutes=1)
-START = (NOW - timedelta(days=2)).date()
+START = (datetime.now(UTC) - timedelta(days=2)).date()
 FILE = """
 [office]
 sidecar_url = "http://127.0.0.1:2"
@@ -46,6 +45,8 @@ class TwoTailnets:
     ) -> None:
         self.settings, self.store, self.instance = settings, store, instance
         self.repository = repository
+        # When the test runs, and not when its module is read: a whole suite may lie between the two.
+        self.now = datetime.now(UTC).replace(second=0, microsecond=0)
         self.journals = {"default": MemoryJournal(), "office": MemoryJournal()}
         self.cursors: dict[str, str | None] = {}
 
@@ -71,7 +72,7 @@ class TwoTailnets:
         return sorted(str(request.job_name) for request in asked)
 
     def rounds(self, tailnet: str) -> int:
-        window = Window.trailing(NOW + MINUTE, timedelta(days=3))
+        window = Window.trailing(self.now + MINUTE, timedelta(days=3))
         return sum(self.store.count_times(CONNECTIONS, window, {"tailnet": tailnet}).values())
 
 
@@ -144,11 +145,11 @@ def test_each_tailnet_is_a_lineage_of_its_own(repository: dg.RepositoryDefinitio
 
 
 def test_each_is_healed_by_runs_of_its_own(two: TwoTailnets) -> None:
-    two.journals["default"].take(minutes(NOW - timedelta(days=1), 3))
-    two.journals["office"].take(minutes(NOW - timedelta(days=1), 7))
+    two.journals["default"].take(minutes(two.now - timedelta(days=1), 3))
+    two.journals["office"].take(minutes(two.now - timedelta(days=1), 7))
     assert two.heal() == ["heal_connections", "heal_connections_office"]
     assert (two.rounds("default"), two.rounds("office")) == (3, 7)
-    rows = two.store.read(CONNECTIONS, Window.trailing(NOW, timedelta(days=3)), {"tailnet": "office"})
+    rows = two.store.read(CONNECTIONS, Window.trailing(two.now, timedelta(days=3)), {"tailnet": "office"})
     assert {row["hostname"] for row in rows} == {"git"}
     partitions = two.instance.get_materialized_partitions(dg.AssetKey(["office", "connection_metrics"]))
     assert len(partitions) >= 1
@@ -165,15 +166,15 @@ def test_one_whose_sidecar_is_away_holds_up_nothing(
         raise SidecarUnavailableError("http://127.0.0.1:1", "no answer")
 
     monkeypatch.setattr(two.journals["default"], "samples_index", away)
-    two.journals["office"].take(minutes(NOW - 5 * MINUTE, 3))
+    two.journals["office"].take(minutes(two.now - 5 * MINUTE, 3))
     assert two.heal() == ["heal_connections_office"]
-    stamp = {"tsobs/scheduled_at": NOW.isoformat(), "dagster/partition": str(NOW.date())}
+    stamp = {"tsobs/scheduled_at": two.now.isoformat(), "dagster/partition": str(two.now.date())}
     assert not two.run("collect_connections", stamp).success
     assert two.run("collect_connections_office", stamp).success
 
 
 def test_the_same_name_in_two_tailnets_is_two_topics(two: TwoTailnets, bot: api.BotApi) -> None:
-    start = NOW - 20 * MINUTE
+    start = two.now - 20 * MINUTE
     for name, latency_ms in (("default", 70.0), ("office", 70.0)):
         two.journals[name].take(minutes(start, 20), latency_ms=latency_ms)
     two.heal()
@@ -184,7 +185,7 @@ def test_the_same_name_in_two_tailnets_is_two_topics(two: TwoTailnets, bot: api.
     (text,) = bot.texts
     assert "[office] high latency to git: 70 ms in the 5-minute mean, over 50 ms" in text
     assert "/vpn.html#tailnet=office" in bot.accepted[0]["text"]
-    found = recent(engine_for(two.settings.database_url), NOW - timedelta(hours=1))
+    found = recent(engine_for(two.settings.database_url), two.now - timedelta(hours=1))
     assert [(incident.scope, incident.topic) for incident in found if incident.fate] == [
         ("office", "latency_git")
     ]
@@ -192,8 +193,8 @@ def test_the_same_name_in_two_tailnets_is_two_topics(two: TwoTailnets, bot: api.
 
 
 def test_silence_is_told_of_the_tailnet_that_is_silent(two: TwoTailnets, bot: api.BotApi) -> None:
-    two.journals["default"].take(minutes(NOW - 10 * MINUTE, 10))
-    two.journals["office"].take(minutes(NOW - 40 * MINUTE, 10))
+    two.journals["default"].take(minutes(two.now - 10 * MINUTE, 10))
+    two.journals["office"].take(minutes(two.now - 40 * MINUTE, 10))
     two.heal()
     context = dg.build_sensor_context(instance=two.instance, resources=default_resources())
     with context:
