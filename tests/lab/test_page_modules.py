@@ -156,3 +156,11 @@ def test_ticks_stand_at_midnight_when_the_clocks_change(page: Page) -> None:
     )
     assert set(hours) == {0}
     assert 6 <= len(found) <= 8
+
+
+def test_thirty_days_have_three_labels_at_every_hour_also_after_the_clocks_changed(page: Page) -> None:
+    # 2026-11-27 UTC: the 30 days before begin in New York's summer.
+    for end in range(1_795_738_260_000, 1_795_738_260_000 + 86_400_000, 3_600_000):
+        found = call(page, "axis", "timeTicks", end - 30 * 86_400_000, end, 4)
+        assert isinstance(found, list)
+        assert len(found) in {3, 4}, end

@@ -10,15 +10,31 @@ const steps = [10 * MINUTE, 20 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DA
 /** The ticks between two times, at most `most` of them: [{ value, label }]. */
 export function timeTicks(start, end, most) {
   const step = steps.find((each) => (end - start) / each <= most) ?? steps.at(-1);
+  return step >= DAY ? midnights(start, end, step) : hours(start, end, step);
+}
+
+/** Every so many midnights, back from the newest: counted from the oldest, few of them could lie between the two. */
+function midnights(start, end, step) {
+  const ticks = [];
+  const time = new Date(end);
+  time.setHours(0, 0, 0, 0);
+  while (time.getTime() >= start) {
+    ticks.unshift({ value: time.getTime(), label: labelOf(time, step) });
+    // By the calendar, so that midnight stays midnight when the clocks change.
+    time.setDate(time.getDate() - step / DAY);
+  }
+  return ticks;
+}
+
+function hours(start, end, step) {
   const ticks = [];
   const time = new Date(start);
   time.setHours(0, 0, 0, 0);
   while (time.getTime() <= end) {
     const value = time.getTime();
     if (value >= start) ticks.push({ value, label: labelOf(time, step) });
-    // By the calendar, so that midnight stays midnight when the clocks change.
-    if (step >= DAY) time.setDate(time.getDate() + step / DAY);
-    else if (step >= HOUR) time.setHours(time.getHours() + step / HOUR);
+    // By the calendar, as above.
+    if (step >= HOUR) time.setHours(time.getHours() + step / HOUR);
     else time.setMinutes(time.getMinutes() + step / MINUTE);
     if (time.getTime() <= value) time.setTime(value + step);
   }
