@@ -48,7 +48,7 @@ test: .venv/.installed-dev
 
 # The servers are built before pytest starts its clocks: on a new machine that takes minutes.
 test-lab: .venv/.installed-dev
-	$(BIN)/python -m tests.lab.build
+	$(BIN)/python -m tests.support.lab.build
 	$(BIN)/python -m pytest -m lab tests
 
 lint: .venv/.installed-dev lock-is-current
@@ -78,13 +78,13 @@ lock-is-current: $(UV)
 	done
 
 # Asks PyPI's vulnerability service. Strict: a package that it does not know was not audited, and that is no success.
-# ADVISORIES=<a checkout of PyPA's advisory database>: without asking anybody, see tests/advisories.py.
+# ADVISORIES=<a checkout of PyPA's advisory database>: without asking anybody, see tests/support/advisories.py.
 audit: .venv/.installed-dev
-	$(if $(ADVISORIES),$(BIN)/python -m tests.advisories $(ADVISORIES) requirements.lock,
+	$(if $(ADVISORIES),$(BIN)/python -m tests.support.advisories $(ADVISORIES) requirements.lock,
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.lock)
 
 # CycloneDX, from the lock with its hashes, the same for the same lock, and held against CycloneDX's own schema. The
-# licences are checked by tests/unit/test_licences.py.
+# licences are checked by tests/unit/project/test_licences.py.
 sbom: .venv/.installed-dev
 	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --spec-version 1.6 \
 	  --output-reproducible --validate --of JSON -o sbom.json
@@ -93,5 +93,5 @@ bench: .venv/.installed-dev
 	$(BIN)/python -m bench
 
 lab: .venv/.installed-dev
-	@$(BIN)/python -m tests.lab.build
-	@exec $(BIN)/python -m tests.lab up
+	@$(BIN)/python -m tests.support.lab.build
+	@exec $(BIN)/python -m tests.support.lab up

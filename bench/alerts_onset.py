@@ -19,14 +19,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.harness import machine, table
-from tests import bot_api as api
-from tests.e2e.running import Running, eventually, running
-from tests.journals import round_line
-from tests.lab.processes import Server
-from tests.lab.test_alerts_truth import LAUNCH, SCHEDULE, STOP
-from tests.lab.timelapse import quiet_interval
-from tests.ports import free_port
-from tests.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
+from tests.lab.alerting.test_truth import LAUNCH, SCHEDULE, STOP
+from tests.support import bot_api as api
+from tests.support.journals import round_line
+from tests.support.lab.processes import Server
+from tests.support.lab.timelapse import quiet_interval
+from tests.support.ports import free_port
+from tests.support.running import Running, eventually, running
+from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.database import engine_for
 

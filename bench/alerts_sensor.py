@@ -17,8 +17,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from tsobs_pipelines.defs import alert_sensors, alerts
-from tsobs_pipelines.defs.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.alerts import assets as alerts
+from tsobs_pipelines.defs.alerts import sensors as alert_sensors
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 
 TRIALS = 7

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from bench.harness import machine, table
-from tests.api_world import api_of, parts_of, settings_of
-from tests.lab.runs import new_run
-from tests.lab.sidecar import running_sidecar
-from tests.lab.tailnet import CRITICAL_NODES, running_tailnet
+from tests.support.api_world import api_of, parts_of, settings_of
+from tests.support.lab.runs import new_run
+from tests.support.lab.sidecar import running_sidecar
+from tests.support.lab.tailnet import CRITICAL_NODES, running_tailnet
 
 ROUNDS = 10
 PAUSE_S = 1.1

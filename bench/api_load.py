@@ -21,10 +21,10 @@ from pathlib import Path
 import httpx
 
 from bench.harness import machine, table
-from tests.api_world import NODES, rounds
-from tests.e2e.running import eventually, up_environment
-from tests.lab.influx import running_influx
-from tests.lab.runs import new_run
+from tests.support.api_world import NODES, rounds
+from tests.support.lab.influx import running_influx
+from tests.support.lab.runs import new_run
+from tests.support.running import eventually, up_environment
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.schema import CONNECTIONS

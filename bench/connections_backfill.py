@@ -17,8 +17,8 @@ from pathlib import Path
 import dagster as dg
 
 from bench.harness import machine, peak_mb, table
-from tests.lab.influx import running_influx
-from tests.lab.runs import new_run
+from tests.support.lab.influx import running_influx
+from tests.support.lab.runs import new_run
 from tsobs_pipelines.definitions import build_defs
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.open import open_store

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.harness import Meter, machine, meter
-from tests.lab.runs import new_run
-from tests.lab.sidecar import Sidecar, running_sidecar
-from tests.lab.tailnet import CRITICAL_NODES, Tailnet, running_tailnet
+from tests.support.lab.runs import new_run
+from tests.support.lab.sidecar import Sidecar, running_sidecar
+from tests.support.lab.tailnet import CRITICAL_NODES, Tailnet, running_tailnet
 from tsobs_pipelines.tailnet.client import PING_DEADLINE_S
 from tsobs_pipelines.tailnet.transport import Request, SidecarTransport
 

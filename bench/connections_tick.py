@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench.harness import machine, peak_mb, table, timed
-from tests.journals import NODES, round_line
-from tests.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
+from tests.support.journals import NODES, round_line
+from tests.support.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.timeseries.sql import SqlStore

@@ -23,12 +23,12 @@ from pathlib import Path
 
 from bench.engine_run import quiet
 from bench.harness import Meter, machine, meter, proportional_mb, table
-from tests.e2e.running import eventually, running
-from tests.e2e.watching import RUNS
-from tests.growing_sidecar import GrowingSidecar
-from tests.journals import minutes
-from tests.ports import free_port
-from tests.sidecars import served
+from tests.support.growing_sidecar import GrowingSidecar
+from tests.support.journals import minutes
+from tests.support.ports import free_port
+from tests.support.running import eventually, running
+from tests.support.sidecars import served
+from tests.support.watching import RUNS
 
 DAY_MINUTES = 24 * 60
 HISTORY_MINUTES = 30

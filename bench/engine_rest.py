@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from bench.harness import machine, proportional_mb, table
-from tests.e2e.running import Running, eventually, running
-from tests.e2e.watching import cpu_seconds, idle, named_processes
+from tests.support.running import Running, eventually, running
+from tests.support.watching import cpu_seconds, idle, named_processes
 
 CYCLE_S = 300
 

@@ -23,9 +23,9 @@ from pathlib import Path
 import httpx
 
 from bench.harness import Meter, machine, meter, table
-from tests.e2e.running import ROOT, Running, eventually, running, up_environment
-from tests.e2e.watching import idle
-from tests.ports import free_port
+from tests.support.ports import free_port
+from tests.support.running import ROOT, Running, eventually, running, up_environment
+from tests.support.watching import idle
 
 IDLE_S = 40.0
 PAUSE_S = 10.0

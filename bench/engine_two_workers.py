@@ -22,14 +22,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.harness import Meter, machine, meter, table
-from tests.daemon_turns import CONNECTIONS, Daemon, daemon
-from tests.e2e.running import children, eventually
-from tests.engine_workers import workers
-from tests.growing_sidecar import GrowingSidecar
-from tests.lab.databases import Postgres, Redis, running_postgres, running_redis
-from tests.lab.runs import new_run
-from tests.sidecars import served
-from tsobs_pipelines.defs.partitions import DAYS_A_RUN
+from tests.support.daemon_turns import CONNECTIONS, Daemon, daemon
+from tests.support.engine_workers import workers
+from tests.support.growing_sidecar import GrowingSidecar
+from tests.support.lab.databases import Postgres, Redis, running_postgres, running_redis
+from tests.support.lab.runs import new_run
+from tests.support.running import children, eventually
+from tests.support.sidecars import served
+from tsobs_pipelines.defs.common.partitions import DAYS_A_RUN
 
 DAYS, ROUNDS_A_DAY = 90, 288
 QUEUE = "backfills"

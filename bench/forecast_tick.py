@@ -21,9 +21,9 @@ from pathlib import Path
 import dagster as dg
 
 from bench.harness import machine, table
-from tests.integration.forecasts import Forecasts
-from tests.prices import MARKET
-from tests.week_mean import WeekMean
+from tests.support.forecasts import Forecasts
+from tests.support.prices import MARKET
+from tests.support.week_mean import WeekMean
 from tsobs_pipelines.forecasting.delivery import DAY
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import load_settings

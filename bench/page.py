@@ -12,8 +12,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, CDPSession, Page
 
 from bench.harness import machine, table
-from tests.lab.browser import chromium, wait_for_chart
-from tests.lab.live_api import fill, live_api, utc_now
+from tests.support.lab.browser import chromium, wait_for_chart
+from tests.support.lab.live_api import fill, live_api, utc_now
 
 TRIALS = 9
 DRAWN = "performance.getEntriesByName('chart-drawn')[0].startTime"

@@ -10,11 +10,11 @@ import dagster as dg
 import pandas as pd  # noqa: F401 - imported at the top on purpose
 import prophet  # noqa: F401 - likewise
 
-from tsobs_pipelines.defs.connection_checks import check_connections
-from tsobs_pipelines.defs.connections import connection_assets
-from tsobs_pipelines.defs.partitions import utc_days
-from tsobs_pipelines.defs.resources import default_resources
-from tsobs_pipelines.defs.tailnet_keys import TailnetKeys
+from tsobs_pipelines.defs.common.partitions import utc_days
+from tsobs_pipelines.defs.common.resources import default_resources
+from tsobs_pipelines.defs.tailnet.assets import connection_assets
+from tsobs_pipelines.defs.tailnet.checks import check_connections
+from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.settings import load_settings
 
 settings = load_settings()

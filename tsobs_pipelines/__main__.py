@@ -1,5 +1,5 @@
 """``python -m tsobs_pipelines`` is the ``tsobs`` command."""
 
-from tsobs_pipelines.cli import main
+from tsobs_pipelines.cli.main import main
 
 main(prog_name="tsobs")

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from tsobs_pipelines.defs.alerts import alert_definitions
-from tsobs_pipelines.defs.connection_checks import check_connections
-from tsobs_pipelines.defs.connections import connection_assets, tick_job, tick_schedule
-from tsobs_pipelines.defs.forecast import MODELS, forecast_definitions
-from tsobs_pipelines.defs.freshness import with_freshness
-from tsobs_pipelines.defs.healing import healing_job, healing_sensor
-from tsobs_pipelines.defs.housekeeping import housekeeping_definitions
-from tsobs_pipelines.defs.partitions import utc_days
-from tsobs_pipelines.defs.resources import default_resources
-from tsobs_pipelines.defs.run_logs import run_loggers
+from tsobs_pipelines.defs.alerts.assets import alert_definitions
+from tsobs_pipelines.defs.common.freshness import with_freshness
+from tsobs_pipelines.defs.common.partitions import utc_days
+from tsobs_pipelines.defs.common.resources import default_resources
+from tsobs_pipelines.defs.common.run_logs import run_loggers
+from tsobs_pipelines.defs.forecast.assets import MODELS, forecast_definitions
+from tsobs_pipelines.defs.operations.housekeeping import housekeeping_definitions
+from tsobs_pipelines.defs.tailnet.assets import connection_assets, tick_job, tick_schedule
+from tsobs_pipelines.defs.tailnet.checks import check_connections
+from tsobs_pipelines.defs.tailnet.healing import healing_job, healing_sensor
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnets import Tailnet
 

@@ -12,8 +12,8 @@ import httpx
 import pandas as pd
 import pytest
 
-from tests import bot_api as api
-from tests.e2e.running import ROOT, Running, eventually, running
+from tests.support import bot_api as api
+from tests.support.running import ROOT, Running, eventually, running
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.tailnet import INCIDENTS

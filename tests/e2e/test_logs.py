@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.running import ROOT, Running, eventually, running
-from tests.journals import NODES, minutes, round_line
-from tests.sidecars import ToldSidecar, served
-from tsobs_pipelines.defs.connections import SCHEDULED_TAG
+from tests.support.journals import NODES, minutes, round_line
+from tests.support.running import ROOT, Running, eventually, running
+from tests.support.sidecars import ToldSidecar, served
+from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG
 from tsobs_pipelines.logs.levels import NAMES
 
 TOKEN = "123456789:AAEe2eSecretOfTheTelegramBot012345"

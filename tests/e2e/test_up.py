@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.running import Running, eventually, running, start, up_environment
+from tests.support.running import Running, eventually, running, start, up_environment
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window

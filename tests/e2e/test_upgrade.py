@@ -1,6 +1,6 @@
 """An upgrade from the first version whose ``tsobs up`` starts: its state directory, gone on with by this one.
 
-``tests/old_state.py`` made the archive by running that version.
+``tests/support/old_state.py`` made the archive by running that version.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.running import running
-from tests.e2e.watching import runs
-from tests.growing_sidecar import GrowingSidecar
-from tests.sidecars import served
+from tests.support.growing_sidecar import GrowingSidecar
+from tests.support.running import running
+from tests.support.sidecars import served
+from tests.support.watching import runs
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "first-state.tar.xz"
 GOES_ON = {"alert_progress", "alert_topics"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sidecar_process import FAKE_TAILSCALE, FakeTailscale, Sidecar, fake_tailnet, running
+from tests.support.sidecar_process import FAKE_TAILSCALE, FakeTailscale, Sidecar, fake_tailnet, running
 
 
 @pytest.fixture

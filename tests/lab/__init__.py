@@ -1,5 +1,1 @@
-"""The lab: a real tailnet, InfluxDB 2, Postgres and Redis on one machine, for tests and for people.
-
-`python -m tests.lab up` starts tailnet and InfluxDB and prints the settings that point tsobs at them; the
-pytest fixtures are in `conftest.py`.
-"""
+"""Tests on a real tailnet, InfluxDB 2, Postgres, Redis and browser, which ``tests/support/lab/`` starts."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.lab.browser import chromium
-from tests.lab.databases import Postgres, Redis, running_postgres, running_redis
-from tests.lab.influx import Influx, running_influx
-from tests.lab.live_api import LiveApi, fill, live_api, utc_now
-from tests.lab.runs import Run, new_run
-from tests.lab.tailnet import Tailnet, running_tailnet
+from tests.support.lab.browser import chromium
+from tests.support.lab.databases import Postgres, Redis, running_postgres, running_redis
+from tests.support.lab.influx import Influx, running_influx
+from tests.support.lab.live_api import LiveApi, fill, live_api, utc_now
+from tests.support.lab.runs import Run, new_run
+from tests.support.lab.tailnet import Tailnet, running_tailnet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

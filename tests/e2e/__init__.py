@@ -1,0 +1,1 @@
+"""Tests of ``tsobs up`` as a whole."""

@@ -1,0 +1,86 @@
+"""docs/API.md against the API: each example is asked, and has the names and types of the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.api_world import Api, api_of, demo_sidecar, parts_of, seed, settings_of
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = re.compile(r"```sh\n(?P<command>curl .*?)\n```\n```json\n(?P<answer>.*?)\n```", re.DOTALL)
+DOCUMENT = (ROOT / "docs/API.md").read_text()
+EXAMPLES = [(found["command"], found["answer"]) for found in EXAMPLE.finditer(DOCUMENT)]
+LINK = re.compile(r"\]\((?!https?:)(?P<file>[^)#\s]*)(?:#(?P<part>[^)\s]+))?\)")
+OPEN = frozenset({"metrics", "entries"})
+"""Lists whose items may have more names than an example shows."""
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with demo_sidecar() as url:
+        parts = parts_of(settings_of(tmp_path_factory.mktemp("api")), url)
+        seed(parts)
+        with api_of(parts) as made:
+            yield made
+        parts.store.close()
+
+
+def differences(shown: object, real: object, where: str, loose: bool = False) -> Iterator[str]:
+    """What the example shows and the answer has not, or the other way round; values may differ."""
+    if isinstance(shown, dict) and isinstance(real, dict):
+        if missing := shown.keys() - real.keys():
+            yield f"{where}: not in the answer: {missing}"
+        if not loose and (more := real.keys() - shown.keys()):
+            yield f"{where}: not in the example: {more}"
+        for key in shown.keys() & real.keys():
+            yield from differences(shown[key], real[key], f"{where}.{key}", key in OPEN)
+    elif isinstance(shown, list) and isinstance(real, list):
+        if shown and not real:
+            yield f"{where}: empty"
+        for one in real if shown else []:
+            yield from differences(shown[0], one, f"{where}[]", loose)
+    elif not (shown is None or real is None or kind(shown) == kind(real)):
+        yield f"{where}: {shown!r} is shown, {real!r} is answered"
+
+
+def kind(value: object) -> object:
+    """Its JSON type."""
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value)
+
+
+def test_every_route_has_an_example(api: Api) -> None:
+    documented = {re.sub(r"\{.*?\}", "git", path) for path in api.get("/openapi.json").json()["paths"]}
+    shown = {urlsplit(shlex.split(command)[-1]).path for command, _ in EXAMPLES}
+    assert documented - shown == {"/metrics"}
+
+
+@pytest.mark.parametrize(("command", "answer"), EXAMPLES, ids=[command[-40:] for command, _ in EXAMPLES])
+def test_an_example_holds(api: Api, command: str, answer: str) -> None:
+    url = urlsplit(shlex.split(command)[-1])
+    assert url.netloc == "127.0.0.1:8000"
+    got = api.get(f"{url.path}?{url.query}" if url.query else url.path)
+    assert got.status_code == 200, got.text
+    assert list(differences(json.loads(answer), got.json(), url.path)) == []
+
+
+def slug(heading: str) -> str:
+    """How a heading is linked to."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", ["docs/API.md", "docs/INFRASTRUCTURE.md"])
+def test_every_link_leads_somewhere(name: str) -> None:
+    page = ROOT / name
+    for link in LINK.finditer(page.read_text()):
+        target = page.parent / link["file"] if link["file"] else page
+        assert target.exists(), link[0]
+        if link["part"]:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert link["part"] in {slug(heading) for heading in headings}, link[0]

@@ -1,0 +1,131 @@
+"""``tsobs doctor`` finds what ails, says what to do, and tells no secret."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.support.sidecars import ToldSidecar, served
+from tsobs_pipelines.cli.main import main
+from tsobs_pipelines.doctor.findings import clock_difference, clock_finding
+from tsobs_pipelines.settings import known_names
+
+
+@contextmanager
+def serving(server: ToldSidecar) -> Iterator[ToldSidecar]:
+    with served(server):
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in known_names():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    made = tmp_path / "var"
+    made.mkdir(mode=0o700)
+    return made
+
+
+def findings() -> tuple[int, dict[str, Mapping[str, str]], str]:
+    done = CliRunner().invoke(main, ["doctor", "--json"])
+    said = json.loads(done.output)
+    assert said["ok"] is (done.exit_code == 0)
+    return done.exit_code, {found["name"]: found for found in said["findings"]}, done.output
+
+
+def test_nothing_fails_on_a_new_machine() -> None:
+    status, found, _ = findings()
+    assert status == 0
+    assert {one["level"] for one in found.values()} == {"ok", "warning"}
+    assert CliRunner().invoke(main, ["doctor"]).output.endswith("Nothing fails.\n")
+
+
+def test_a_damaged_file_is_named_with_the_way_back(state: Path) -> None:
+    place = state / "dagster" / "storage" / "history"
+    (place / "runs").mkdir(parents=True)
+    with closing(sqlite3.connect(place / "runs.db")) as connection:
+        connection.execute("CREATE TABLE t (x TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 200)
+        connection.commit()
+    content = bytearray((place / "runs.db").read_bytes())
+    content[4096 * 3 : 4096 * 5] = b"\xff" * 8192
+    (place / "runs.db").write_bytes(content)
+    (state / "tsobs.db").write_bytes(b"this is no database, whatever its name says" * 100)
+    status, found, _ = findings()
+    assert status == 1
+    damaged = found["Dagster storage, history/runs.db"]
+    assert damaged["level"] == "failed"
+    assert "backup" in damaged["remedy"]
+    assert found["database"]["level"] == "failed"
+    assert "not a database" in found["database"]["detail"]
+
+
+def test_a_state_directory_for_all_is_refused(state: Path) -> None:
+    state.chmod(0o755)
+    status, found, _ = findings()
+    assert status == 1
+    assert found["state directory"]["remedy"].startswith("chmod 700")
+
+
+def test_a_sidecar_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("sesame")
+    monkeypatch.setenv("TSOBS_SIDECAR_TOKEN_FILE", str(tmp_path / "token"))
+    with serving(ToldSidecar({"/healthz": {"error": "no"}}, {"/healthz": 401})) as sidecar:
+        monkeypatch.setenv("TSOBS_SIDECAR_URL", sidecar.url)
+        status, found, _ = findings()
+        assert status == 1
+        assert "TSOBS_SIDECAR_TOKEN_FILE" in found["sidecar"]["remedy"]
+    _, found, _ = findings()
+    assert "running" in found["sidecar"]["remedy"]
+
+
+def test_telegram_is_asked_and_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
+    me = {"ok": True, "result": {"username": "tsobs_bot"}}
+    with serving(ToldSidecar({"/bot123:sesame/getMe": me, "/bot123:sesame/getChat": {"ok": True}})) as server:
+        monkeypatch.setenv("TELEGRAM_API_URL", server.url)
+        status, found, output = findings()
+        assert (status, found["Telegram"]["level"]) == (0, "ok")
+        assert {path.rpartition("/")[2].partition("?")[0] for path in server.requests} == {"getMe", "getChat"}
+        server.statuses["/bot123:sesame/getChat?chat_id=-5"] = 400
+        server.answers["/bot123:sesame/getChat?chat_id=-5"] = {"ok": False}
+        assert "TELEGRAM_CHAT_ID" in findings()[1]["Telegram"]["remedy"]
+    status, found, output = findings()
+    assert (status, found["Telegram"]["level"]) == (1, "failed")
+    assert "sesame" not in output
+
+
+def test_a_port_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(ToldSidecar({})) as stranger:
+        monkeypatch.setenv("TSOBS_API_PORT", stranger.url.rpartition(":")[2])
+        status, found, _ = findings()
+        assert status == 1
+        assert "TSOBS_API_PORT" in found["API"]["remedy"]
+
+
+def test_clocks() -> None:
+    sent = datetime(2026, 11, 25, 12, 0, 0, 400_000, UTC)
+    received = sent + timedelta(milliseconds=300)
+
+    def difference(ahead_s: float) -> float | None:
+        theirs = sent.replace(microsecond=0) - timedelta(seconds=ahead_s)
+        return clock_difference(format_datetime(theirs, usegmt=True), sent, received)
+
+    assert difference(0) == 0.0
+    assert difference(3600) == pytest.approx(3600, abs=1.5)
+    assert difference(-3600) == pytest.approx(-3600, abs=1.5)
+    assert clock_difference(None, sent, received) is None
+    assert clock_difference("yesterday", sent, received) is None
+    assert [found.level for found in clock_finding("x", 3600.0)] == ["failed"]
+    assert [found.level for found in clock_finding("x", -10.0)] == ["warning"]
+    assert clock_finding("x", 0.0) == []

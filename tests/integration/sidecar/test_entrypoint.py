@@ -1,0 +1,118 @@
+"""The entrypoint: settings that can't be used, and two parts that live and end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.sidecar_process import FakeTailscale, Sidecar, poll, running
+
+
+def refusal(sidecar: Sidecar) -> str:
+    """What a start that can't work says."""
+    sidecar.start()
+    assert sidecar.process is not None
+    assert sidecar.process.wait(10) == 1
+    (line,) = sidecar.log
+    assert line["level"] == "ERROR"
+    return str(line["message"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SIDECAR_PORT", "0"),
+        ("SIDECAR_PORT", "65536"),
+        ("SIDECAR_PORT", "8765; id"),
+        ("SIDECAR_PORT", "a[$(touch canary)]"),
+        ("SAMPLE_INTERVAL", "0"),
+        ("SAMPLE_INTERVAL", "1m"),
+        ("JOURNAL_RETENTION_DAYS", "-1"),
+        ("SIDECAR_DEBUG", "maybe"),
+        ("SIDECAR_BIND", "example.com"),
+        ("SIDECAR_BIND", "0.0.0.0"),  # noqa: S104 - without a token
+        ("SIDECAR_BIND", "127.0.0.1,reuseport"),
+        ("SAMPLE_HOSTS", "git -c"),
+        ("SAMPLE_HOSTS", "git,$(id)"),
+        ("TAILSCALE_BIN", "/nowhere/tailscale"),
+        ("SIDECAR_TOKEN_FILE", "/nowhere/token"),
+        ("JOURNAL_DIR", "/proc/journal"),
+        ("SIDECAR_RUN_DIR", "/proc/run"),
+        ("SIDECAR_LOG", "/proc/log"),
+    ],
+)
+def test_a_bad_setting_is_one_line_that_names_it(new_sidecar: Sidecar, name: str, value: str) -> None:
+    new_sidecar.settings[name] = value
+    message = refusal(new_sidecar)
+    assert name in message
+    assert not (new_sidecar.place / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"), [("short", 0o600), ("", 0o600), ("two\nlines of it all", 0o600), ("x" * 32, 0o622)]
+)
+def test_a_token_file_that_is_none(new_sidecar: Sidecar, content: str, mode: int) -> None:
+    token = new_sidecar.place / "token"
+    token.write_text(content)
+    token.chmod(mode)
+    new_sidecar.settings["SIDECAR_TOKEN_FILE"] = str(token)
+    assert "SIDECAR_TOKEN_FILE" in refusal(new_sidecar)
+
+
+def test_one_journal_has_one_sidecar(sidecar: Sidecar, tmp_path: Path) -> None:
+    place = tmp_path / "second"
+    place.mkdir()
+    settings = {**sidecar.settings, "JOURNAL_DIR": str(sidecar.journal)}
+    second = Sidecar(place, settings, free_port())
+    assert "another sidecar writes this journal" in refusal(second)
+
+
+def processes(sidecar: Sidecar) -> dict[int, str]:
+    """Every process of this sidecar, by its temporary directory, with its command line."""
+    mine = f"TMPDIR={sidecar.place}".encode()
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mine in (entry / "environ").read_bytes().split(b"\0"):
+                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+    return found
+
+
+def part(sidecar: Sidecar, words: str) -> int:
+    return min(pid for pid, command in processes(sidecar).items() if words in command)
+
+
+def test_sigterm_ends_all_of_it_in_order(sidecar: Sidecar) -> None:
+    assert len(processes(sidecar)) >= 3
+    assert sidecar.stop() == 0
+    assert processes(sidecar) == {}
+    assert not list(sidecar.place.glob("tsobs-sidecar.*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"), [("socat TCP", "the HTTP server"), ("bash ./sampler.sh", "the sampler")]
+)
+def test_when_one_part_ends_the_other_does_too(sidecar: Sidecar, words: str, name: str) -> None:
+    os.kill(part(sidecar, words), signal.SIGKILL)
+    assert sidecar.process is not None
+    assert sidecar.process.wait(10) == 1
+    poll(lambda: processes(sidecar) == {}, 5, "every process to be gone")
+    assert any(str(line["message"]).startswith(f"{name} ended") for line in sidecar.log)
+
+
+def test_a_killed_entrypoint_leaves_nothing_that_writes(
+    new_sidecar: Sidecar, tailscale: FakeTailscale
+) -> None:
+    new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
+    with running(new_sidecar) as sidecar:
+        sidecar.wait_for_rounds(1)
+        assert sidecar.process is not None
+        sidecar.process.kill()
+        sidecar.process.wait()
+        poll(lambda: processes(sidecar) == {}, 10, "sampler and server to notice")

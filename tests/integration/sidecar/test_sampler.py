@@ -1,0 +1,185 @@
+"""The sampler and its journal: what a round holds, and that nothing but a crash leaves a torn line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.sidecar_process import (
+    DEV,
+    GIT,
+    FakeTailscale,
+    Sidecar,
+    node,
+    poll,
+    pong,
+    running,
+    status,
+    today,
+)
+
+Line = dict[str, object]
+
+
+@pytest.fixture
+def sampling(new_sidecar: Sidecar) -> Iterator[Sidecar]:
+    """A sidecar with a round each second, of git alone."""
+    new_sidecar.settings |= {"SAMPLE_INTERVAL": "1", "SAMPLE_HOSTS": "git", "SIDECAR_CLI_SECONDS": "1"}
+    with running(new_sidecar):
+        yield new_sidecar
+
+
+def times(rounds: list[Line]) -> list[datetime]:
+    return [datetime.fromisoformat(str(this["at"])) for this in rounds]
+
+
+def fresh(sidecar: Sidecar, count: int = 2) -> list[Line]:
+    """So many rounds that begin from now on."""
+    known = len(sidecar.rounds())
+    return sidecar.wait_for_rounds(known + 1 + count)[known + 1 :]
+
+
+def test_a_round_is_what_the_daemon_said(sampling: Sidecar, tailscale: FakeTailscale) -> None:
+    rounds = sampling.wait_for_rounds(3)
+    for this in rounds:
+        assert (this["v"], this["daemon"], this["state"]) == (1, "1.102.5", "Running")
+        peers, pings, own = this["peers"], this["pings"], this["self"]
+        assert isinstance(peers, dict)
+        assert isinstance(own, dict)
+        assert list(peers) == ["git"]
+        assert peers["git"]["TxBytes"] == 5678
+        assert pings == {"git": [pong(GIT)] * 6}
+        assert own["HostName"] == "observer"
+        assert "SECRET" not in json.dumps(this)
+    at = times(rounds)
+    assert at == [at[0] + timedelta(seconds=number) for number in range(len(at))]
+    assert all(abs(time - datetime.now(UTC)) < timedelta(minutes=1) for time in at)
+
+
+def test_a_round_pings_first_and_reads_the_status_then(sampling: Sidecar, tailscale: FakeTailscale) -> None:
+    sampling.wait_for_rounds(3)
+    calls = [call.split()[0] for call in tailscale.calls if not call.startswith("netcheck")]
+    last = len(calls) - 1 - calls[::-1].index("status")
+    assert calls[last - 6 : last + 1] == ["debug"] * 6 + ["status"]
+
+
+def test_every_tenth_round_has_a_netcheck(sampling: Sidecar) -> None:
+    rounds = sampling.wait_for_rounds(12, 40)
+    with_netcheck = {
+        at.second % 10 for at, this in zip(times(rounds), rounds, strict=True) if "netcheck" in this
+    }
+    assert with_netcheck == {0}
+
+
+def test_a_dead_peer_does_not_hold_up_the_others(new_sidecar: Sidecar, tailscale: FakeTailscale) -> None:
+    tailscale.hang(f"pong.{GIT}")
+    new_sidecar.settings |= {"SAMPLE_INTERVAL": "5", "SAMPLE_HOSTS": "git, chocolate-factory-dev"}
+    with running(new_sidecar) as sidecar:
+        pings = sidecar.wait_for_rounds(1)[0]["pings"]
+    assert pings == {
+        "git": [{"Err": "no reply within 2 s"}] * 6,
+        "chocolate-factory-dev": [pong(DEV)] * 6,
+    }
+
+
+def test_without_names_every_peer_is_sampled(new_sidecar: Sidecar) -> None:
+    new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
+    with running(new_sidecar) as sidecar:
+        peers = sidecar.wait_for_rounds(1)[0]["peers"]
+    assert isinstance(peers, dict)
+    assert set(peers) == {"git", "chocolate-factory-dev"}
+
+
+def test_an_unknown_name_and_a_shared_one(sampling: Sidecar, tailscale: FakeTailscale) -> None:
+    tailscale.say("status", status(node("git", GIT), node("git-1", DEV, "git")))
+    last = fresh(sampling)[-1]
+    assert isinstance(last["peers"], dict)
+    assert isinstance(last["pings"], dict)
+    both = {"git.tail1234.ts.net", "git-1.tail1234.ts.net"}
+    assert set(last["peers"]) == set(last["pings"]) == both
+    tailscale.say("status", status(node("other", DEV)))
+    last = fresh(sampling)[-1]
+    assert (last["state"], last["peers"], last["pings"]) == ("Running", {}, {})
+
+
+def test_a_peer_with_a_new_address_is_pinged_there_in_the_same_round(
+    sampling: Sidecar, tailscale: FakeTailscale
+) -> None:
+    sampling.wait_for_rounds(1)
+    tailscale.say("status", status(node("git", "100.64.0.77")))
+    tailscale.say("pong.100.64.0.77", pong("100.64.0.77"))
+    moved = next(this for this in fresh(sampling, 3) if "100.64.0.77" in json.dumps(this["peers"]))
+    assert moved["pings"] == {"git": [pong("100.64.0.77")] * 6}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("Stopped", "Stopped"), ("NeedsLogin", "NeedsLogin"), ("", "")]
+)
+def test_a_daemon_that_does_not_run_is_a_line_that_says_so(
+    sampling: Sidecar, tailscale: FakeTailscale, state: str, reason: str
+) -> None:
+    tailscale.say("status", status(node("git", GIT), state=state))
+    last = fresh(sampling)[-1]
+    assert last["error"] == f"tailscaled is not running: {reason}"
+    assert last["pings"] == {}
+    tailscale.say("status", status(node("git", GIT)))
+    assert "error" not in fresh(sampling)[-1]
+
+
+def test_a_cli_that_fails_or_hangs_is_a_line_that_says_so(
+    sampling: Sidecar, tailscale: FakeTailscale
+) -> None:
+    tailscale.say("status", "SECRET", err="SECRET", status=7)
+    assert fresh(sampling)[-1]["error"] == "tailscale status: exit status 7"
+    tailscale.say("status", "{}SECRET")
+    assert fresh(sampling)[-1]["error"] == "tailscale status: no readable answer"
+    tailscale.hang("status")
+    errors = {this["error"] for this in fresh(sampling, 4)}
+    assert errors <= {"tailscale status: no answer within 1 s", "the round before took too long"}
+    assert len(errors) == 2
+    tailscale.heal("status")
+    tailscale.say("status", status(node("git", GIT)))
+    poll(lambda: "error" not in sampling.rounds()[-1], 10, "a round again")
+    at = times(sampling.rounds())
+    assert at == sorted(set(at)), "every time once, in order"
+
+
+def test_a_torn_line_stays_alone(new_sidecar: Sidecar) -> None:
+    new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
+    new_sidecar.journal.mkdir()
+    torn = b'{"v":1,"at":"2026-11-20T00:03:00Z","daemon":"1.10'
+    path = new_sidecar.journal / f"{today()}.ndjson"
+    path.write_bytes(torn)
+    with running(new_sidecar) as sidecar:
+        sidecar.wait_for_rounds(2)
+        lines = path.read_bytes().split(b"\n")
+        assert lines[0] == torn
+        assert all(json.loads(line)["v"] == 1 for line in lines[1:-1])
+        assert any("torn" in str(line["message"]) for line in sidecar.log)
+
+
+def test_days_after_the_retention_are_removed_and_nothing_else(new_sidecar: Sidecar) -> None:
+    new_sidecar.settings["JOURNAL_RETENTION_DAYS"] = "3"
+    new_sidecar.journal.mkdir()
+    days = [(datetime.now(UTC) - timedelta(days=age)).strftime("%Y-%m-%d") for age in range(1, 7)]
+    names = [*(f"{day}.ndjson" for day in days), "notes.txt", "2020-01-01.ndjson.bak", "2020-0x-01.ndjson"]
+    for name in names:
+        (new_sidecar.journal / name).write_text("x\n")
+    with running(new_sidecar) as sidecar:
+        kept = {*names[:3], *names[6:]}
+        poll(lambda: {path.name for path in sidecar.journal.glob("[!.]*")} == kept, 10, "the removal")
+
+
+def test_a_journal_that_cannot_be_written_shows_and_heals(sampling: Sidecar) -> None:
+    sampling.wait_for_rounds(1)
+    path = sampling.journal / f"{today()}.ndjson"
+    path.unlink()
+    path.mkdir()
+    poll(lambda: sampling.get("/healthz").json["journal"] == "failing", 10, "the trouble to show")
+    assert sampling.get("/healthz").status == 503
+    path.rmdir()
+    poll(lambda: sampling.get("/healthz").status == 200, 10, "the sidecar to be well again")
+    assert sampling.rounds()

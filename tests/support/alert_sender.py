@@ -1,0 +1,75 @@
+"""Looks at ten rounds and sends what is to be told; killed at a step when run as a program.
+
+Arguments of the program: database URL, Bot API URL, the step (``before commit``), seconds after the incident.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+
+from tests.support import bot_api as api
+from tests.support.alert_rows import DAY, MINUTE, paths
+from tsobs_pipelines.alerting import outbox, telegram
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.rules import RELAY, relay_signals
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.timeseries.schema import CONNECTIONS
+from tsobs_pipelines.timeseries.sql import SqlStore
+
+telegram.TIMEOUT = httpx.Timeout(0.5)
+
+PLACES: dict[str, object] = {
+    "_save_progress": AlertBook,
+    "_save_states": AlertBook,
+    "_enqueue": AlertBook,
+    "commit": AlertBook,
+    "claim": outbox,
+    "send": Telegram,
+    "settle": outbox,
+}
+
+
+def look(url: str, minute: int) -> None:
+    """Evaluate the rounds up to a minute of the day."""
+    at = DAY + minute * MINUTE
+    observe = observe_connections(SqlStore(url), {"tailnet": "demo"}, RELAY, relay_signals, at)
+    source = Source("http://page", "http://dagster")
+    evaluate(AlertBook(engine_for(url), "demo"), RELAY, observe, source, at)
+
+
+def look_and_send(url: str, api_url: str, later: float, arm: Callable[[], None] = lambda: None) -> None:
+    """What a sensor and a run do, ``later`` seconds after the incident; ``arm`` runs when it has begun."""
+    SqlStore(url).write(CONNECTIONS, paths("dddddrrrrr", start=600))
+    look(url, 604)
+    arm()
+    look(url, 609)
+    now = DAY + 611 * MINUTE + timedelta(seconds=later)
+    outbox.deliver(engine_for(url), Telegram(api_url, api.TOKEN, api.CHAT), lambda: now)
+
+
+def die_at(step: str) -> None:
+    """Have this process killed before or after a function."""
+    when, name = step.split()
+    place = PLACES[name]
+    original: Callable[..., object] = getattr(place, name)
+
+    def dying(*args: object, **kwargs: object) -> None:
+        if when == "after":
+            original(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(place, name, dying)
+
+
+if __name__ == "__main__":
+    database, bot_url, killed_at, seconds = sys.argv[1:]
+    look_and_send(database, bot_url, float(seconds), lambda: die_at(killed_at))

@@ -1,0 +1,229 @@
+"""A live API over a state of its own: filled with the demo's last days, or left empty.
+
+What belongs here: filling a state directory without the orchestrator, and the API's process. What does not:
+the browser (``browser.py``), and what is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from statistics import median
+from sys import executable
+
+import httpx
+
+from tests.support.lab.processes import Server
+from tests.support.ports import free_port
+from tests.support.sidecars import served
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.replay import replay_pending, request_replays
+from tsobs_pipelines.alerting.rules import (
+    LATENCY,
+    NODE_SILENCE,
+    RELAY,
+    Rule,
+    Signals,
+    latency_signals,
+    relay_signals,
+    silence_signals,
+)
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.demo.server import DemoServer
+from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.tailnet.client import TailscaleHealthService
+from tsobs_pipelines.tailnet.collection import Collector
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.sql import SqlStore
+from tsobs_pipelines.timeseries.store import Window
+
+NODES = ("git", "chocolate-factory-dev", "chocolate-factory")
+MODEL = "prophet_price_forecast"
+BAD_DAY = 12
+"""So many days ago the forecast was off by more than twice its baseline."""
+
+BAD_DAY_EXTRA = 0.021
+"""By so much more than usual, in EUR/kWh."""
+
+_RULES: Mapping[str, tuple[Rule, Callable[[Sequence[Row]], Signals]]] = {
+    "latency": (LATENCY, lambda rows: latency_signals(rows, lambda _host: 100.0)),
+    "relay": (RELAY, relay_signals),
+    "silence": (NODE_SILENCE, silence_signals),
+}
+
+
+def store_of(state: Path) -> SqlStore:
+    """The store of an API with this state directory."""
+    state.mkdir(parents=True, exist_ok=True)
+    return SqlStore(f"sqlite:///{state / 'tsobs.db'}")
+
+
+def fill(state: Path, now: datetime, *, days: int = 30, tailnet: str = "demo") -> None:
+    """Collect the demo's last days, find their incidents, and log a month of the forecast's errors."""
+    store = store_of(state)
+    demo = DemoServer(0)
+    with served(demo), TailscaleHealthService(demo.url, critical_nodes=NODES) as sidecar:
+        collector = Collector(sidecar, store, NODES, tailnet)
+        for back in range(days, -1, -1):
+            collector.collect_day((now - timedelta(days=back)).date())
+    for rule, signals_of in _RULES.values():
+        _find_incidents(state, store, (rule, signals_of), (now, days), tailnet)
+    store.close()
+    log_errors(state / "models", now)
+
+
+def _find_incidents(
+    state: Path,
+    store: SqlStore,
+    how: tuple[Rule, Callable[[Sequence[Row]], Signals]],
+    span: tuple[datetime, int],
+    tailnet: str,
+) -> None:
+    rule, signals_of = how
+    now, days = span
+    where = {"tailnet": tailnet}
+    book = _evaluated(state, store, how, now, tailnet)
+    request_replays(book, rule, {(now - timedelta(days=back)).date(): 1 for back in range(days + 1)})
+
+    def past(window: Window) -> Signals:
+        return signals_of(store.read(CONNECTIONS, window, where))
+
+    replay_pending(book, rule, past)
+
+
+def _evaluated(
+    state: Path,
+    store: SqlStore,
+    how: tuple[Rule, Callable[[Sequence[Row]], Signals]],
+    now: datetime,
+    tailnet: str,
+) -> AlertBook:
+    rule, signals_of = how
+    book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
+    observe = observe_connections(store, {"tailnet": tailnet}, rule, signals_of, now)
+    evaluate(book, rule, observe, Source("", "", "DEMO data"), now)
+    return book
+
+
+def judge_latency(state: Path, now: datetime, *, tailnet: str = "demo") -> None:
+    """What the sensor of high latency would make of the rounds up to now, which are all collected."""
+    store = store_of(state)
+    _evaluated(state, store, _RULES["latency"], now, tailnet)
+    store.close()
+
+
+def log_errors(
+    models: Path, now: datetime, *, bad_day: int = BAD_DAY, naive_extra: float = BAD_DAY_EXTRA
+) -> None:
+    """A month of a forecast that is good but for one day.
+
+    Args:
+        models: where the metrics history is.
+        now: the last window ends at its hour.
+        bad_day: how many days ago the forecast was off.
+        naive_extra: by how much more than usual the naive forecast was off on that day, in EUR/kWh.
+    """
+    dice = Random(7)  # noqa: S311 - a simulation
+    tracker = ModelMetricsTracker(str(models))
+    last = now.replace(minute=0, second=0, microsecond=0)
+    errors: list[float] = []
+    for back in range(30, -1, -1):
+        end = last - timedelta(days=back)
+        mae = 0.011 + 0.004 * dice.random() + (BAD_DAY_EXTRA if back == bad_day else 0.0)
+        metrics = {
+            "mae": mae,
+            "n": 24.0,
+            "naive_mae": 0.016 + 0.006 * dice.random() + (naive_extra if back == bad_day else 0.0),
+            "baseline_mae": median(errors) if len(errors) >= 7 else None,
+        }
+        errors.append(mae)
+        tracker.log_metrics(MODEL, metrics, version="1@demo", window=(end - timedelta(days=1), end))
+
+
+def round_of(hostname: str, at: datetime, *, latency_ms: float = 41.5, tailnet: str = "demo") -> Row:
+    """One relayed round of a node, as a collection would have written it."""
+    return {
+        "time": at,
+        "tailnet": tailnet,
+        "hostname": hostname,
+        "connection_type": "relay",
+        "relay_node": "fra",
+        "latency_avg": latency_ms,
+        "latency_min": latency_ms - 1.5,
+        "latency_max": latency_ms + 2.5,
+        "latency_cold": latency_ms + 18.5,
+        "pings_sent": 6,
+        "pings_received": 6,
+        "tx_bytes": 1000,
+        "rx_bytes": 2000,
+        "tx_delta": 1000,
+        "rx_delta": 2000,
+    }
+
+
+def add_rounds(state: Path, rounds: Iterable[Row]) -> None:
+    """Write these rounds, as a collection would have."""
+    store = store_of(state)
+    store.write(CONNECTIONS, list(rounds))
+    store.close()
+
+
+@dataclass
+class LiveApi:
+    """The API's process on a port that stays its own over restarts."""
+
+    state: Path
+    port: int
+    server: Server
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait for its first answer."""
+        self.server.start()
+        self.server.wait_until(self._answers, within_s=60)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self.server.stop()
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/about", timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def live_api(state: Path, **settings: str) -> Iterator[LiveApi]:
+    """The API over this state; ``settings`` are environment variables."""
+    state.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    environment = {
+        "TSOBS_STATE_DIR": str(state),
+        "TSOBS_MODELS_DIR": str(state / "models"),
+        "TSOBS_API_PORT": str(port),
+        **settings,
+    }
+    command = [executable, "-m", "tsobs_pipelines.api"]
+    server = Server("the API", command, state / "api.out", environment=environment)
+    api = LiveApi(state, port, server)
+    try:
+        api.start()
+        yield api
+    finally:
+        api.stop()
+
+
+def utc_now() -> datetime:
+    """The present, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,241 @@
+"""A real tailnet: tailscaled on four hosts of the lab, with a control plane, DERP and STUN on their hub.
+
+The sidecar belongs on ``observer``, whose peers are the three critical nodes. Its HTTP port can stay in the
+machine's own network: set ``TAILSCALE_BIN`` to the observer's ``command``, which runs in the observer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TypedDict
+
+from tests.support.lab.build import control_server, tailscale_programs
+from tests.support.lab.network import HUB_ADDRESS, Host, Network, star
+from tests.support.lab.processes import LabError, Server, poll_until, run
+from tests.support.lab.runs import Run
+
+OBSERVER = "observer"
+CRITICAL_NODES = ("git", "chocolate-factory-dev", "chocolate-factory")
+LOGIN_SERVER = f"http://{HUB_ADDRESS}:8080"
+UP_WITHIN_S = 30
+
+
+class Pong(TypedDict):
+    """What this module needs of a LocalAPI ping's answer."""
+
+    Err: str
+    LatencySeconds: float
+    Endpoint: str
+    DERPRegionCode: str
+
+
+@dataclass
+class Node:
+    """One machine of the tailnet.
+
+    Attributes:
+        name: Its host name.
+        socket: The unix socket of its daemon.
+        command: A program that is its ``tailscale``, callable from anywhere.
+    """
+
+    name: str
+    host: Host
+    daemon: Server
+    socket: Path
+    command: Path
+
+    @cached_property
+    def ip(self) -> str:
+        """Its IPv4 address in the tailnet, which stays the same when its daemon comes back.
+
+        Raises:
+            LabError: The daemon does not answer.
+        """
+        return self.cli("ip", "-4").strip()
+
+    @property
+    def netns(self) -> str:
+        """The name of its network namespace."""
+        return self.host.namespace
+
+    def cli(self, *arguments: str, timeout_s: float = 20) -> str:
+        """The standard output of its ``tailscale`` with ``arguments``.
+
+        Raises:
+            LabError: It failed.
+        """
+        return run([self.command, *arguments], timeout_s=timeout_s)
+
+    def ping(self, peer: Node, *, timeout_s: float = 5) -> Pong | None:
+        """One disco ping to a peer: its pong, or None when none came in time."""
+        request = f"ping?ip={peer.ip}&type=disco"
+        try:
+            said = self.cli("debug", "localapi", "POST", request, timeout_s=timeout_s)
+        except LabError:
+            return None
+        pong: Pong = json.loads(said)
+        return None if pong["Err"] else pong
+
+    def start(self) -> None:
+        """Start its daemon and wait until it is in the tailnet; from a thread that stays (see `Server`)."""
+        self.start_daemon()
+        self.join()
+
+    def start_daemon(self) -> None:
+        """Start its daemon, or the one that was killed, with the state it had."""
+        self.socket.unlink(missing_ok=True)
+        self.daemon.start()
+
+    def join(self) -> None:
+        """Log in, or wait until a daemon with a login is running again."""
+        self.daemon.wait_until(self.socket.exists, within_s=UP_WITHIN_S)
+        self.cli(
+            "up",
+            f"--login-server={LOGIN_SERVER}",
+            f"--hostname={self.name}",
+            "--accept-dns=false",
+            f"--timeout={UP_WITHIN_S}s",
+            timeout_s=UP_WITHIN_S + 5,
+        )
+
+    def kill(self) -> None:
+        """End its daemon with SIGKILL: the node goes offline, its counters are lost."""
+        self.daemon.kill()
+
+    def stop(self) -> None:
+        """Freeze its daemon: the node stays online for the others and answers nothing."""
+        self.daemon.send(signal.SIGSTOP)
+
+    def cont(self) -> None:
+        """Let a frozen daemon go on."""
+        self.daemon.send(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The daemon is frozen while the block runs."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.cont()
+
+    @contextlib.contextmanager
+    def stutter(self, *, stop_ms: float = 400, go_ms: float = 20) -> Iterator[None]:
+        """While the block runs, stop the daemon for ``stop_ms`` and let it go on for ``go_ms``, in turn."""
+        over = threading.Event()
+        pid = self.daemon.pid
+
+        def alternate() -> None:
+            while True:
+                os.kill(pid, signal.SIGSTOP)
+                ended = over.wait(stop_ms / 1000)
+                os.kill(pid, signal.SIGCONT)
+                if ended or over.wait(go_ms / 1000):
+                    return
+
+        thread = threading.Thread(target=alternate, name=f"stutter of {self.name}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@dataclass
+class Tailnet:
+    """The running tailnet."""
+
+    network: Network
+    nodes: dict[str, Node] = field(default_factory=dict)
+
+    @property
+    def observer(self) -> Node:
+        """The node beside which the sidecar belongs."""
+        return self.nodes[OBSERVER]
+
+    def node(self, name: str) -> Node:
+        """The node with this host name."""
+        return self.nodes[name]
+
+    def set_forwarding(self, on: bool) -> None:
+        """On: direct paths. Off: every path over DERP, once the daemons have noticed (about 12 s)."""
+        self.network.set_forwarding(on)
+
+    def direct(self) -> None:
+        """Bring every path from the observer back to a direct one: what a test finds and leaves behind.
+
+        Raises:
+            LabError: A path is not direct within a minute.
+        """
+        self.set_forwarding(True)
+        for node in self.nodes.values():
+            if not node.daemon.running:
+                node.start()
+            node.cont()
+        for peer in map(self.node, CRITICAL_NODES):
+            poll_until(partial(self._endpoint, peer), within_s=60, what=f"a direct path to {peer.name}")
+
+    def _endpoint(self, peer: Node) -> str | None:
+        """Where the observer's pong came from; None when it was relayed or did not come."""
+        pong = self.observer.ping(peer)
+        return pong["Endpoint"] or None if pong else None
+
+
+@contextlib.contextmanager
+def running_tailnet(lab_run: Run) -> Iterator[Tailnet]:
+    """A tailnet whose four nodes are up, gone when the block ends."""
+    names = (OBSERVER, *CRITICAL_NODES)
+    with star(lab_run, names) as network:
+        place = lab_run.place("tailnet")
+        control = Server(
+            name="controlserver",
+            command=network.hub.inside(control_server(), "--host", HUB_ADDRESS),
+            log=place / "control.log",
+        )
+        # Daemons end before their namespaces do.
+        with contextlib.ExitStack() as running:
+            running.callback(control.stop)
+            control.start()
+            control.wait_until(lambda: "ready" in control.log.read_text().splitlines(), within_s=UP_WITHIN_S)
+            tailnet = Tailnet(network, {name: _node(lab_run, name, network.hosts[name]) for name in names})
+            for node in tailnet.nodes.values():
+                running.callback(node.kill)
+                node.start_daemon()
+            with ThreadPoolExecutor(len(names)) as pool:
+                list(pool.map(Node.join, tailnet.nodes.values()))
+            tailnet.direct()
+            yield tailnet
+
+
+def _node(lab_run: Run, name: str, host: Host) -> Node:
+    place = lab_run.place(f"node-{name}")
+    programs = tailscale_programs()
+    socket = place / "tailscaled.sock"
+    command = place / "tailscale"
+    words = host.inside(programs / "tailscale", f"--socket={socket}")
+    command.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
+    command.chmod(0o755)
+    daemon = Server(
+        name=f"tailscaled of {name}",
+        command=host.inside(
+            programs / "tailscaled",
+            "--tun=userspace-networking",
+            "--no-logs-no-support",
+            f"--statedir={place / 'state'}",
+            f"--socket={socket}",
+            "--port=41641",
+        ),
+        log=place / "tailscaled.log",
+    )
+    return Node(name, host, daemon, socket, command)

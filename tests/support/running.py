@@ -1,0 +1,144 @@
+"""A running tsobs for tests: ``tsobs up`` on free ports and a state directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from tests.support.ports import free_port
+
+_Found = TypeVar("_Found")
+
+ROOT = Path(__file__).parents[2]
+
+
+def eventually(look: Callable[[], _Found | None], seconds: float, what: str) -> _Found:
+    """Look until there is something to see; fail with ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+@dataclass
+class Running:
+    """One ``tsobs up``."""
+
+    state: Path
+    dagster_port: int
+    api_port: int
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    def printed(self) -> str:
+        """What the person at the terminal saw."""
+        return self.output.read_text("utf-8")
+
+    def part(self, *words: str) -> int:
+        """The process id of the part whose command line has these words."""
+        for pid in children(self.process.pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if all(word in command for word in words):
+                return pid
+        raise AssertionError(f"no part {words} is running")
+
+    def pool_process(self, queue: str) -> int:
+        """The process id of the process that executes the queue's runs."""
+        return children(self.part("engine.worker", queue))[0]
+
+    def graphql(self, query: str, **variables: object) -> dict[str, object]:
+        """Ask Dagster's webserver."""
+        url = f"http://127.0.0.1:{self.dagster_port}/graphql"
+        answer = httpx.post(url, json={"query": query, "variables": variables}, timeout=30)
+        answer.raise_for_status()
+        data: dict[str, object] = answer.json()["data"]
+        return data
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; gives the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=15)
+
+    def descendants(self) -> list[int]:
+        """Every process that belongs to this tsobs, by its state directory."""
+        mine = str(self.state).encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                try:
+                    if mine in (entry / "environ").read_bytes():
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started and that have not ended."""
+    # A child belongs to the thread that started it, which need not be the first one.
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text("ascii").split()]
+
+
+def up_environment(state: Path, **settings: str) -> dict[str, str]:
+    """The environment of a tsobs that knows nothing of the tester's settings."""
+    ours = ("TSOBS_", "INFLUXDB_V2_", "TELEGRAM_", "DAGSTER_", "LOG_FORMAT_JSON")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        **clean,
+        "TSOBS_STATE_DIR": str(state),
+        "TSOBS_MODELS_DIR": str(state / "models"),
+        "TSOBS_DAGSTER_PORT": str(free_port()),
+        "TSOBS_API_PORT": str(free_port()),
+        **settings,
+    }
+
+
+def start(environment: Mapping[str, str], output: Path, before: Sequence[str] = ()) -> Running:
+    """Start ``tsobs up`` and return at once; ``before`` is a command that becomes it."""
+    with output.open("wb") as sink:
+        process = subprocess.Popen(  # the program under test, with arguments of our own
+            [*before, sys.executable, "-m", "tsobs_pipelines", "up"],
+            cwd=ROOT,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    ports = (int(environment["TSOBS_DAGSTER_PORT"]), int(environment["TSOBS_API_PORT"]))
+    return Running(Path(environment["TSOBS_STATE_DIR"]), *ports, environment, process, output)
+
+
+@contextmanager
+def running(directory: Path, **settings: str) -> Iterator[Running]:
+    """A tsobs that answers; it is ended whatever happens."""
+    started = start(up_environment(directory / "var", **settings), directory / "up.out")
+    try:
+        eventually(lambda: "tsobs is up" in started.printed() or _ended(started), 120, "tsobs is up")
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.interrupt()
+        for pid in started.descendants():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _ended(started: Running) -> bool:
+    if started.process.poll() is not None:
+        raise AssertionError(f"tsobs ended at its start:\n{started.printed()}")
+    return False

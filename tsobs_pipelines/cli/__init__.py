@@ -1,0 +1,1 @@
+"""The ``tsobs`` command: a module for each sub-command."""

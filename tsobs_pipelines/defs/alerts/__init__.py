@@ -1,0 +1,1 @@
+"""What Dagster sees of the alerts: assets, sensors, the watch for silence."""

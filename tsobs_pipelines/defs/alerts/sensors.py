@@ -1,0 +1,295 @@
+"""The alert sensors: they notice what is new, let the rules decide, and ask for a run that tells it.
+
+What belongs here: thin shells around ``alerting/`` and ``alert_news.py``. What does not: rules and state.
+
+The state in the database is the truth; a cursor says only up to where materialisations were looked at. A
+sensor that dies between its commit and its run request leaves a message in the outbox, which its next tick
+asks a run for (with the same run key), and which ``alert_delivery_sensor`` sends if no run does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.forecast_signals import mae_signals, skill_signals
+from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
+from tsobs_pipelines.alerting.mutes import retire
+from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
+from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, rule_key
+from tsobs_pipelines.alerting.store import AlertBook, Progress
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.database import DatabaseUnavailableError
+from tsobs_pipelines.defs.alerts.assets import (
+    ALERT_ASSETS,
+    ASSET_OF_RULE,
+    MESSAGES_TAG,
+    SOURCE_PARTITION_TAG,
+    SOURCE_RUN_TAG,
+    TOPIC_TAG,
+    AlertAsset,
+    alert_engine,
+    alert_metadata,
+    connection_signals,
+    model_book,
+    price_source,
+    tailnet_book,
+    tailnet_source,
+)
+from tsobs_pipelines.defs.alerts.news import (
+    Materialization,
+    connection_news,
+    forecast_observations,
+    new_materializations,
+    read_cursors,
+    written_cursors,
+)
+from tsobs_pipelines.defs.alerts.watch import run_failure_sensor, silence_sensor
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.forecast.keys import ForecastKeys
+from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
+
+INTERVAL_S = 30
+"""How often the sensors look on whose news somebody waits."""
+
+PATIENT_INTERVAL_S = 60
+"""How often the others look: each tick costs Dagster a quarter of a second of CPU."""
+
+RUN_GRACE = timedelta(seconds=45)
+"""How long a message is left to the run that was asked for it."""
+
+ASK_WITHIN = timedelta(minutes=10)
+SEND_IN_A_TICK = 2
+"""A send takes 25 s at worst, and a tick has 60 s."""
+
+_TAG_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TailnetNews:
+    """A tailnet, and the materialisations of its metrics that are new, oldest first; at least one."""
+
+    tailnet: Tailnet
+    new: Sequence[Materialization]
+
+
+def look_at_connections(
+    settings: Settings, store: TimeSeriesStore, rule: Rule, found: TailnetNews, now: datetime
+) -> None:
+    """Bring a connection rule up to the newest round, and note the days whose past is new."""
+    tailnet, news = found.tailnet, connection_news(found.new)
+    book = tailnet_book(settings, tailnet)
+    source = tailnet_source(settings, tailnet, news.run_id, news.partition)
+    before = book.progress(rule)
+    retire(book, rule, tailnet.critical_nodes)
+    if news.complete_to is not None:
+        where = {"tailnet": tailnet.name}
+        make = connection_signals(tailnet, rule)
+        complete_to = min(news.complete_to, now)
+        evaluate(book, rule, observe_connections(store, where, rule, make, complete_to), source, now)
+        # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
+        book.remind(rule, source, now)
+    if (edge := _edge(before, book.progress(rule))) is not None:
+        request_replays(
+            book, rule, {day: seen for day, seen in news.whole_days.items() if _start(day) < edge}
+        )
+
+
+def look_at_forecasts(settings: Settings, model: str, new: Sequence[Materialization], now: datetime) -> None:
+    """Bring a model's rules up to its newest observation, and note the days whose past is new."""
+    news = new[-1]
+    book = model_book(settings, model)
+    source = price_source(settings, news.run_id, news.partition)
+    fresh = keep_observations(book, forecast_observations(new, model))
+    for rule, make in ((MAE, mae_signals), (SKILL, skill_signals)):
+        before = book.progress(rule)
+        evaluate(book, rule, observe_forecasts(book, make, now), source, now)
+        book.remind(rule, source, now)
+        if (edge := _edge(before, book.progress(rule))) is not None:
+            days = {one.time.date(): news.storage_id for one in fresh if one.time < edge}
+            request_replays(book, rule, days)
+
+
+def _edge(before: Progress | None, after: Progress | None) -> datetime | None:
+    """What lay behind this when the news came is the past."""
+    if before is not None:
+        return before.evaluated_until
+    return after.started_at if after else None
+
+
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def run_request(
+    settings: Settings, alert: AlertAsset, books: Sequence[AlertBook], now: datetime
+) -> dg.RunRequest | None:
+    """One run for all that waits in these books of the asset: messages, days to be replayed.
+
+    The run key is made of what waits, so that asking again is no second run; the past is asked for again
+    each hour while it waits.
+    """
+    engine = alert_engine(settings)
+    kept = {(rule_key(rule), book.scope) for rule in alert.rules for book in books}
+    waiting = [
+        message
+        for message in outbox.pending(engine)
+        if (message.rule, message.scope) in kept
+        and message.tries == 0
+        and now - message.created_at < ASK_WITHIN
+    ]
+    past = [seen for rule in alert.rules for book in books for seen in pending_replays(book, rule).values()]
+    if not waiting and not past:
+        return None
+    numbers = [message.number for message in waiting]
+    key = f"messages {','.join(map(str, numbers))}"
+    if past:
+        key += f" past {max(past)} {now:%Y-%m-%d %H}"
+    tags: dict[str, str] = {}
+    if waiting:
+        topics = dict.fromkeys(told.topic for told in outbox.told_in(engine, numbers))
+        tags[MESSAGES_TAG] = ",".join(map(str, numbers))
+        tags[TOPIC_TAG] = ",".join(topics)[:_TAG_CHARS]
+        tags[SOURCE_RUN_TAG] = waiting[-1].source_run
+        tags[SOURCE_PARTITION_TAG] = waiting[-1].source_partition
+    return dg.RunRequest(run_key=key, tags={name: value for name, value in tags.items() if value})
+
+
+def _answer(
+    request: dg.RunRequest | None, upstream: Sequence[dg.AssetKey], new: int, cursor: str
+) -> dg.SensorResult:
+    if request is not None:
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+    named = ", ".join(key.to_user_string() for key in upstream)
+    reason = f"{new} new materialisations of {named}, nothing to tell." if new else f"Nothing new in {named}."
+    return dg.SensorResult(skip_reason=reason, cursor=cursor)
+
+
+def _connection_sensor(
+    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, interval_s: int
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=name,
+        job=job,
+        minimum_interval_seconds=interval_s,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=alert.description,
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        config, now = settings.get(), utc_now()
+        cursors = read_cursors(context.cursor)
+        upstream, news = [TailnetKeys.of(tailnet).metrics for tailnet in config.tailnets], 0
+        try:
+            for tailnet, metrics in zip(config.tailnets, upstream, strict=True):
+                after = cursors.get(metrics.to_user_string())
+                new, cursors[metrics.to_user_string()] = new_materializations(
+                    context.instance, metrics, after
+                )
+                news += len(new)
+                for rule in alert.rules if new else ():
+                    look_at_connections(config, store.get(), rule, TailnetNews(tailnet, new), now)
+            books = [tailnet_book(config, tailnet) for tailnet in config.tailnets]
+            request = run_request(config, alert, books, now)
+            return _answer(request, upstream, news, written_cursors(cursors))
+        except (StoreUnavailableError, DatabaseUnavailableError) as error:
+            return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
+
+    return sensor
+
+
+def _forecast_sensor(
+    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, model: str
+) -> dg.SensorDefinition:
+    evaluation = ForecastKeys.of(model).evaluation
+
+    @dg.sensor(
+        name=name,
+        job=job,
+        minimum_interval_seconds=PATIENT_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=alert.description,
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, settings: SettingsResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        config, now = settings.get(), utc_now()
+        try:
+            new, cursor = new_materializations(context.instance, evaluation, context.cursor)
+            if new:
+                look_at_forecasts(config, model, new, now)
+            request = run_request(config, alert, [model_book(config, model)], now)
+            return _answer(request, [evaluation], len(new), cursor)
+        except DatabaseUnavailableError as error:
+            return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
+
+    return sensor
+
+
+def _delivery_sensor() -> dg.SensorDefinition:
+    @dg.sensor(
+        name="alert_delivery_sensor",
+        minimum_interval_seconds=PATIENT_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sends what no run has sent: retries, messages held by a 429, runs that died.",
+    )
+    def sensor(settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
+        config, now = settings.get(), utc_now()
+        engine = alert_engine(config)
+        try:
+            waiting = outbox.pending(engine)
+            due = [m for m in waiting if m.tries or now - m.created_at > RUN_GRACE]
+            if not due:
+                return dg.SkipReason("No message waits to be sent.")
+            bot = Telegram.from_settings(config)
+            outbox.deliver(engine, bot, utc_now, SEND_IN_A_TICK)
+            still = {message.number for message in outbox.pending(engine)}
+        except DatabaseUnavailableError as error:
+            return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
+        events = [
+            dg.AssetMaterialization(
+                asset_key=ASSET_OF_RULE[message.rule].name,
+                metadata=alert_metadata(config, engine, [message.number], Replayed((), 0)),
+                tags={},
+            )
+            for message in waiting
+            if message.number not in still and message.rule in ASSET_OF_RULE
+        ]
+        reason = f"{len(waiting) - len(still)} messages settled, {len(still)} wait: {waiting[0].reason}"
+        return dg.SensorResult(asset_events=events, skip_reason=reason)
+
+    return sensor
+
+
+def alert_sensors(
+    jobs: Mapping[str, UnresolvedAssetJobDefinition], models: Sequence[str] = (DEFAULT_MODEL,)
+) -> list[dg.SensorDefinition]:
+    """Every sensor of the alerts, running by default; that of the forecasts once for each model."""
+    latency, relay, silence, mae = ALERT_ASSETS
+    return [
+        _connection_sensor("latency_alert_sensor", latency, jobs[latency.name], INTERVAL_S),
+        _connection_sensor("relay_alert_sensor", relay, jobs[relay.name], INTERVAL_S),
+        _connection_sensor("node_silence_sensor", silence, jobs[silence.name], PATIENT_INTERVAL_S),
+        *(
+            _forecast_sensor(
+                f"mae_degradation_sensor_{model}" if place else "mae_degradation_sensor",
+                mae,
+                jobs[mae.name],
+                model,
+            )
+            for place, model in enumerate(models)
+        ),
+        silence_sensor(),
+        run_failure_sensor(),
+        _delivery_sensor(),
+    ]

@@ -1,0 +1,1 @@
+"""Partitions, resources and clock that the definitions of several domains use."""

@@ -1,0 +1,1 @@
+"""What Dagster sees of the forecast: prices, model, forecast, evaluation, jobs."""

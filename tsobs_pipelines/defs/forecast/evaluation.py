@@ -1,0 +1,161 @@
+"""The asset ``forecast_evaluation`` and its checks: frozen forecasts against actual prices.
+
+What belongs here: the shell around scoring, history and verdict. What does not: those three. A run without a
+new price imports neither Prophet nor pandas nor matplotlib, logs no row, and says so.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import dagster as dg
+
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.forecast.io import market_of, price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.keys import (
+    BASELINE_DAYS,
+    GROUP,
+    MAE_CHECK,
+    PRICES_KEY,
+    SCORING_DAYS,
+    SKILL_CHECK,
+    DeliveryDays,
+    ForecastKeys,
+    days_before,
+)
+from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
+from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.evaluated import EvaluatedDay, evaluate_days
+from tsobs_pipelines.forecasting.picture import forecast_picture
+from tsobs_pipelines.forecasting.scoring import Subject
+from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT, Verdict, describe
+
+PICTURES_A_RUN = 31
+"""A picture takes 0.1 s: a long backfill draws those of its newest days."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    model: str
+    keys: ForecastKeys
+
+
+def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) -> dg.AssetsDefinition:
+    """The evaluation of each delivery day, and of the day under way every five minutes."""
+    names = _Names(model_name, keys)
+
+    @dg.asset(
+        key=keys.evaluation,
+        group_name=GROUP,
+        kinds={"metrics"},
+        deps=[
+            dg.AssetDep(keys.forecast, partition_mapping=days_before(BASELINE_DAYS, last=0)),
+            dg.AssetDep(PRICES_KEY, partition_mapping=days_before(SCORING_DAYS, last=0)),
+        ],
+        partitions_def=days.evaluations,
+        # One run, which takes the days in order: what a day is held against is logged by those before it.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=NETWORK_RETRIES,
+        check_specs=[
+            dg.AssetCheckSpec(
+                MAE_CHECK, asset=keys.evaluation, description="The MAE is at most twice its baseline."
+            ),
+            dg.AssetCheckSpec(
+                SKILL_CHECK,
+                asset=keys.evaluation,
+                description=f"The 7-day error is at most {SKILL_LIMIT} x the naive one.",
+            ),
+        ],
+        description=f"{model_name}: frozen forecasts scored against the prices that came.",
+    )
+    def forecast_evaluation(
+        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
+        """Score the partitions' days, log what is new, and judge."""
+        config = settings.get()
+        market, source = market_of(config), price_source_of(config).name
+        wanted = [date.fromisoformat(key) for key in context.partition_keys]
+        found = evaluate_days(
+            store.get(),
+            tracker_of(config),
+            Subject(source, model_name, market),
+            wanted,
+            utc_now(),
+        )
+        pictured = {each.day for each in found if each.logged and each.hours}
+        pictured = set(sorted(pictured)[-PICTURES_A_RUN:])
+        unreadable = [f"line {bad.number}: {bad.reason}" for bad in tracker_of(config).bad_lines()]
+        for each in found:
+            shown = evaluation_metadata(each, source, tracker_of(config).place)
+            if unreadable:
+                shown["unreadable_history_lines"] = dg.MetadataValue.json(unreadable[:20])
+            if each.day in pictured:
+                shown["picture"] = dg.MetadataValue.md(_picture(names, each, market))
+            context.add_asset_metadata(shown, asset_key=keys.evaluation, partition_key=each.day.isoformat())
+        return dg.MaterializeResult(check_results=list(_checks(names, found)))
+
+    return forecast_evaluation
+
+
+def evaluation_metadata(each: EvaluatedDay, source: str, place: str) -> dict[str, dg.MetadataValue]:
+    """What the materialisation says: numbers that the UI plots, the verdict, and what was not scored."""
+    shown: dict[str, dg.MetadataValue] = {
+        "state": dg.MetadataValue.text(each.state),
+        "source": dg.MetadataValue.text("DEMO market" if source == "demo" else source),
+        "history": dg.MetadataValue.path(place),
+    }
+    for name, value in each.metrics.items():
+        if value is not None:
+            shown[name] = dg.MetadataValue.float(value)
+    if each.evaluation is not None:
+        window = each.evaluation.window
+        shown["version"] = dg.MetadataValue.text(each.evaluation.version)
+        shown["window"] = dg.MetadataValue.text(f"{window.start.isoformat()} to {window.end.isoformat()}")
+        for name, hours in (
+            ("hours_without_price", each.evaluation.without_price),
+            ("hours_without_forecast", each.evaluation.without_forecast),
+            ("hours_refused", each.evaluation.refused),
+        ):
+            if hours:
+                shown[name] = dg.MetadataValue.json([hour.isoformat() for hour in hours])
+    if each.verdict is not None:
+        shown |= _verdict_metadata(each.verdict)
+    return shown
+
+
+def _verdict_metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
+    shown: dict[str, dg.MetadataValue] = {"verdict": dg.MetadataValue.text(describe(verdict))}
+    if verdict.degraded is not None:
+        shown["degraded"] = dg.MetadataValue.bool(verdict.degraded)
+    if verdict.factor is not None:
+        shown["mae_by_baseline"] = dg.MetadataValue.float(verdict.factor)
+    if verdict.naive_baseline is not None:
+        shown["naive_baseline_mae"] = dg.MetadataValue.float(verdict.naive_baseline)
+    if verdict.skill_ratio is not None:
+        shown["skill_ratio_7d"] = dg.MetadataValue.float(verdict.skill_ratio)
+    return shown
+
+
+def _picture(names: _Names, each: EvaluatedDay, market: Market) -> str:
+    title = f"{names.model}, 24 hours to {each.hours[-1].hour.astimezone(market.zone):%Y-%m-%d %H:%M}"
+    return forecast_picture(title, each.hours, each.prices, market)
+
+
+def _checks(names: _Names, found: Sequence[EvaluatedDay]) -> Iterator[dg.AssetCheckResult]:
+    """Both checks, on the newest day of the run that has a verdict."""
+    verdict = next((each.verdict for each in reversed(found) if each.verdict is not None), None)
+    words = describe(verdict) if verdict is not None else "Nothing has been scored yet."
+    failed = {
+        MAE_CHECK: verdict is not None and verdict.degraded is True,
+        SKILL_CHECK: verdict is not None and verdict.skill_warning is True,
+    }
+    for name, bad in failed.items():
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=names.keys.evaluation,
+            passed=not bad,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=words,
+            metadata=_verdict_metadata(verdict) if verdict is not None else {},
+        )

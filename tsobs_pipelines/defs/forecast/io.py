@@ -1,0 +1,80 @@
+"""What the forecast assets share: the market, the price source, the metrics history, and the model files.
+
+What belongs here: opening these from the settings, once a process, and the IO manager of fitted models. What
+does not: the assets.
+"""
+
+import os
+from datetime import date
+from functools import lru_cache
+
+import dagster as dg
+
+from tsobs_pipelines.defs.common.resources import SettingsResource
+from tsobs_pipelines.demo.market import DemoMarket
+from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.forecasting.model_files import open_files
+from tsobs_pipelines.forecasting.model_retention import model_file
+from tsobs_pipelines.forecasting.models.interface import FittedModel
+from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
+from tsobs_pipelines.forecasting.prices.redata import DAY_AHEAD, PVPC, RedataPrices
+from tsobs_pipelines.forecasting.prices.source import PriceSource
+from tsobs_pipelines.settings import Settings
+
+
+def market_of(settings: Settings) -> Market:
+    """The calendar of the configured market."""
+    return Market(settings.market_timezone)
+
+
+def price_source_of(settings: Settings) -> PriceSource:
+    """The configured price source."""
+    market = market_of(settings)
+    if settings.price_source.startswith("csv:"):
+        return CsvPrices(settings.price_source.removeprefix("csv:"), market)
+    if settings.price_source == "demo":
+        return DemoMarket(market)
+    return RedataPrices(PVPC if settings.price_source == "redata:pvpc" else DAY_AHEAD)
+
+
+@lru_cache(maxsize=4)
+def _tracker(models_dir: str, _pid: int) -> ModelMetricsTracker:
+    return ModelMetricsTracker(models_dir)
+
+
+def tracker_of(settings: Settings) -> ModelMetricsTracker:
+    """The metrics history of this process, which remembers what it has read."""
+    return _tracker(settings.models_dir, os.getpid())
+
+
+class ModelFilesIOManager(dg.ConfigurableIOManager):
+    """Keeps fitted models as JSON, a file for each delivery day, on the disk or any file system of fsspec."""
+
+    settings: dg.ResourceDependency[SettingsResource]
+    model_name: str
+
+    def handle_output(self, context: dg.OutputContext, obj: dict[str, FittedModel]) -> None:
+        """Write the models by partition; a day that could not be fitted has none."""
+        config = self.settings.get()
+        files, source = open_files(config.models_dir), price_source_of(config).name
+        for key, fitted in obj.items():
+            name = model_file(self.model_name, source, date.fromisoformat(key))
+            files.replace(name, fitted.to_json().encode())
+        first = next(iter(obj), None)
+        if first is not None:
+            place = files.describe(model_file(self.model_name, source, date.fromisoformat(first)))
+            context.add_output_metadata({"file": place, "files": len(obj)})
+
+    def load_input(self, context: dg.InputContext) -> dict[str, FittedModel]:
+        """The models of the partitions, as far as there are any."""
+        config = self.settings.get()
+        files, source = open_files(config.models_dir), price_source_of(config).name
+        found: dict[str, FittedModel] = {}
+        for key in context.asset_partition_keys:
+            try:
+                text = files.read(model_file(self.model_name, source, date.fromisoformat(key)))
+            except FileNotFoundError:
+                continue
+            found[key] = FittedModel.from_json(text.decode())
+        return found

@@ -1,0 +1,212 @@
+"""Jobs, schedules and the healing sensor of the forecast assets.
+
+What belongs here: when which delivery days are asked for. What does not: what an asset does, and what is
+lacking (``forecasting/gaps.py``).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.forecast.io import market_of, price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
+from tsobs_pipelines.defs.tailnet.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
+from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
+from tsobs_pipelines.forecasting.delivery import DAY, Market
+from tsobs_pipelines.forecasting.gaps import DueDays, Gaps, find_gaps, lacking_prices
+from tsobs_pipelines.forecasting.history_file import HistoryError
+from tsobs_pipelines.forecasting.scoring import Subject, prices_from_rows
+from tsobs_pipelines.timeseries.schema import PRICES
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
+
+EVALUATE_CRON = "*/5 * * * *"
+POLL_CRON = "*/15 * * * *"
+ISSUE_CRON = "0 9 * * *"
+REREAD_HOUR_UTC = 5
+"""When the prices of yesterday and today are read once more, for corrections."""
+
+HEALING_INTERVAL_S = 45
+"""A first filling takes three looks: prices, then forecasts, then evaluations."""
+
+LONG_SPAN = timedelta(days=100)
+"""Of prices, which come a month a request, in no time, and of evaluations, which follow from one another."""
+
+MIDNIGHT_GRACE = timedelta(minutes=10)
+
+
+def forecast_jobs(days: DeliveryDays, model_names: Sequence[str]) -> dg.Definitions:
+    """The jobs, schedules and sensors: prices once, the others for each model."""
+    poll = _job("fetch_prices", [PRICES_KEY], tick_tags())
+    fill_prices = _job("fill_prices", [PRICES_KEY], backfill_tags())
+    parts = [dg.Definitions(jobs=[poll, fill_prices], schedules=[_poll_schedule(poll)])]
+    for position, name in enumerate(model_names):
+        keys = ForecastKeys.of(name)
+        suffix = f"_{name}" if position else ""
+        issue = _job(f"issue_forecast{suffix}", [keys.model, keys.forecast], tick_tags(600))
+        score = _job(f"evaluate_forecast{suffix}", [keys.evaluation], tick_tags())
+        fill = _job(f"fill_forecasts{suffix}", [keys.model, keys.forecast], backfill_tags())
+        rescore = _job(f"fill_evaluations{suffix}", [keys.evaluation], backfill_tags())
+        parts.append(
+            dg.Definitions(
+                jobs=[issue, score, fill, rescore],
+                schedules=[_issue_schedule(issue, days.market), _evaluate_schedule(score, days.market)],
+                sensors=[_healing_sensor(name, suffix, days, (fill_prices, fill, rescore))],
+            )
+        )
+    return dg.Definitions.merge(*parts)
+
+
+def evaluated_days(scheduled: datetime, market: Market) -> list[date]:
+    """The delivery days of a tick: today, and yesterday while its last hour may be unscored."""
+    return sorted({market.day_of(scheduled - MIDNIGHT_GRACE), market.day_of(scheduled)})
+
+
+def healing_requests(
+    found: Gaps, jobs: Sequence[UnresolvedAssetJobDefinition], now: datetime
+) -> list[dg.RunRequest]:
+    """One run for each span of days that lack something, at most once an hour for the same span.
+
+    While prices are to be had, those come first: what follows from them is seen at the next look.
+    """
+    requests = []
+    for job, lacking, reason in zip(
+        jobs,
+        (spans(found.prices, LONG_SPAN), spans(found.forecasts), spans(found.evaluations, LONG_SPAN)),
+        ("prices are lacking", "forecasts are lacking", "evaluations are lacking or outdated"),
+        strict=True,
+    ):
+        for first, last in lacking:
+            requests.append(
+                dg.RunRequest(
+                    run_key=f"{job.name}/{now:%Y-%m-%dT%H}/{first}..{last}",
+                    job_name=job.name,
+                    tags=_range_tags(first, last) | {REASON_TAG: reason},
+                )
+            )
+    return requests
+
+
+def _job(name: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name, selection=dg.AssetSelection.assets(*keys), tags=tags, executor_def=dg.in_process_executor
+    )
+
+
+def _range_tags(first: date, last: date) -> dict[str, str]:
+    return {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
+
+
+def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
+    """At 09:00 UTC, the forecast of tomorrow, ahead of its prices."""
+
+    @dg.schedule(
+        name=f"{job.name}_at_9_utc",
+        job=job,
+        cron_schedule=ISSUE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def issue(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        tomorrow = market.day_of(context.scheduled_execution_time) + DAY
+        return dg.RunRequest(run_key=f"{job.name}/{tomorrow}", partition_key=tomorrow.isoformat())
+
+    return issue
+
+
+def _evaluate_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
+    """Every five minutes, the 24 hours to now."""
+
+    @dg.schedule(
+        name=f"{job.name}_every_5_minutes",
+        job=job,
+        cron_schedule=EVALUATE_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def every_5_minutes(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        at = context.scheduled_execution_time
+        return [
+            dg.RunRequest(run_key=f"{job.name}/{at.isoformat()}/{day}", partition_key=day.isoformat())
+            for day in evaluated_days(at, market)
+        ]
+
+    return every_5_minutes
+
+
+def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Every quarter of an hour, the recent days whose prices are out but not here; once a day, all."""
+
+    @dg.schedule(
+        name="fetch_prices_when_due",
+        job=job,
+        cron_schedule=POLL_CRON,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def fetch_when_due(
+        context: dg.ScheduleEvaluationContext, settings: SettingsResource, store: StoreResource
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        at = context.scheduled_execution_time.astimezone(UTC)
+        config = settings.get()
+        market, source = market_of(config), price_source_of(config).name
+        today = market.day_of(at)
+        recent = [today - DAY, today, today + DAY]
+        if (at.hour, at.minute) == (REREAD_HOUR_UTC, 0):
+            wanted: Sequence[date] = recent[:2]
+        else:
+            span = Window(market.start_of(recent[0]), market.end_of(recent[-1]))
+            try:
+                known = prices_from_rows(store.get().read(PRICES, span, {"source": source}))
+            except StoreUnavailableError as error:
+                return dg.SkipReason(f"The store does not answer: {error}")
+            wanted = lacking_prices(known, recent, market, at)
+        if not wanted:
+            return dg.SkipReason("Every price that is out is here.")
+        return [
+            dg.RunRequest(run_key=f"{at.isoformat()}/{first}", tags=_range_tags(first, last))
+            for first, last in spans(wanted)
+        ]
+
+    return fetch_when_due
+
+
+def _healing_sensor(
+    model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
+    """Looks every 45 seconds, on by default; quiet while a run makes what it would ask for."""
+    keys = ForecastKeys.of(model_name)
+    made = {PRICES_KEY, keys.model, keys.forecast, keys.evaluation}
+
+    @dg.sensor(
+        name=f"forecast_healing_sensor{suffix}",
+        jobs=list(jobs),
+        minimum_interval_seconds=HEALING_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for delivery days that lack prices, a forecast or an evaluation.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        if (busy := at_work(context.instance, [job.name for job in jobs], made)) is not None:
+            return dg.SkipReason(f"Under way: {busy}.")
+        now = utc_now()
+        config = settings.get()
+        try:
+            found = find_gaps(
+                store.get(),
+                tracker_of(config),
+                Subject(price_source_of(config).name, model_name, days.market),
+                DueDays(days.first_price, days.first, days.market.day_of(now) + DAY),
+                now,
+            )
+        except (StoreUnavailableError, HistoryError) as error:
+            return dg.SkipReason(f"Can't see what is lacking: {error}")
+        if not found:
+            return dg.SkipReason("Every due delivery day has its prices, forecast and evaluation.")
+        return dg.SensorResult(run_requests=healing_requests(found, jobs, now))
+
+    return sensor

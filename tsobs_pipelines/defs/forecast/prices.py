@@ -1,0 +1,149 @@
+"""The asset ``electricity_prices`` and its check: prices of delivery days, as the source gives them.
+
+What belongs here: fetching into the store, and saying what is missing. What does not: filling anything in.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from math import fsum
+from typing import TypeAlias
+
+import dagster as dg
+
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.forecast.io import market_of, price_source_of
+from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
+from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
+from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.prices.quality import DayPrices, describe, judge_day
+from tsobs_pipelines.forecasting.prices.source import (
+    PricePoint,
+    PriceSource,
+    PriceSourceError,
+    PriceSourceUnavailableError,
+)
+from tsobs_pipelines.forecasting.scoring import prices_from_rows
+from tsobs_pipelines.timeseries.schema import PRICES, Value
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore, Window
+
+Metadata: TypeAlias = dict[str, dg.MetadataValue]
+
+
+def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
+    """The asset, its partitions the delivery days."""
+
+    @dg.asset(
+        key=PRICES_KEY,
+        group_name=GROUP,
+        kinds={"prices"},
+        partitions_def=days.prices,
+        # Prices come a month a request, in no time.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=NETWORK_RETRIES,
+        check_specs=[
+            dg.AssetCheckSpec(PRICES_CHECK, asset=PRICES_KEY, description="Each due hour has its one price.")
+        ],
+        description="Hourly electricity prices of each delivery day, EUR/kWh.",
+    )
+    def electricity_prices(
+        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
+        """Fetch the partitions' days; days whose prices are not out yet are left alone."""
+        config = settings.get()
+        market, source = market_of(config), price_source_of(config)
+        now = utc_now()
+        wanted = [date.fromisoformat(key) for key in context.partition_keys]
+        out = [day for day in wanted if market.published_at(day) <= now]
+        try:
+            found = _fetch(source, out, market)
+            corrected = _keep(store.get(), source.name, found, market)
+        except (PriceSourceUnavailableError, StoreUnavailableError) as error:
+            raise dg.Failure(str(error), allow_retries=True) from error
+        except PriceSourceError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        by_day = {each.day: each for each in found}
+        for day in wanted:
+            shown = _metadata(day, by_day.get(day), corrected.get(day, 0), source.name, market)
+            context.add_asset_metadata(shown, asset_key=PRICES_KEY, partition_key=day.isoformat())
+        return dg.MaterializeResult(check_results=[_check(found, market, now)])
+
+    return electricity_prices
+
+
+def _fetch(source: PriceSource, days: Sequence[date], market: Market) -> list[DayPrices]:
+    if not days:
+        return []
+    points: dict[date, list[PricePoint]] = {day: [] for day in days}
+    for point in source.fetch(days[0], days[-1]):
+        if (day := market.day_of(point.start)) in points:
+            points[day].append(point)
+    return [judge_day(day, points[day], market) for day in days]
+
+
+def _keep(store: TimeSeriesStore, source: str, found: Sequence[DayPrices], market: Market) -> dict[date, int]:
+    """Write what is new; gives the number of corrected hours by day. A price is never taken away."""
+    if not found:
+        return {}
+    where = {"source": source}
+    span = Window(market.start_of(found[0].day), market.end_of(found[-1].day))
+    known = prices_from_rows(store.read(PRICES, span, where))
+    changed: list[dict[str, Value]] = [
+        {"time": hour, "source": source, "price": price}
+        for each in found
+        for hour, price in each.prices.items()
+        if known.get(hour) != price
+    ]
+    if changed:
+        store.write(PRICES, changed)
+    return {
+        each.day: sum(known.get(hour, price) != price for hour, price in each.prices.items())
+        for each in found
+    }
+
+
+def _metadata(day: date, found: DayPrices | None, corrected: int, source: str, market: Market) -> Metadata:
+    shown: Metadata = {"source": dg.MetadataValue.text("DEMO market" if source == "demo" else source)}
+    if found is None:
+        due = market.published_at(day)
+        return shown | {"state": dg.MetadataValue.text(f"not published before {due:%Y-%m-%d %H:%M} UTC")}
+    shown |= {
+        "hours": dg.MetadataValue.int(len(found.prices)),
+        "missing_hours": dg.MetadataValue.int(len(found.missing)),
+        "corrected_hours": dg.MetadataValue.int(corrected),
+    }
+    if found.prices:
+        values = list(found.prices.values())
+        shown |= {
+            "mean_eur_per_mwh": dg.MetadataValue.float(fsum(values) / len(values) * 1000),
+            "min_eur_per_mwh": dg.MetadataValue.float(min(values) * 1000),
+            "max_eur_per_mwh": dg.MetadataValue.float(max(values) * 1000),
+        }
+    if not found.complete:
+        shown["incomplete"] = dg.MetadataValue.text(describe(found, market))
+    return shown
+
+
+def _check(found: Sequence[DayPrices], market: Market, now: datetime) -> dg.AssetCheckResult:
+    """Fails on hours that are missing when they are due, given twice, or no prices at all."""
+    faults = [
+        each
+        for each in found
+        if each.doubled or each.rejected or (each.missing and now >= market.overdue_at(each.day))
+    ]
+    awaited = [each.day for each in found if each.missing and each not in faults]
+    hours = sum(len(each.missing) for each in faults)
+    texts = [describe(each, market) for each in faults]
+    summary = "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more days" if len(texts) > 5 else "")
+    if not summary:
+        summary = f"{len(found) - len(awaited)} days complete" + (
+            f", {', '.join(map(str, awaited))} awaited" if awaited else ""
+        )
+    return dg.AssetCheckResult(
+        check_name=PRICES_CHECK,
+        asset_key=PRICES_KEY,
+        passed=not faults,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=summary,
+        metadata={"missing_hours": hours, "faults": dg.MetadataValue.json(texts)},
+    )

@@ -1,0 +1,1 @@
+"""What Dagster sees of the tailnets: journal, metrics, checks, healing."""

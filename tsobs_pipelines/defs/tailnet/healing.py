@@ -1,0 +1,190 @@
+"""The healing sensor: asks for the days of which the journal has more than the store.
+
+What belongs here: when a run of healing is requested, and for which days. What does not: how a day is
+judged (``tailnet/collection.py``) or collected (``connections.py``).
+
+Dagster runs only the latest missed tick of a schedule; this is what makes an outage of Dagster, of the store
+or of the sidecar cost nothing, and what fills the history at the first start.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.partitions import DAYS_A_RUN
+from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
+from tsobs_pipelines.engine.queues import backfill_tags
+from tsobs_pipelines.tailnet.client import SidecarUnavailableError
+from tsobs_pipelines.tailnet.collection import Journal, days_to_heal
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+REASON_TAG = "tsobs/healing"
+INTERVAL_S = 60
+
+LONGEST_SPAN = timedelta(days=DAYS_A_RUN)
+"""A long gap is healed by several runs, the newest days first; workers of several machines share them."""
+LONGEST_PAUSE = timedelta(minutes=32)
+_FAILURES_OF = timedelta(hours=2)
+
+JOB = "heal_connections"
+"""The job of the first tailnet; that of a further one has its name behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The days that are watched: from the first one to now."""
+
+    first: date
+    now: datetime
+
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
+    """The job that collects whole days of a tailnet again."""
+    return dg.define_asset_job(
+        tailnet.suffixed(JOB),
+        selection=TailnetKeys.of(tailnet).collected.without_checks(),
+        tags=backfill_tags(),
+        executor_def=dg.in_process_executor,
+        description="Collects whole days of which the store lacks rounds.",
+    )
+
+
+def spans(days: Sequence[date], longest: timedelta = LONGEST_SPAN) -> list[tuple[date, date]]:
+    """Ascending days as spans without a gap, none longer than ``longest``: each one's first and last."""
+    found: list[tuple[date, date]] = []
+    for day in reversed(days):
+        first, last = found[-1] if found else (date.max, date.max)
+        if first - day == timedelta(days=1) and last - day < longest:
+            found[-1] = (day, last)
+        else:
+            found.append((day, day))
+    return found[::-1]
+
+
+def healing_requests(job_name: str, reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:
+    """One run for each span of days, the newest span first: today matters more than last month."""
+    return [
+        dg.RunRequest(
+            run_key=f"{job_name}/{attempt}/{first}..{last}",
+            job_name=job_name,
+            tags={
+                RANGE_START_TAG: first.isoformat(),
+                RANGE_END_TAG: last.isoformat(),
+                REASON_TAG: reasons[last],
+            },
+        )
+        for first, last in reversed(spans(sorted(reasons)))
+    ]
+
+
+def at_work(
+    instance: dg.DagsterInstance, job_names: Collection[str], keys: AbstractSet[dg.AssetKey]
+) -> str | None:
+    """A run that works, or waits to, on one of these jobs, or that a person has asked to make these assets.
+
+    What such a run will bring is still missing: who asked for what is missing now would ask twice.
+    """
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+        if run.job_name in job_names:
+            return run.job_name
+        if keys & (run.asset_selection or frozenset()):
+            return "a run that was started by hand"
+    return None
+
+
+def pause_until(failures: Sequence[datetime], now: datetime) -> datetime:
+    """When to ask again after runs that failed (newest first): a minute after one, then twice as long each.
+
+    A day that can't be collected must not have a failing run each minute.
+    """
+    if not failures:
+        return now
+    pause = timedelta(minutes=2 ** min(len(failures) - 1, 5))
+    return failures[0] + min(pause, LONGEST_PAUSE)
+
+
+def _failures(instance: dg.DagsterInstance, job_name: str, now: datetime) -> list[datetime]:
+    """When the failed runs since the last success were created, newest first."""
+    ended = dg.RunsFilter(
+        job_name=job_name,
+        statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE],
+        created_after=now - _FAILURES_OF,
+    )
+    found: list[datetime] = []
+    for record in instance.get_run_records(ended, limit=10):
+        if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
+            break
+        found.append(record.create_timestamp.astimezone(UTC))
+    return found
+
+
+def what_to_heal(
+    instance: dg.DagsterInstance, tailnet: Tailnet, journal: Journal, store: TimeSeriesStore, span: Watched
+) -> list[dg.RunRequest] | str:
+    """The runs that a tailnet needs, or why none is asked for now."""
+    job_name, now = tailnet.suffixed(JOB), span.now
+    keys = TailnetKeys.of(tailnet)
+    if (busy := at_work(instance, [job_name], {keys.metrics, keys.summary})) is not None:
+        return f"Under way: {busy}."
+    pause = pause_until(_failures(instance, job_name, now), now)
+    if now < pause:
+        return f"The last healing runs failed: the next one is at {pause:%H:%M:%S} UTC."
+    try:
+        reasons = days_to_heal(journal.samples_index(), store, tailnet.name, span.first, now)
+    except (SidecarUnavailableError, StoreUnavailableError) as error:
+        return f"Can't compare journal and store now: {error}"
+    if not reasons:
+        return "The store has every round of the journal."
+    return healing_requests(job_name, reasons, now.isoformat(timespec="seconds"))
+
+
+def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) -> dg.SensorDefinition:
+    """Looks at every tailnet each minute, on by default; quiet about one of which days are being made."""
+
+    @dg.sensor(
+        name="healing_sensor",
+        jobs=jobs,
+        minimum_interval_seconds=INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for the days of which the journal has more than the store.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext,
+        settings: SettingsResource,
+        sidecar: SidecarResource,
+        store: StoreResource,
+    ) -> dg.SensorResult:
+        config, now = settings.get(), utc_now()
+        # What housekeeping has removed is not missing.
+        kept = (now - timedelta(days=config.timeseries_retention_days - 1)).date()
+        span = Watched(max(first, kept), now)
+        requests: list[dg.RunRequest] = []
+        reasons: list[str] = []
+        for tailnet in config.tailnets:
+            found = what_to_heal(context.instance, tailnet, sidecar.of(tailnet), store.get(), span)
+            if isinstance(found, str):
+                reasons.append(found if tailnet.first else f"{tailnet}: {found}")
+            else:
+                requests += found
+        if requests:
+            return dg.SensorResult(run_requests=requests)
+        return dg.SensorResult(skip_reason=" ".join(reasons))
+
+    return sensor
