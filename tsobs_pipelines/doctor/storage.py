@@ -18,7 +18,7 @@ from tsobs_pipelines.database import DatabaseError, engine_for, reading
 from tsobs_pipelines.doctor.findings import Finding, clock_finding
 from tsobs_pipelines.settings import Settings
 
-_BACK = "docs/INFRASTRUCTURE.md, Backups"
+_BACK = "docs/OPERATIONS.md, Backups"
 
 
 def look_at_database(settings: Settings, now: datetime) -> Sequence[Finding]:

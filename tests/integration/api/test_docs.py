@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[3]
 EXAMPLE = re.compile(r"```sh\n(?P<command>curl .*?)\n```\n```json\n(?P<answer>.*?)\n```", re.DOTALL)
 DOCUMENT = (ROOT / "docs/API.md").read_text()
 EXAMPLES = [(found["command"], found["answer"]) for found in EXAMPLE.finditer(DOCUMENT)]
-LINK = re.compile(r"\]\((?!https?:)(?P<file>[^)#\s]*)(?:#(?P<part>[^)\s]+))?\)")
 OPEN = frozenset({"metrics", "entries"})
 """Lists whose items may have more names than an example shows."""
 
@@ -68,19 +67,3 @@ def test_an_example_holds(api: Api, command: str, answer: str) -> None:
     got = api.get(f"{url.path}?{url.query}" if url.query else url.path)
     assert got.status_code == 200, got.text
     assert list(differences(json.loads(answer), got.json(), url.path)) == []
-
-
-def slug(heading: str) -> str:
-    """How a heading is linked to."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
-
-
-@pytest.mark.parametrize("name", ["docs/API.md", "docs/INFRASTRUCTURE.md"])
-def test_every_link_leads_somewhere(name: str) -> None:
-    page = ROOT / name
-    for link in LINK.finditer(page.read_text()):
-        target = page.parent / link["file"] if link["file"] else page
-        assert target.exists(), link[0]
-        if link["part"]:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
-            assert link["part"] in {slug(heading) for heading in headings}, link[0]

@@ -41,11 +41,11 @@ GROWING = (
 
 
 def documented(program: str) -> list[str]:
-    """The words of the command for ``program`` in docs/INFRASTRUCTURE.md, without its comment.
+    """The words of the command for ``program`` in docs/OPERATIONS.md, without its comment.
 
     The example's address and file are there as it has them: callers put their own in.
     """
-    page = (ROOT / "docs" / "INFRASTRUCTURE.md").read_text("utf-8")
+    page = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
     section = page.partition("## Backups and restores")[2].partition("\n## ")[0]
     (line,) = re.findall(rf"^{re.escape(program)} .*$", section, re.MULTILINE)
     return shlex.split(line, comments=True)

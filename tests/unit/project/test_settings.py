@@ -18,7 +18,7 @@ from tsobs_pipelines.settings import (
     unknown_names,
 )
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "INFRASTRUCTURE.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "CONFIGURATION.md"
 
 
 @pytest.fixture(autouse=True)
