@@ -17,7 +17,8 @@ from prophet import Prophet
 from prophet.diagnostics import cross_validation
 
 from bench.harness import machine, peak_mb, table
-from bench.prices import MARKET, real_prices, scored_days
+from bench.prices import real_prices, scored_days
+from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting.delivery import DAY
 from tsobs_pipelines.forecasting.models.features import lay_out
 from tsobs_pipelines.forecasting.models.interface import FittedModel

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from bench.harness import table
-from bench.prices import MARKET, actual, real_prices, rolling, scored_days
+from bench.prices import actual, real_prices, rolling, scored_days
+from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.forecasting.models.prophet_model import Parameters
 from tsobs_pipelines.forecasting.verdict import BASELINE_DAYS, MINIMUM_DAYS, SKILL_DAYS, judge

@@ -1,7 +1,8 @@
-"""The rolling-origin study that chose the model: variants side by side, then the chosen one by month.
+"""The rolling-origin study of the model: variants side by side, then the chosen one by month.
 
 Each delivery day after the 60th is forecast by a fit on prices before it, as at 09:00 UTC of the day before.
-Prints Markdown tables. A part of the variants: ``python -m bench.forecast_study chosen "default Prophet"``.
+Variants are chosen on 2015 and judged on 2016: the tables of both are printed, in Markdown. A part of the
+variants: ``python -m bench.forecast_study chosen "default Prophet"``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ import pandas as pd
 from prophet import Prophet
 
 from bench.harness import machine, table
-from bench.prices import MARKET, Matrix, PriceMap, actual, kept, real_prices, rolling, scored_days
+from bench.prices import (
+    CHOSEN_ON,
+    JUDGED_ON,
+    Matrix,
+    PriceMap,
+    actual,
+    kept,
+    real_prices,
+    rolling,
+    scored_days,
+)
+from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting.delivery import DAY
 from tsobs_pipelines.forecasting.models.features import lay_out
 from tsobs_pipelines.forecasting.models.prophet_model import Parameters, clean_up
@@ -85,11 +97,17 @@ def coverage(made: Matrix, truth: Matrix) -> str:
 
 
 def main(wanted: list[str]) -> None:
-    """Print both tables."""
+    """Print the tables of both years."""
     prices = real_prices()
-    days = scored_days(prices)
+    print(machine())
+    for year in (CHOSEN_ON, JUDGED_ON):
+        study(prices, scored_days(prices, year), wanted)
+
+
+def study(prices: PriceMap, days: list[date], wanted: list[str]) -> None:
+    """Print the tables of these days."""
     truth, yesterday = actual(prices, days), naive(prices, days, 1)
-    print(f"{machine()}\n\n{len(days)} days, {days[0]} to {days[-1]}\n", flush=True)
+    print(f"\n{len(days)} days, {days[0]} to {days[-1]}\n", flush=True)
     rows = [
         line("naive: the same hour yesterday", yesterday, truth, yesterday),
         line("naive: the same hour a week ago", naive(prices, days, 7), truth, yesterday),

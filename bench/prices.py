@@ -1,4 +1,4 @@
-"""What the forecast's measurements share: the real prices (found, never copied) and forecasts of them.
+"""What the forecast's measurements share: real prices (``tests/data/README.md``) and forecasts of them.
 
 Forecasts are kept in the temporary folder under a digest of the prices, the parameters and the model's code,
 so that a second question need not fit again. Not a program.
@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tsobs_pipelines.forecasting.delivery import DAY, Market, days_between
+from tests.support.prices import MARKET, real_prices_file
+from tsobs_pipelines.forecasting.delivery import DAY, days_between
 from tsobs_pipelines.forecasting.models import features, frames, prophet_model
 from tsobs_pipelines.forecasting.models.prophet_model import Parameters, ProphetPriceForecast
 from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
 
-MARKET = Market("Europe/Madrid")
-FILE = "shared/data/spain_day_ahead_2014_jan_aug.csv"
+CHOSEN_ON, JUDGED_ON = 2015, 2016
+"""Years: models are chosen on the first; what is reported is measured on the second."""
+
 FIRST_SCORED = 60
 """Days of prices before the first forecast that is scored."""
 
@@ -34,14 +36,9 @@ PriceMap = dict[datetime, float]
 
 
 def price_file() -> Path:
-    """``TSOBS_BENCH_PRICES``, else the file beside the checkout or beside one of its parents."""
+    """``TSOBS_BENCH_PRICES`` (another year, another market), else Spain's prices of 2015 and 2016."""
     named = os.environ.get("TSOBS_BENCH_PRICES")
-    if named:
-        return Path(named)
-    for folder in Path(__file__).resolve().parents:
-        if (folder / FILE).exists():
-            return folder / FILE
-    raise SystemExit(f"no {FILE} beside the checkout or above it: set TSOBS_BENCH_PRICES")
+    return Path(named) if named else real_prices_file()
 
 
 def real_prices() -> PriceMap:
@@ -50,10 +47,11 @@ def real_prices() -> PriceMap:
     return {point.start: point.price for point in points}
 
 
-def scored_days(prices: PriceMap) -> list[date]:
-    """Every day after the first 60."""
+def scored_days(prices: PriceMap, year: int | None = JUDGED_ON) -> list[date]:
+    """The days of the year, every year with None, that have at least 60 days of prices before them."""
     first, last = MARKET.day_of(min(prices)), MARKET.day_of(max(prices))
-    return list(days_between(first + DAY * FIRST_SCORED, last))
+    days = days_between(first + DAY * FIRST_SCORED, last)
+    return [day for day in days if year is None or day.year == year]
 
 
 def actual(prices: PriceMap, days: list[date]) -> Matrix:

@@ -174,7 +174,7 @@ def test_the_real_prices_are_read() -> None:
         judge_day(day, [point for point in points if MARKET.day_of(point.start) == day], MARKET).complete
         for day in days[::7]
     )
-    assert prices[datetime(2013, 12, 31, 23, tzinfo=UTC)] == pytest.approx(0.02002)
+    assert prices[datetime(2014, 12, 31, 23, tzinfo=UTC)] == pytest.approx(0.0501)
 
 
 def test_a_file_with_times_and_kwh(tmp_path: Path) -> None:
