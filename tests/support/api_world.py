@@ -31,16 +31,19 @@ from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.engine.dagster_records import DagsterRecords
+from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.forecasting.scoring import FrozenForecast, forecast_rows
 from tsobs_pipelines.logs.search import search
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.timeseries.open import open_store
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
@@ -88,6 +91,7 @@ def seed(parts: Parts) -> None:
     for days_back in (1, 0):
         collector.collect_day((NOW - timedelta(days=days_back)).date())
     seed_models(parts.settings)
+    seed_forecasts(parts)
     book = AlertBook(engine_for(parts.settings.database_url), home.name)
     begun = NOW - timedelta(minutes=10)
     slow = Signal(NOW - timedelta(minutes=5), begun, Verdict.BAD, 150.0, 100.0)
@@ -106,6 +110,30 @@ def seed_models(settings: Settings) -> None:
         whole = tuple(at.replace(minute=0, second=0) for at in window)
         metrics = {"mae": 0.01 * back, "rmse": 0.02, "r2": 0.9, "n": 24.0, "naive_mae": 0.03}
         tracker.log_metrics(DEFAULT_MODEL, metrics, version="v1", window=(whole[0], whole[1]))
+
+
+def seed_forecasts(parts: Parts, now: datetime = NOW) -> None:
+    """Prices of yesterday and today, forecasts of both and of tomorrow, on demo prices."""
+    market = Market(parts.settings.market_timezone)
+    today = market.day_of(now)
+    yesterday, tomorrow = today - timedelta(days=1), today + timedelta(days=1)
+    points = DemoMarket(market).fetch(yesterday, tomorrow)
+    known = [point for point in points if point.start < market.end_of(today)]
+    parts.store.write(PRICES, [{"time": p.start, "source": "demo", "price": p.price} for p in known])
+    frozen = [
+        FrozenForecast(
+            hour=point.start,
+            version="v1",
+            yhat=point.price + 0.004,
+            lower=point.price - 0.010,
+            upper=point.price + 0.018,
+            issued_at=market.issued_at(market.day_of(point.start)),
+            trained_to=market.start_of(yesterday),
+            backfilled=False,
+        )
+        for point in points
+    ]
+    parts.store.write(FORECASTS, forecast_rows(frozen, "demo", DEFAULT_MODEL))
 
 
 def write_log(settings: Settings, level: str, message: str, *, logger: str = "tests", **extra: str) -> None:

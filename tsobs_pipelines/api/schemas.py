@@ -6,7 +6,7 @@ Times are RFC 3339 in UTC, latencies ms, traffic bytes, shares 0 to 1; ``null`` 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -202,6 +202,31 @@ class MetricsHistory(BaseModel):
     model_name: str
     metrics: list[ModelMetrics]
     verdict: ModelVerdict | None
+
+
+class ForecastHour(BaseModel):
+    """One delivery hour; prices in EUR/kWh."""
+
+    hour: datetime = Field(description="start of the delivery hour")
+    price: float | None = Field(description="EUR/kWh; null: not published, or not collected yet")
+    yhat: float | None = Field(description="the frozen forecast, EUR/kWh; null: none was issued")
+    lower: float | None = Field(description="lower end of its 80 % interval, EUR/kWh")
+    upper: float | None = Field(description="upper end of its 80 % interval, EUR/kWh")
+
+
+class ForecastDay(BaseModel):
+    """The 23, 24 or 25 hours of a delivery day, oldest first."""
+
+    model_name: str
+    day: date = Field(description="calendar day in the market's time zone")
+    timezone: str = Field(description="the market's time zone")
+    source: str = Field(description="where the prices are from; `demo`: simulated")
+    issued_at: datetime | None = Field(description="when the forecast was issued; null: there is none")
+    version: str | None = Field(description="the model's version")
+    backfilled: bool | None = Field(description="made after the fact, from what was known at its due time")
+    due_at: datetime = Field(description="when the day's forecast is due, the day before")
+    published_at: datetime = Field(description="when the day's prices usually come out, the day before")
+    hours: list[ForecastHour]
 
 
 class Health(BaseModel):

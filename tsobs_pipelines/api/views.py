@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 
 from anyio import CapacityLimiter
@@ -22,6 +22,7 @@ from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
 from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
 from tsobs_pipelines.api.payload import Payload
+from tsobs_pipelines.api.price_forecast import forecast_day, is_known, stored_source
 from tsobs_pipelines.api.schemas import (
     Alert,
     AlertsAnswer,
@@ -38,8 +39,10 @@ from tsobs_pipelines.api.schemas import (
 from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
 from tsobs_pipelines.api.series import latency_history
 from tsobs_pipelines.database import DatabaseError
+from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.forecasting.scoring import Subject
 from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.peers import PeerError, peer_names
@@ -67,6 +70,14 @@ class LookKey:
 
     tailnet: str
     hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastKey:
+    """Which model's forecast of which delivery day."""
+
+    model_name: str
+    day: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class Views:
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
         self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
         self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
+        self._forecasts = Shared(self._read_forecast, fresh_s=30, stale_s=60, limiter=store, size=16)
         self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
         self._records = Shared(self._read_records, fresh_s=5, stale_s=5, limiter=database, size=1)
         self._outbox = Shared(self._read_outbox, fresh_s=5, stale_s=5, limiter=database, size=1)
@@ -136,6 +148,11 @@ class Views:
     async def model(self, model_name: str, limit: int) -> Payload:
         """The last rows of a model's metrics history."""
         return await self._models.get((model_name, limit))
+
+    async def forecast(self, model_name: str, day: date | None) -> Payload:
+        """A model's forecast of a delivery day, today's where none is named."""
+        today = Market(self._parts.settings.market_timezone).day_of(self._parts.clock())
+        return await self._forecasts.get(ForecastKey(model_name, day or today))
 
     async def records(self) -> Records:
         """What Dagster's records say of now and the last hour."""
@@ -217,6 +234,23 @@ class Views:
             metrics=[_metrics(row) for row in rows[-limit:]],
             verdict=None if verdict is None else _verdict(verdict),
         )
+        return Payload.of_model(answer)
+
+    def _read_forecast(self, key: ForecastKey) -> Payload:
+        store, settings = self._parts.store, self._parts.settings
+        market = Market(settings.market_timezone)
+        subject = Subject(stored_source(settings.price_source), key.model_name, market)
+        try:
+            answer = forecast_day(store, subject, key.day)
+            known = (
+                key.model_name == DEFAULT_MODEL
+                or answer.issued_at is not None
+                or is_known(store, subject, self._parts.clock())
+            )
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+        if not known:
+            raise NotFoundError(f"no forecast of a model {shown(key.model_name)}")
         return Payload.of_model(answer)
 
     def _read_records(self, _key: None) -> Records:

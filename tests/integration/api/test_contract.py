@@ -57,7 +57,7 @@ def test_every_answer_is_a_documented_one(api: Api, mode: schemathesis.Generatio
     """No 5xx, no undocumented status, media type or body, for parameters that keep the document and not."""
     document = schemathesis.openapi.from_dict(api.get("/openapi.json").json())
     operations = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(operations) == 9
+    assert len(operations) == 10
     for operation in operations:
         ranged = "{" not in operation.path and "422" in operation.definition.raw["responses"]
         if mode is schemathesis.GenerationMode.NEGATIVE and not ranged:
@@ -103,6 +103,7 @@ def test_a_hostile_name_is_nobody(api: Api, route: str, name: str) -> None:
         "/logs/search?hours={}",
         "/logs/search?limit={}",
         "/models/metrics-history?limit={}",
+        "/models/forecast?day={}",
         "/alerts?hours={}",
         "/alerts?limit={}",
     ],
@@ -113,5 +114,10 @@ def test_a_bad_number_is_refused(api: Api, path: str, number: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE, ids=[ascii(name)[:20] for name in HOSTILE])
 def test_hostile_texts_find_nothing_and_break_nothing(api: Api, name: str) -> None:
-    for path in ("/logs/search?q={}", "/logs/search?logger={}", "/models/metrics-history?model_name={}"):
+    for path in (
+        "/logs/search?q={}",
+        "/logs/search?logger={}",
+        "/models/metrics-history?model_name={}",
+        "/models/forecast?model_name={}",
+    ):
         assert api.get(path.format(quote(name))).status_code in {200, 404, 422}

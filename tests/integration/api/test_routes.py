@@ -36,6 +36,7 @@ POLLED = [
     f"{HISTORY}/git?hours=24",
     "/alerts",
     "/models/metrics-history",
+    "/models/forecast",
     "/vpn.html",
 ]
 

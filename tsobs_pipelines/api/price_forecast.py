@@ -1,0 +1,62 @@
+"""A delivery day as the page gets it: each hour's price beside the forecast that was frozen for it."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import PurePosixPath
+
+from tsobs_pipelines.api.schemas import ForecastDay, ForecastHour
+from tsobs_pipelines.forecasting.scoring import FrozenForecast, Subject, frozen_from_rows, prices_from_rows
+from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
+
+FIRST_DAY = date(2000, 1, 1)
+LAST_DAY = date(2099, 12, 31)
+"""Days that may be asked for; no electricity market's hours are stored outside of them."""
+
+KNOWN_FOR = timedelta(days=90)
+"""A model other than the default one is known while it has a forecast in this span."""
+
+
+def stored_source(setting: str) -> str:
+    """The tag of the prices of ``TSOBS_PRICE_SOURCE``: of a file its name, without where it lies."""
+    kind, _, place = setting.partition(":")
+    return f"csv:{PurePosixPath(place).stem}" if kind == "csv" else setting
+
+
+def is_known(store: TimeSeriesStore, subject: Subject, now: datetime) -> bool:
+    """Whether the model has issued a forecast lately; raises what the store raises."""
+    span = Window(now - KNOWN_FOR, now + timedelta(days=3))
+    return bool(store.latest(FORECASTS, span, {"source": subject.source, "model": subject.model}))
+
+
+def forecast_day(store: TimeSeriesStore, subject: Subject, day: date) -> ForecastDay:
+    """The hours of one delivery day, oldest first; raises what the store raises."""
+    market = subject.market
+    window = Window(market.start_of(day), market.end_of(day))
+    prices = prices_from_rows(store.read(PRICES, window, {"source": subject.source}))
+    where = {"source": subject.source, "model": subject.model}
+    issued = {each.hour: each for each in frozen_from_rows(store.read(FORECASTS, window, where))}
+    newest = max(issued.values(), key=lambda each: each.issued_at, default=None)
+    return ForecastDay(
+        model_name=subject.model,
+        day=day,
+        timezone=market.timezone,
+        source=subject.source,
+        issued_at=newest.issued_at if newest else None,
+        version=newest.version if newest else None,
+        backfilled=newest.backfilled if newest else None,
+        due_at=market.issued_at(day),
+        published_at=market.published_at(day),
+        hours=[_hour(hour, prices.get(hour), issued.get(hour)) for hour in market.hours_of(day)],
+    )
+
+
+def _hour(hour: datetime, price: float | None, issued: FrozenForecast | None) -> ForecastHour:
+    return ForecastHour(
+        hour=hour,
+        price=price,
+        yhat=issued.yhat if issued else None,
+        lower=issued.lower if issued else None,
+        upper=issued.upper if issued else None,
+    )
