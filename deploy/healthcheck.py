@@ -32,7 +32,9 @@ def webserver() -> bool:
 def daemon() -> bool:
     """Whether every daemon that is needed has a fresh heartbeat, as the webserver sees it."""
     url = os.environ.get("WEBSERVER_URL", "http://webserver:3000") + "/graphql"
-    answer = _get(urllib.request.Request(url, DAEMONS, {"Content-Type": "application/json"}))  # noqa: S310 - http
+    # The webserver answers to its own names only, and a service's name is none of them.
+    headers = {"Content-Type": "application/json", "Host": "localhost"}
+    answer = _get(urllib.request.Request(url, DAEMONS, headers))  # noqa: S310 - http
     statuses = answer["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]  # type: ignore[index]
     return all(status["healthy"] for status in statuses if status["required"])
 

@@ -16,7 +16,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 _PARTS = (
     ("api grpc", "code server"),
-    ("dagster_webserver", "webserver"),
+    ("tsobs_pipelines.webserver", "webserver"),
     ("engine.daemon", "daemon"),
     ("engine.worker ticks", "worker ticks"),
     ("engine.worker backfills", "worker backfills"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -15,13 +16,14 @@ from starlette.middleware.gzip import GZipMiddleware
 from tsobs_pipelines.api import errors, pages
 from tsobs_pipelines.api.dependencies import Parts, default_parts
 from tsobs_pipelines.api.metrics import Metrics
-from tsobs_pipelines.api.middleware import Gate, HostNames
+from tsobs_pipelines.api.middleware import Gate
 from tsobs_pipelines.api.payload import GZIP_FROM_BYTES
 from tsobs_pipelines.api.routers import alerts, health_monitoring, logs, models, system
 from tsobs_pipelines.api.routers.access import Context
 from tsobs_pipelines.api.users import Users
 from tsobs_pipelines.api.views import Views
 from tsobs_pipelines.logs.redact import Redactor
+from tsobs_pipelines.serving.requests import HostNames
 from tsobs_pipelines.settings import Settings
 
 DESCRIPTION = """What tsobs knows about the tailnet, the forecast, its alerts and its logs.
@@ -61,5 +63,6 @@ def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
         app.include_router(module.router)
     pages.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=5)
-    app.add_middleware(Gate, hosts=HostNames(settings), users=Users(held), metrics=metrics)
+    hosts = HostNames(settings.api_host, urlsplit(settings.public_url).hostname)
+    app.add_middleware(Gate, hosts=hosts, users=Users(held), metrics=metrics)
     return app

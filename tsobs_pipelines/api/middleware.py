@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +19,7 @@ from tsobs_pipelines.api.errors import UnavailableError, problem, shown
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.users import StrangerError, Users
 from tsobs_pipelines.logs.context import log_context
-from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.serving.requests import HostNames, RefusedError, refuse_foreign
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("tsobs_pipelines.api.access")
@@ -46,41 +44,6 @@ OPEN_PATHS: Final = frozenset({"/healthz"})
 
 QUIET_PATHS: Final = frozenset({"/healthz", "/metrics"})
 """Asked every few seconds by machines: not in the log unless it is at DEBUG, or they fail."""
-
-
-class HostNames:
-    """The names under which the API answers, so that no web site can reach it through a name of its own.
-
-    Loopback, the address it listens on, and the host of ``TSOBS_PUBLIC_URL``. Any port: a tunnel brings its
-    own, and an attacker's name does not become ours by a port. Listening on all addresses, a request may also
-    name the address it came in by, since no foreign name can stand for an address.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        public = urlsplit(settings.public_url).hostname or ""
-        self._names = {"localhost", "127.0.0.1", "::1", settings.api_host.lower(), public.lower()}
-
-    def allow(self, host: str, reached: str | None) -> bool:
-        """Whether ``host``, a Host header, names this API; ``reached`` is the socket's own address."""
-        try:
-            parts = urlsplit(f"//{host}")
-            name, _ = parts.hostname, parts.port
-        except ValueError:
-            return False
-        if not name or parts.username is not None or parts.path or parts.query or parts.fragment:
-            return False
-        if name in self._names:
-            return True
-        address = _address(name)
-        return address is not None and address == _address(reached or "")
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 class Gate:
@@ -116,7 +79,7 @@ class Gate:
             scope.setdefault("state", {})["user"] = user
             with log_context(user=user):
                 await self._app(scope, receive, answer)
-        except _RefusedError as refusal:
+        except RefusedError as refusal:
             await problem(refusal.status, refusal.detail)(scope, receive, answer)
         except Exception as error:
             with log_context(user=user):
@@ -128,25 +91,19 @@ class Gate:
             self._record(scope, user, status, time.perf_counter() - began)
 
     async def _checked_user(self, scope: Scope) -> str | None:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        host = hosts[0].decode("latin-1") if len(hosts) == 1 else ""
-        reached = scope.get("server")
-        if not self._hosts.allow(host, reached[0] if reached else None):
-            raise _RefusedError(
-                400,
-                f"Host {shown(host)} is not a name of this API; set TSOBS_PUBLIC_URL to the address you use",
-            )
+        host = self._hosts.check(scope, "TSOBS_PUBLIC_URL")
+        refuse_foreign(scope, host)
         client = scope.get("client")
         try:
             return await self._users.login_of(client[0] if client else None, scope["headers"])
         except StrangerError as error:
             if scope["path"] in OPEN_PATHS and b"tailscale-funnel-request" not in dict(scope["headers"]):
                 return None
-            raise _RefusedError(403, str(error)) from error
+            raise RefusedError(403, str(error)) from error
         except UnavailableError as error:
             if scope["path"] in OPEN_PATHS:
                 return None
-            raise _RefusedError(503, str(error)) from error
+            raise RefusedError(503, str(error)) from error
 
     def _record(self, scope: Scope, user: str | None, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
@@ -171,10 +128,3 @@ class Gate:
                     "agent": Headers(scope=scope).get("user-agent", "")[:120],
                 },
             )
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail

@@ -8,18 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 
-import uvicorn
-
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.users import users_required
-from tsobs_pipelines.logs.setup import uvicorn_log_config
+from tsobs_pipelines.serving.server import serve
 from tsobs_pipelines.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-MOST_CONNECTIONS = 400
-KEEP_ALIVE_S = 20
-GOODBYE_S = 5
 
 SWITCH_S = 0.0005
 """How long a thread that computes a month's history may keep the interpreter from the event loop (5 ms by
@@ -41,15 +35,4 @@ def run(settings: Settings) -> None:
         settings.public_url,
         "required" if users_required(settings) else "not required",
     )
-    uvicorn.run(
-        app,
-        host=settings.api_host,
-        port=settings.api_port,
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=uvicorn_log_config(),
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GOODBYE_S,
-    )
+    serve(app, settings.api_host, settings.api_port)

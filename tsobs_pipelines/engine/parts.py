@@ -49,9 +49,9 @@ def parts(settings: Settings, home: Home) -> list[Part]:
         Part(
             "webserver",
             [
-                *(python, "-m", "dagster_webserver", "--host", "127.0.0.1"),
+                *(python, "-m", "tsobs_pipelines.webserver", "--host", "127.0.0.1"),
                 *("--port", str(settings.dagster_port), "--workspace", str(home.workspace)),
-                *("--dagster-log-level", level, *dagster_logs, "--suppress-warnings"),
+                *("--dagster-log-level", level, *dagster_logs),
             ],
             shared,
             needs=("code",),

@@ -73,7 +73,7 @@ def test_a_killed_process_costs_no_run(tsobs: Running, victim: str) -> None:
         "pool process": lambda: tsobs.pool_process("backfills"),
         "daemon": lambda: tsobs.part("engine.daemon"),
         "code server": lambda: tsobs.part("api grpc"),
-        "webserver": lambda: tsobs.part("dagster_webserver"),
+        "webserver": lambda: tsobs.part("tsobs_pipelines.webserver"),
     }[victim]()
     # Who survives the kill has to finish it in time, on a busy machine too.
     run_id = launch_backfill(tsobs, days=10)

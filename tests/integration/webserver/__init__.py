@@ -1,0 +1,1 @@
+"""Dagster's own webserver behind the guard."""

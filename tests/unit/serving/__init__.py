@@ -1,0 +1,1 @@
+"""Unit tests of the HTTP server that the API and the webserver share."""
