@@ -6,9 +6,9 @@ does not: HTTP, and how a part does its work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Protocol
 
@@ -32,6 +32,8 @@ class Sidecar(Protocol):
     def get_tailscale_status(self) -> Mapping[str, object]: ...  # noqa: D102
     def observe_peer(self, hostname: str) -> tuple[ConnectionStats, PingStats]: ...  # noqa: D102
     def whois(self, ip: str) -> WhoIs | None: ...  # noqa: D102
+    def get_network_diagnostics(self) -> Mapping[str, object]: ...  # noqa: D102
+    def samples(self, day: date, after: datetime | None = None) -> Iterable[bytes]: ...  # noqa: D102
 
 
 class Incidents(Protocol):

@@ -1,20 +1,18 @@
 """The latest that is known of every node: its newest round, its last 24 hours, and what tailscaled says now.
 
-What belongs here: putting the store's rows and the live status together. What does not: HTTP, and series
-longer than a day (``series.py``).
-
 The store is needed, the sidecar is not: without it the nodes are as they were last seen, and the answer says
 that the sidecar is down and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Self, cast
 
 from tsobs_pipelines.api.dependencies import Sidecar
+from tsobs_pipelines.api.fresh import FreshRounds, time_of
 from tsobs_pipelines.api.schemas import Day, Node, NodesAnswer, NodeState, PartState, Spark
 from tsobs_pipelines.api.series import RELAYS, Bucket, buckets, loss_of, number, whole
 from tsobs_pipelines.tailnet.errors import SidecarError
@@ -72,19 +70,46 @@ def newest_rows(store: TimeSeriesStore, tailnet: str, now: datetime, span: timed
     return {str(row["hostname"]): row for row in rows}
 
 
-def snapshot(
-    store: TimeSeriesStore, tailnet: Tailnet, rows: Mapping[str, Row], live: Live, now: datetime
-) -> NodesAnswer:
-    """Every node, the critical ones first in the order of the settings; raises what the store raises."""
-    names = [*tailnet.critical_nodes, *sorted(rows.keys() - set(tailnet.critical_nodes))]
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the latest state is made of: the live status, and the newest row of each node.
+
+    ``uncollected`` names the nodes whose newest row is from the journal and not in the store yet.
+    """
+
+    live: Live
+    rows: Mapping[str, Row]
+    uncollected: Set[str]
+
+    @classmethod
+    def of(cls, live: Live, stored: Mapping[str, Row], fresh: FreshRounds) -> Self:
+        """The newer one of each node's stored and journalled rows."""
+        known = {name: time_of(row) for name, row in stored.items()}
+        newer = {
+            name: row
+            for row in fresh.rows
+            if (name := str(row["hostname"])) not in known or time_of(row) > known[name]
+        }
+        return cls(live, {**stored, **newer}, newer.keys())
+
+
+def names_of(tailnet: Tailnet, rows: Mapping[str, Row]) -> list[str]:
+    """Every known node, the critical ones first in the order of the settings."""
+    return [*tailnet.critical_nodes, *sorted(rows.keys() - set(tailnet.critical_nodes))]
+
+
+def snapshot(store: TimeSeriesStore, tailnet: Tailnet, seen: Seen, now: datetime) -> NodesAnswer:
+    """Every node, in the order of :func:`names_of`; raises what the store raises."""
     nodes = [
-        _node(name, tailnet, rows.get(name), live, day_of(store, tailnet.name, name, now)) for name in names
+        _node(name, tailnet, seen, day_of(store, tailnet.name, name, now))
+        for name in names_of(tailnet, seen.rows)
     ]
-    return NodesAnswer(tailnet=tailnet.name, sidecar=live.state, nodes=nodes)
+    return NodesAnswer(tailnet=tailnet.name, sidecar=seen.live.state, nodes=nodes)
 
 
-def _node(hostname: str, tailnet: Tailnet, row: Row | None, live: Live, day: Day) -> Node:
-    peer, is_self = live.peer(hostname)
+def _node(hostname: str, tailnet: Tailnet, all_seen: Seen, day: Day) -> Node:
+    peer, is_self = all_seen.live.peer(hostname)
+    row = all_seen.rows.get(hostname)
     seen: Row = row or {}
     sent, received = whole(seen.get("pings_sent")), whole(seen.get("pings_received"))
     state = str(seen.get("connection_type", "unknown"))
@@ -95,6 +120,7 @@ def _node(hostname: str, tailnet: Tailnet, row: Row | None, live: Live, day: Day
         state=cast("NodeState", "self" if is_self else state),
         relay_node=str(seen.get("relay_node", NO_RELAY)),
         measured_at=cast("datetime | None", seen.get("time")),
+        collected=hostname not in all_seen.uncollected,
         latency_ms=number(seen.get("latency_avg")),
         latency_min=number(seen.get("latency_min")),
         latency_max=number(seen.get("latency_max")),

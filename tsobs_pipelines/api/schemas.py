@@ -15,6 +15,12 @@ ConnectionType = Literal["direct", "relay", "peer-relay", "unreachable", "offlin
 NodeState = Literal["direct", "relay", "peer-relay", "unreachable", "offline", "unknown", "self"]
 """``self`` is the sidecar's own node, which is not pinged."""
 
+StripState = Literal[
+    "direct", "peer-relay", "relay", "unreachable", "offline", "absent", "unknown", "none", "awaited"
+]
+"""The path or state of a round. ``absent``: it was taken, and says nothing of the node; ``unknown``: it could
+not be taken; ``none``: there was none; ``awaited``: it may not have been collected yet."""
+
 AlertState = Literal["firing", "resolved", "historical"]
 
 
@@ -58,6 +64,7 @@ class LatencyPoint(BaseModel):
     rounds: int
     connection_type: ConnectionType = Field(description="the path; of a bucket, the most frequent one")
     relayed: float = Field(description="share of the rounds that went over a relay")
+    collected: bool = Field(description="false: from the sidecar's journal, not in the store yet")
 
 
 class LatencyHistory(BaseModel):
@@ -97,7 +104,8 @@ class Node(BaseModel):
     critical: bool = Field(description="named in TSOBS_CRITICAL_NODES")
     state: NodeState
     relay_node: str
-    measured_at: datetime | None = Field(description="time of the newest round; null: none collected yet")
+    measured_at: datetime | None = Field(description="time of the newest round; null: none yet")
+    collected: bool = Field(description="false: that round is from the journal, not in the store yet")
     latency_ms: float | None
     latency_min: float | None
     latency_max: float | None
@@ -123,6 +131,45 @@ class NodesAnswer(BaseModel):
     tailnet: str
     sidecar: PartState
     nodes: list[Node]
+
+
+class StripRound(BaseModel):
+    """One round that was due, or the worst one of a minute when they are closer together."""
+
+    at: datetime
+    state: StripState
+    relay_node: str = Field(description="region code of the relay in use, or `none`")
+    latency_ms: float | None = Field(description="mean of the warm pongs; null: no pong")
+    loss: float | None = Field(description="share of the pings without a pong")
+    collected: bool = Field(description="false: from the sidecar's journal, not in the store yet")
+
+
+class StripDay(BaseModel):
+    """One UTC day of a node."""
+
+    day: date
+    rounds: int = Field(description="rounds with a row")
+    missing: int = Field(description="rounds that were due and have no row")
+    states: dict[StripState, int] = Field(description="how many rounds had each state; absent: none")
+    availability: float | None = Field(description="share of the rounds with a pong; null: no rounds")
+    latency_ms: float | None = Field(description="mean of the warm pongs")
+    loss: float | None
+
+
+class Strip(BaseModel):
+    """One node's last hour and last thirty days, oldest first."""
+
+    hostname: str
+    rounds: list[StripRound] = Field(description="the last hour, one for each round that was due")
+    days: list[StripDay] = Field(description="the last 30 UTC days, the present one included")
+
+
+class StripsAnswer(BaseModel):
+    """The strip of every node of a tailnet but the sidecar's own."""
+
+    tailnet: str
+    step_s: int = Field(description="distance of two rounds in the strips, in seconds")
+    nodes: list[Strip]
 
 
 class Alert(BaseModel):

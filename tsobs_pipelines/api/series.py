@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import median_low
 from typing import cast
 
+from tsobs_pipelines.api.fresh import FreshRounds, time_of
 from tsobs_pipelines.api.schemas import ConnectionType, LatencyHistory, LatencyPoint
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row, Value
 from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
@@ -127,22 +128,32 @@ def _bucket(row: Row, kinds: dict[str, Row]) -> Bucket:
 
 
 def latency_history(
-    store: TimeSeriesStore, tailnet: str, hostname: str, *, hours: int, points: int, now: datetime
+    store: TimeSeriesStore,
+    tailnet: str,
+    hostname: str,
+    *,
+    hours: int,
+    points: int,
+    now: datetime,
+    fresh: FreshRounds,
 ) -> LatencyHistory:
     """The last ``hours`` of one node in at most ``points`` points.
 
-    Rounds are returned as they are when they fit, else in buckets that keep minimum and maximum.
-    Raises what the store raises.
+    Rounds are returned as they are when they fit, those of the journal that are not stored yet after the
+    others; else in buckets that keep minimum and maximum. Raises what the store raises.
     """
     where = {"tailnet": tailnet, "hostname": hostname}
     window = Window.trailing(now, timedelta(hours=hours))
     if hours * 3600 // ROUND_S <= points:
         rows = store.read(CONNECTIONS, window, where)
-        if len(rows) <= points:
-            return _answer(hostname, hours, [_point_of_row(row) for row in rows], ROUND_S)
+        later = fresh.of(hostname, time_of(rows[-1]) if rows else window.start)
+        if len(rows) + len(later) <= points:
+            found = [_point_of_row(row, collected=True) for row in rows]
+            found += [_point_of_row(row, collected=False) for row in later]
+            return _answer(hostname, hours, found, ROUND_S)
     every = step_for(hours, points)
-    found = buckets(store, where, window.start, window.end, every)
-    return _answer(hostname, hours, [_point_of_bucket(b) for b in found], int(every.total_seconds()))
+    summed = buckets(store, where, window.start, window.end, every)
+    return _answer(hostname, hours, [_point_of_bucket(b) for b in summed], int(every.total_seconds()))
 
 
 def _answer(hostname: str, hours: int, points: Sequence[LatencyPoint], step_s: int) -> LatencyHistory:
@@ -154,7 +165,7 @@ def _answer(hostname: str, hours: int, points: Sequence[LatencyPoint], step_s: i
     )
 
 
-def _point_of_row(row: Row) -> LatencyPoint:
+def _point_of_row(row: Row, *, collected: bool) -> LatencyPoint:
     kind = cast("ConnectionType", row["connection_type"])
     return LatencyPoint.model_construct(
         timestamp=cast("datetime", row["time"]),
@@ -165,6 +176,7 @@ def _point_of_row(row: Row) -> LatencyPoint:
         rounds=1,
         connection_type=kind,
         relayed=1.0 if kind in RELAYS else 0.0,
+        collected=collected,
     )
 
 
@@ -180,4 +192,5 @@ def _point_of_bucket(bucket: Bucket) -> LatencyPoint:
             "ConnectionType", max(bucket.types, key=bucket.types.__getitem__, default="unknown")
         ),
         relayed=round(bucket.relayed / bucket.rounds, 4) if bucket.rounds else 0.0,
+        collected=True,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 
 from anyio import CapacityLimiter
@@ -19,8 +19,18 @@ from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
+from tsobs_pipelines.api.fresh import FreshReader, FreshRounds, time_of
 from tsobs_pipelines.api.missing import rounds_missing
-from tsobs_pipelines.api.nodes import KNOWN_FOR, RECENT, Live, live_status, newest_rows, snapshot
+from tsobs_pipelines.api.nodes import (
+    KNOWN_FOR,
+    RECENT,
+    Live,
+    Seen,
+    live_status,
+    names_of,
+    newest_rows,
+    snapshot,
+)
 from tsobs_pipelines.api.payload import Payload
 from tsobs_pipelines.api.price_forecast import forecast_day, is_known, stored_source
 from tsobs_pipelines.api.schemas import (
@@ -38,6 +48,7 @@ from tsobs_pipelines.api.schemas import (
 )
 from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
 from tsobs_pipelines.api.series import latency_history
+from tsobs_pipelines.api.strips import PastDays, past_days, read_recent, strips
 from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
@@ -52,6 +63,9 @@ from tsobs_pipelines.timeseries.store import StoreError
 
 LIVE_PATIENCE_S = 2.0
 """How long the latest state waits for the sidecar before it is answered without."""
+
+FRESH_PATIENCE_S = 0.3
+"""How long an answer waits for the newest rounds; the look goes on, and the next answer has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +95,19 @@ class ForecastKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the latest state is made of: the live status, and the newest row of each node."""
-
-    live: Live
-    rows: Mapping[str, Row]
-
-
-@dataclass(frozen=True, slots=True)
 class SharedNodes:
     """The nodes, and the same as bytes."""
 
     answer: NodesAnswer
     payload: Payload
+
+
+class _FreshShared(Shared[Tailnet, FreshRounds]):
+    """Looks at a journal again when another round must be there: about once an interval, however many ask."""
+
+    def fresh_for(self, value: FreshRounds) -> float:
+        """Until the next round is written."""
+        return value.wait_s
 
 
 class Views:
@@ -106,6 +120,9 @@ class Views:
         # The tracker keeps what it has read of the file, without a lock: one thread at a time.
         tracker = CapacityLimiter(1)
         self._seen: dict[str, Seen] = {}
+        self._stored_until: dict[str, datetime | None] = {}
+        self._reader = FreshReader(parts.sidecars, parts.clock)
+        self._fresh = _FreshShared(self._read_fresh, fresh_s=0, stale_s=0, limiter=sidecar)
         self._recent = Shared(partial(self._read_rows, RECENT), fresh_s=4, stale_s=8, limiter=store)
         # A month is 100 times as much to read, and only tells of nodes that have been silent for a day.
         self._older = Shared(partial(self._read_rows, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store)
@@ -113,6 +130,10 @@ class Views:
         self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
         self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
+        # A month of rounds is much to read, and its past days change by a backfill only.
+        self._past = Shared(self._read_past_days, fresh_s=900, stale_s=7200, limiter=store)
+        self._past_days: dict[str, PastDays] = {}
+        self._strips = Shared(self._read_strips, fresh_s=5, stale_s=10, limiter=store)
         self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
         self._forecasts = Shared(self._read_forecast, fresh_s=30, stale_s=60, limiter=store, size=16)
         self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
@@ -123,8 +144,24 @@ class Views:
 
     async def nodes(self, tailnet: Tailnet) -> SharedNodes:
         """The latest state of every node of a tailnet."""
-        self._seen[tailnet.name] = Seen(await self.live(tailnet), await self._newest(tailnet))
+        self._seen[tailnet.name] = await self._see(tailnet)
         return await self._nodes.get(tailnet)
+
+    async def strips(self, tailnet: Tailnet) -> Payload:
+        """The strip of every node of a tailnet."""
+        self._seen[tailnet.name] = await self._see(tailnet)
+        self._past_days[tailnet.name] = await self._past.get((tailnet, self._parts.clock().date()))
+        return await self._strips.get(tailnet)
+
+    async def fresh(self, tailnet: Tailnet) -> FreshRounds:
+        """The rounds of the journal, at most about a minute old; never fails."""
+        newest = [time_of(row) for row in (await self._newest(tailnet)).values()]
+        self._stored_until[tailnet.name] = max(newest, default=None)
+        try:
+            async with asyncio.timeout(FRESH_PATIENCE_S):
+                return await self._fresh.get(tailnet)
+        except TimeoutError:
+            return self._reader.held(tailnet.name)
 
     async def live(self, tailnet: Tailnet) -> Live:
         """What tailscaled says, at most some seconds old; never fails."""
@@ -139,6 +176,7 @@ class Views:
         known = {*key.tailnet.critical_nodes, *(await self._newest(key.tailnet))}
         if key.hostname not in known:
             raise NotFoundError(f"no node {shown(key.hostname)}, expected one of {', '.join(sorted(known))}")
+        await self.fresh(key.tailnet)
         return await self._histories.get(key)
 
     async def alerts(self, hours: int, limit: int) -> Payload:
@@ -170,6 +208,10 @@ class Views:
         """A live look at one node."""
         return await self._looks.get(key)
 
+    async def _see(self, tailnet: Tailnet) -> Seen:
+        live, fresh = await asyncio.gather(self.live(tailnet), self.fresh(tailnet))
+        return Seen.of(live, await self._newest(tailnet), fresh)
+
     async def _newest(self, tailnet: Tailnet) -> Mapping[str, Row]:
         return {**await self._older.get(tailnet.name), **await self._recent.get(tailnet.name)}
 
@@ -182,7 +224,7 @@ class Views:
     def _read_nodes(self, tailnet: Tailnet) -> SharedNodes:
         parts, seen = self._parts, self._seen[tailnet.name]
         try:
-            answer = snapshot(parts.store, tailnet, seen.rows, seen.live, parts.clock())
+            answer = snapshot(parts.store, tailnet, seen, parts.clock())
         except StoreError as error:
             raise UnavailableError(str(error)) from error
         return SharedNodes(answer, Payload.of_model(answer))
@@ -200,10 +242,38 @@ class Views:
                 hours=key.hours,
                 points=key.points,
                 now=parts.clock(),
+                fresh=self._reader.held(key.tailnet.name),
             )
         except StoreError as error:
             raise UnavailableError(str(error)) from error
         return Payload.of_model(answer)
+
+    def _read_fresh(self, tailnet: Tailnet) -> FreshRounds:
+        return self._reader.read(tailnet, self._stored_until[tailnet.name])
+
+    def _read_past_days(self, key: tuple[Tailnet, date]) -> PastDays:
+        tailnet, _today = key
+        store, now = self._parts.store, self._parts.clock()
+        try:
+            step = read_recent(store, tailnet.name, self._reader.held(tailnet.name), now).step
+            return past_days(store, tailnet.name, self._names(tailnet), now, step)
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+
+    def _read_strips(self, tailnet: Tailnet) -> Payload:
+        store, now = self._parts.store, self._parts.clock()
+        try:
+            recent = read_recent(store, tailnet.name, self._reader.held(tailnet.name), now)
+            past = self._past_days[tailnet.name]
+            answer = strips(store, tailnet.name, self._names(tailnet), past, recent)
+        except StoreError as error:
+            raise UnavailableError(str(error)) from error
+        return Payload.of_model(answer)
+
+    def _names(self, tailnet: Tailnet) -> list[str]:
+        """The nodes that have a strip: all but the sidecar's own."""
+        seen = self._seen[tailnet.name]
+        return [name for name in names_of(tailnet, seen.rows) if not seen.live.peer(name)[1]]
 
     def _read_alerts(self, key: tuple[int, int]) -> Payload:
         hours, limit = key

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.api_world import api_of, demo_sidecar, listening, parts_of, rounds, seed, settings_of
+from tests.support.ports import free_port
 from tests.support.sidecars import raw_sidecar
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.cache import Shared
@@ -94,17 +95,16 @@ def test_logs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_store_is_an_answer(tmp_path: Path) -> None:
-    with demo_sidecar() as url:
-        parts = parts_of(settings_of(tmp_path), url)
-        with api_of(parts) as api:
-            assert api.get(HISTORY).json()["history"] == []
-            nodes = api.get(NODES).json()["nodes"]
-            assert [node["measured_at"] for node in nodes] == [None, None, None]
-            assert api.get("/alerts").json() == {"firing": [], "recent": []}
-            assert api.get("/logs/search").json()["count"] == 0
-            assert api.get("/models/metrics-history").json()["metrics"] == []
-            assert api.get("/models/metrics-history?model_name=nobody").status_code == 404
-        parts.store.close()
+    parts = parts_of(settings_of(tmp_path), f"http://127.0.0.1:{free_port()}")
+    with api_of(parts) as api:
+        assert api.get(HISTORY).json()["history"] == []
+        nodes = api.get(NODES).json()["nodes"]
+        assert [node["measured_at"] for node in nodes] == [None, None, None]
+        assert api.get("/alerts").json() == {"firing": [], "recent": []}
+        assert api.get("/logs/search").json()["count"] == 0
+        assert api.get("/models/metrics-history").json()["metrics"] == []
+        assert api.get("/models/metrics-history?model_name=nobody").status_code == 404
+    parts.store.close()
 
 
 def test_a_bug_shows_no_traceback(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ POLLED = [
     "/alerts",
     "/models/metrics-history",
     "/models/forecast",
+    "/health-monitoring/strips",
     "/vpn.html",
 ]
 

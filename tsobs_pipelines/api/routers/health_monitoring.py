@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from tsobs_pipelines.api.errors import NotFoundError, documented, shown
 from tsobs_pipelines.api.routers.access import POLLED, UNKEPT, InContext
-from tsobs_pipelines.api.schemas import ConnectionStatsAnswer, LatencyHistory, NodesAnswer
+from tsobs_pipelines.api.schemas import ConnectionStatsAnswer, LatencyHistory, NodesAnswer, StripsAnswer
 from tsobs_pipelines.api.series import MAX_HOURS, MAX_POINTS
 from tsobs_pipelines.api.views import HistoryKey, LookKey
 
@@ -35,6 +35,15 @@ async def nodes(request: Request, context: InContext, tailnet: InTailnet = None)
     return (await context.views.nodes(context.tailnet(tailnet))).payload.response(request, POLLED)
 
 
+@router.get("/strips", response_model=StripsAnswer, responses=documented(404, 422, 503))
+async def strips(request: Request, context: InContext, tailnet: InTailnet = None) -> Response:
+    """The last hour of each node round by round, and its last 30 UTC days day by day.
+
+    The newest rounds are read from the sidecar's journal, before they are collected (`collected` is false).
+    """
+    return (await context.views.strips(context.tailnet(tailnet))).response(request, POLLED)
+
+
 @router.get("/latency-history/{hostname}", response_model=LatencyHistory, responses=documented(404, 422, 503))
 async def latency_history(
     request: Request,
@@ -47,7 +56,8 @@ async def latency_history(
     """Latency of a node, oldest first, in at most 2,000 points.
 
     More rounds than that are put into buckets that keep the minimum and the maximum. A round without a pong
-    has the latency null; where no round was taken there is no point.
+    has the latency null; where no round was taken there is no point. Up to 24 hours end with the rounds of
+    the sidecar's journal that are not in the store yet (`collected` is false).
     """
     key = HistoryKey(context.tailnet(tailnet), _plausible(hostname), hours, points)
     return (await context.views.history(key)).response(request, POLLED)

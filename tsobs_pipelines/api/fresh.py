@@ -1,0 +1,124 @@
+"""The newest rounds, straight from the journal: those that the store does not have yet.
+
+A collection runs every five minutes; the sidecar's journal is a minute old. The rounds in between are read
+with ``/samples/<day>?after=``, each once, and held in memory for an hour.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice, pairwise
+from typing import Protocol
+
+from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.rows import connection_rows
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.schema import Row
+
+logger = logging.getLogger(__name__)
+
+HELD_FOR = timedelta(hours=1)
+MOST_ROUNDS = 400
+"""An hour of rounds every ten seconds, and some."""
+
+READY_AFTER_S = 5.0
+"""A round takes some seconds from the time that it bears until its line is written."""
+
+SHORTEST_WAIT_S = 15.0
+LONGEST_WAIT_S = 60.0
+"""At most so long after a look the next one is taken, whatever the interval of the rounds."""
+
+
+class Journal(Protocol):
+    """What is asked of the sidecar; see ``tailnet/client.py`` for the errors."""
+
+    def samples(self, day: date, after: datetime | None = None) -> Iterable[bytes]:
+        """The day's journal as chunks of bytes, those later than ``after`` only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FreshRounds:
+    """Rows of ``CONNECTIONS`` of the last hour's rounds as the journal has them, oldest first.
+
+    ``problem`` says why the last look failed; the rows of the looks before it still hold.
+    ``wait_s`` is after how many seconds another look can find more.
+    """
+
+    rows: Sequence[Row] = ()
+    problem: str = ""
+    wait_s: float = SHORTEST_WAIT_S
+
+    @property
+    def newest(self) -> datetime | None:
+        """The time of the newest round."""
+        return time_of(self.rows[-1]) if self.rows else None
+
+    def of(self, hostname: str, after: datetime | None) -> list[Row]:
+        """The node's rows that are later than ``after``."""
+        return [
+            row
+            for row in self.rows
+            if row["hostname"] == hostname and (after is None or time_of(row) > after)
+        ]
+
+
+class FreshReader:
+    """Reads what is new in the journals; one look at a tailnet at a time."""
+
+    def __init__(self, journals: Mapping[str, Journal], clock: Callable[[], datetime]) -> None:
+        self._journals = journals
+        self._clock = clock
+        self._held: dict[str, FreshRounds] = {}
+
+    def held(self, tailnet: str) -> FreshRounds:
+        """What the last look found."""
+        return self._held.get(tailnet, FreshRounds())
+
+    def read(self, tailnet: Tailnet, stored_until: datetime | None) -> FreshRounds:
+        """Look for rounds later than what is held or stored; a sidecar that does not answer is an answer."""
+        now, held = self._clock(), self.held(tailnet.name)
+        oldest = now - HELD_FOR
+        known = [time for time in (held.newest, stored_until) if time is not None and time <= now]
+        kept = [row for row in held.rows if time_of(row) >= oldest]
+        try:
+            found = self._rounds(tailnet, max([oldest, *known]), now)
+        except SidecarError as error:
+            logger.debug("no fresh rounds of %s: %s", tailnet.name, error)
+            fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S)
+        else:
+            rows = [*kept, *connection_rows(found, tailnet.critical_nodes, tailnet.name)]
+            fresh = FreshRounds(rows, "", _wait_s([time_of(row) for row in rows], now))
+        self._held[tailnet.name] = fresh
+        return fresh
+
+    def _rounds(self, tailnet: Tailnet, after: datetime, now: datetime) -> list[Round]:
+        journal = self._journals[tailnet.name]
+        found: list[Round] = []
+        for day in sorted({after.date(), now.date()}):
+            rounds = read_rounds(journal.samples(day, after), JournalCounts(), day)
+            found += [this for this in islice(rounds, MOST_ROUNDS) if after < this.at <= now]
+        return found
+
+
+def time_of(row: Row) -> datetime:
+    """The time of a row's round."""
+    time = row["time"]
+    if not isinstance(time, datetime):
+        msg = f"time={time!r}, expected a datetime"
+        raise TypeError(msg)
+    return time
+
+
+def _wait_s(times: Sequence[datetime], now: datetime) -> float:
+    """Until the round after the newest one is there."""
+    distinct = sorted(set(times))
+    if not distinct:
+        return LONGEST_WAIT_S
+    interval_s = min(((b - a).total_seconds() for a, b in pairwise(distinct)), default=LONGEST_WAIT_S)
+    due_s = (distinct[-1] - now).total_seconds() + interval_s + READY_AFTER_S
+    return min(max(due_s, SHORTEST_WAIT_S), LONGEST_WAIT_S)
