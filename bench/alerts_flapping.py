@@ -9,8 +9,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from tsobs_pipelines.alerting.evaluation import step_topics
+from tsobs_pipelines.alerting.evidence import Signals
 from tsobs_pipelines.alerting.machine import Voice
-from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, Signals, latency_signals, relay_signals
+from tsobs_pipelines.alerting.rule import Rule
+from tsobs_pipelines.alerting.rules.latency import LATENCY, latency_signals
+from tsobs_pipelines.alerting.rules.relay import RELAY, relay_signals
 from tsobs_pipelines.timeseries.schema import Row
 
 START = datetime(2026, 11, 24, tzinfo=UTC)

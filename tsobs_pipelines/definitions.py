@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from tsobs_pipelines.defs.alerts.assets import alert_definitions
+from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.common.freshness import with_freshness
 from tsobs_pipelines.defs.common.partitions import utc_days
 from tsobs_pipelines.defs.common.resources import default_resources

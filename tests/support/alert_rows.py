@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from tsobs_pipelines.tailnets import DEMO, Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
+TAILNET = Tailnet(name=DEMO, critical_nodes=("git",))
+"""Whose rows these are: the latency threshold of its nodes is 100 ms."""
 
 
 def row(

@@ -14,11 +14,11 @@ from datetime import timedelta
 import httpx
 
 from tests.support import bot_api as api
-from tests.support.alert_rows import DAY, MINUTE, paths
+from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths
 from tsobs_pipelines.alerting import outbox, telegram
-from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.rules import RELAY, relay_signals
+from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
@@ -41,7 +41,7 @@ PLACES: dict[str, object] = {
 def look(url: str, minute: int) -> None:
     """Evaluate the rounds up to a minute of the day."""
     at = DAY + minute * MINUTE
-    observe = observe_connections(SqlStore(url), {"tailnet": "demo"}, RELAY, relay_signals, at)
+    observe = observe_rows(SqlStore(url), TAILNET, RELAY, at)
     source = Source("http://page", "http://dagster")
     evaluate(AlertBook(engine_for(url), "demo"), RELAY, observe, source, at)
 

@@ -25,7 +25,7 @@ from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.outbox import depth
-from tsobs_pipelines.alerting.rules import LATENCY
+from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.dependencies import Parts

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
+from tsobs_pipelines.alerting.evidence import RowEvidence, Signals
 from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.rules import Rule, Signals
+from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
-from tsobs_pipelines.timeseries.store import TimeSeriesStore, Where, Window
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 LONGEST_PERIOD = timedelta(minutes=1)
 """Rounds are a minute apart, or less: the next one after the newest is not due for as long."""
@@ -44,6 +46,8 @@ class Evaluation:
 
 
 Observe = Callable[[Progress | None], Observed]
+SignalsOf = Callable[[Window], Signals]
+"""The signals of a window of the past."""
 
 
 def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> Evaluation:
@@ -82,17 +86,12 @@ def step_topics(
     return moved, sorted(changes, key=lambda change: (change.at, change.topic))
 
 
-def observe_connections(
-    store: TimeSeriesStore,
-    where: Where,
-    rule: Rule,
-    signals_of: Callable[[Sequence[Row]], Signals],
-    complete_to: datetime,
-) -> Observe:
-    """How a rule over ``tailscale_connections`` reads on; all rounds up to ``complete_to`` are written.
+def observe_rows(store: TimeSeriesStore, tailnet: Tailnet, rule: Rule, complete_to: datetime) -> Observe:
+    """How a rule over rows of a tailnet reads on; all rounds up to ``complete_to`` are written.
 
     A rule's first evaluation starts with the UTC day of ``complete_to``.
     """
+    evidence, where = _row_evidence(rule), {"tailnet": tailnet.name}
 
     def observe(before: Progress | None) -> Observed:
         midnight = datetime.combine(complete_to.astimezone(UTC).date(), time(), UTC)
@@ -100,15 +99,32 @@ def observe_connections(
         signals: dict[str, list[Signal]] = {}
         until = max(start, complete_to + _INSTANT)
         for window in chunks(start, until):
-            rows = store.read(CONNECTIONS, window, where)
+            rows = store.read(evidence.measurement, window, where)
             if rule.align is not None and window.end == until:
                 until = max(start, rule.floor(complete_to + period_of(rows)))
                 rows = [row for row in rows if _time(row) < until]
-            for subject, found in signals_of(rows).items():
+            for subject, found in evidence.signals(rows, tailnet).items():
                 signals.setdefault(subject, []).extend(found)
         return Observed(start, until, signals)
 
     return observe
+
+
+def past_rows(store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule) -> SignalsOf:
+    """How the past of a rule over rows of a tailnet is read; the store is opened when it is needed."""
+    evidence, where = _row_evidence(rule), {"tailnet": tailnet.name}
+
+    def signals(window: Window) -> Signals:
+        return evidence.signals(store().read(evidence.measurement, window, where), tailnet)
+
+    return signals
+
+
+def _row_evidence(rule: Rule) -> RowEvidence:
+    if not isinstance(rule.evidence, RowEvidence):
+        msg = f"alert rule {rule.key!r} is not judged by rows"
+        raise TypeError(msg)
+    return rule.evidence
 
 
 def observe_instant(subject: str, signal: Signal) -> Observe:

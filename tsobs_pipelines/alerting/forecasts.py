@@ -5,16 +5,15 @@ What belongs here: the observations' table. What does not: how a forecast is sco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, time, timedelta
 
 from sqlalchemy import delete, insert, select
 
-from tsobs_pipelines.alerting.evaluation import Observe, Observed
-from tsobs_pipelines.alerting.forecast_signals import ForecastObservation
-from tsobs_pipelines.alerting.replay import SignalsOf
-from tsobs_pipelines.alerting.rules import Signals
+from tsobs_pipelines.alerting.evaluation import Observe, Observed, SignalsOf
+from tsobs_pipelines.alerting.evidence import ForecastEvidence, ForecastObservation, Signals
+from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, observations
 from tsobs_pipelines.database import reading
@@ -23,8 +22,6 @@ from tsobs_pipelines.timeseries.store import Window
 _FIELDS = [field.name for field in fields(ForecastObservation)]
 _INSTANT = timedelta(microseconds=1)
 _LIVE_DAYS = timedelta(days=1)
-
-SignalsOfObservations = Callable[[Sequence[ForecastObservation]], Signals]
 
 
 def keep_observations(book: AlertBook, seen: Sequence[ForecastObservation]) -> list[ForecastObservation]:
@@ -62,13 +59,14 @@ def read_observations(book: AlertBook, start: datetime, end: datetime) -> list[F
         return [ForecastObservation(*row) for row in connection.execute(query)]
 
 
-def observe_forecasts(book: AlertBook, signals_of: SignalsOfObservations, now: datetime) -> Observe:
+def observe_forecasts(book: AlertBook, rule: Rule, now: datetime) -> Observe:
     """How a rule over forecasts reads on; its first evaluation starts with the UTC day before ``now``'s."""
+    evidence = _forecast_evidence(rule)
 
     def observe(before: Progress | None) -> Observed:
         midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         start = before.evaluated_until if before else midnight - _LIVE_DAYS
-        signals = signals_of(read_observations(book, start, now + _INSTANT))
+        signals = evidence.signals(read_observations(book, start, now + _INSTANT))
         # What says nothing yet is not passed by: late prices may make a verdict of it.
         until = max([one.time + _INSTANT for mine in signals.values() for one in mine], default=start)
         return Observed(start, until, signals)
@@ -76,10 +74,18 @@ def observe_forecasts(book: AlertBook, signals_of: SignalsOfObservations, now: d
     return observe
 
 
-def past_forecasts(book: AlertBook, signals_of: SignalsOfObservations) -> SignalsOf:
+def past_forecasts(book: AlertBook, rule: Rule) -> SignalsOf:
     """How the past of a rule over forecasts is read."""
+    evidence = _forecast_evidence(rule)
 
     def signals(window: Window) -> Signals:
-        return signals_of(read_observations(book, window.start, window.end))
+        return evidence.signals(read_observations(book, window.start, window.end))
 
     return signals
+
+
+def _forecast_evidence(rule: Rule) -> ForecastEvidence:
+    if not isinstance(rule.evidence, ForecastEvidence):
+        msg = f"alert rule {rule.key!r} is not judged by forecasts"
+        raise TypeError(msg)
+    return rule.evidence

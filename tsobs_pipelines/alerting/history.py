@@ -13,6 +13,7 @@ from typing import Literal
 from sqlalchemy import Engine, Row, select
 
 from tsobs_pipelines.alerting.machine import Kind
+from tsobs_pipelines.alerting.rule import Icon, Severity, Unit
 from tsobs_pipelines.alerting.rules import RULES
 from tsobs_pipelines.alerting.tables import changes, ensure_tables, incidents, messages, mutes
 from tsobs_pipelines.database import reading
@@ -25,8 +26,8 @@ class Incident:
     """One incident; ``until`` is ``None`` while it goes on, or where a historical one's end is not known.
 
     ``scope`` is the tailnet or price source (``demo`` for simulated data), ``value`` the newest while it
-    fired, ``worst`` the highest; ms for latency, EUR/kWh for MAE, minutes for ``silence``. ``fate`` is that
-    of the message about its beginning, empty where there was none.
+    fired, ``worst`` the highest, both in ``unit``. ``fate`` is that of the message about its beginning, empty
+    where there was none. ``title`` and ``icon`` are how the rule is shown.
     """
 
     scope: str
@@ -43,6 +44,9 @@ class Incident:
     detail: str
     fate: str
     reason: str
+    title: str
+    unit: Unit
+    icon: Icon
 
 
 def firing(engine: Engine, scope: str | None = None) -> list[Incident]:
@@ -89,14 +93,15 @@ def _read(engine: Engine, query: object) -> list[Incident]:
 
 
 def _incident(row: Row[tuple[object, ...]], fate: str, reason: str) -> Incident:
+    # An incident may be older than the removal of its rule: it is shown as what is kept of it.
     rule = RULES.get(row.rule)
-    severity = rule.severity.value if rule else "WARNING"
+    severity = rule.severity if rule else Severity.WARNING
     return Incident(
         row.scope,
         row.topic,
         row.rule,
         row.subject,
-        severity,
+        severity.value,
         row.since,
         row.until,
         row.origin,
@@ -106,4 +111,7 @@ def _incident(row: Row[tuple[object, ...]], fate: str, reason: str) -> Incident:
         row.detail,
         fate,
         reason,
+        rule.title if rule else row.rule,
+        rule.unit if rule else Unit.NONE,
+        rule.icon if rule else Icon.CIRCLE,
     )

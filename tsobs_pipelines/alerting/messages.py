@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tsobs_pipelines.alerting.machine import Change, Kind, Voice
-from tsobs_pipelines.alerting.rules import Rule, Severity
+from tsobs_pipelines.alerting.rule import Rule, Severity
 from tsobs_pipelines.alerting.text import escape, fit, link
 
 TELL_WITHIN = timedelta(hours=24)

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Engine, delete, insert, select, update
 
 from tsobs_pipelines.alerting.machine import Status, TopicState
-from tsobs_pipelines.alerting.rules import Rule
+from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, of_rule
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, incidents, mutes, topics
 from tsobs_pipelines.database import reading

@@ -209,12 +209,10 @@ def message(engine: Engine, number: int) -> Message | None:
     return None if row is None else Message(*row)
 
 
-def pending(engine: Engine, rule: str | None = None) -> list[Message]:
+def pending(engine: Engine) -> list[Message]:
     """The messages that are still to be sent, oldest first."""
     ensure_tables(engine)
     query = select(messages).where(messages.c.fate == "pending").order_by(messages.c.id)
-    if rule is not None:
-        query = query.where(messages.c.rule == rule)
     with reading(engine) as connection:
         return [Message(*row) for row in connection.execute(query)]
 

@@ -6,27 +6,25 @@ whole, whichever order the days arrive in and however often. What does not: anyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from tsobs_pipelines.alerting.evaluation import chunks
+from tsobs_pipelines.alerting.evaluation import SignalsOf, chunks
+from tsobs_pipelines.alerting.evidence import Signals
 from tsobs_pipelines.alerting.machine import Change, Kind, Status, TopicState, Voice, advance
-from tsobs_pipelines.alerting.rules import Rule, Signals, rule_key
+from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress, incident_row
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, incidents, replays
 from tsobs_pipelines.database import reading
-from tsobs_pipelines.timeseries.store import Window
 
 WARM_UP = timedelta(minutes=30)
 """Data before a day that are read as well: evidence in a row may have begun before midnight."""
 
 SEAM = timedelta(minutes=10)
 """A live incident this soon after the watch began is the rest of the one that went on before."""
-
-SignalsOf = Callable[[Window], Signals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +39,13 @@ def request_replays(book: AlertBook, rule: Rule, days: Mapping[date, int]) -> No
     """Ask for days to be replayed; the number of the materialisation tells news from what was done."""
     if not days:
         return
-    key = (replays.c.scope == book.scope) & (replays.c.rule == rule_key(rule))
+    key = (replays.c.scope == book.scope) & (replays.c.rule == rule.key)
     with alert_transaction(book.engine) as connection:
         known = dict(connection.execute(select(replays.c.day, replays.c.source_id).where(key)).all())
         for day, source in days.items():
             name = day.isoformat()
             if name not in known:
-                values = {"scope": book.scope, "rule": rule_key(rule), "day": name}
+                values = {"scope": book.scope, "rule": rule.key, "day": name}
                 connection.execute(insert(replays).values(**values, source_id=source, done_id=-1))
             elif known[name] < source:
                 connection.execute(update(replays).where(key, replays.c.day == name).values(source_id=source))
@@ -58,7 +56,7 @@ def pending_replays(book: AlertBook, rule: Rule) -> dict[date, int]:
     ensure_tables(book.engine)
     query = (
         select(replays.c.day, replays.c.source_id)
-        .where(replays.c.scope == book.scope, replays.c.rule == rule_key(rule))
+        .where(replays.c.scope == book.scope, replays.c.rule == rule.key)
         .where(replays.c.done_id < replays.c.source_id)
         .order_by(replays.c.day)
     )
@@ -126,7 +124,7 @@ def _replay(
         for day, source in days.items():
             connection.execute(
                 update(replays)
-                .where(replays.c.scope == book.scope, replays.c.rule == rule_key(rule))
+                .where(replays.c.scope == book.scope, replays.c.rule == rule.key)
                 .where(replays.c.day == day.isoformat())
                 .values(done_id=source)
             )
@@ -137,7 +135,7 @@ def _carried(book: AlertBook, rule: Rule, start: datetime) -> dict[str, TopicSta
     """The topics that fire at ``start`` by what the history says."""
     query = select(incidents).where(
         incidents.c.scope == book.scope,
-        incidents.c.rule == rule_key(rule),
+        incidents.c.rule == rule.key,
         incidents.c.origin == "historical",
         incidents.c.since < start,
         incidents.c.until.is_(None) | (incidents.c.until > start),
@@ -204,7 +202,7 @@ def _replace(
     progress: Progress,
 ) -> None:
     start, end, lower, upper = span
-    mine = (incidents.c.scope == book.scope) & (incidents.c.rule == rule_key(rule))
+    mine = (incidents.c.scope == book.scope) & (incidents.c.rule == rule.key)
     historical = mine & (incidents.c.origin == "historical")
     connection.execute(
         delete(incidents).where(historical, incidents.c.since >= start, incidents.c.since < end)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delet
 
 from tsobs_pipelines.alerting.machine import Change, Kind, Status, TopicState, Voice
 from tsobs_pipelines.alerting.messages import TELL_WITHIN, Draft, Facts, Source, plan
-from tsobs_pipelines.alerting.rules import FRESH, Rule, rule_key
+from tsobs_pipelines.alerting.rule import FRESH, Rule
 from tsobs_pipelines.alerting.tables import (
     alert_transaction,
     changes,
@@ -134,7 +134,7 @@ class AlertBook:
     def _progress(self, connection: Connection, rule: Rule) -> Progress | None:
         query = select(
             progress.c.begun_at, progress.c.started_at, progress.c.evaluated_until, progress.c.version
-        ).where(progress.c.scope == self.scope, progress.c.rule == rule_key(rule))
+        ).where(progress.c.scope == self.scope, progress.c.rule == rule.key)
         row = connection.execute(query).first()
         return None if row is None else Progress(*row)
 
@@ -156,7 +156,7 @@ class AlertBook:
 
     def _save_progress(self, connection: Connection, step: Step, now: datetime) -> None:
         values = {"started_at": step.started_at, "evaluated_until": step.until}
-        key = {"scope": self.scope, "rule": rule_key(step.rule)}
+        key = {"scope": self.scope, "rule": step.rule.key}
         if step.before is None:
             connection.execute(insert(progress).values(**key, **values, begun_at=now, version=1))
             return
@@ -181,7 +181,7 @@ class AlertBook:
             {
                 "scope": self.scope,
                 "topic": topic,
-                "rule": rule_key(step.rule),
+                "rule": step.rule.key,
                 "subject": state.subject,
                 "status": state.status.value,
                 "state": state.to_json(),
@@ -251,7 +251,7 @@ class AlertBook:
         """Write a message and its changes; its number when it is to be sent."""
         row = {
             "scope": self.scope,
-            "rule": rule_key(rule),
+            "rule": rule.key,
             "severity": draft.severity.value,
             "html": draft.html,
             "created_at": now,
@@ -301,7 +301,7 @@ class AlertBook:
 
 def of_rule(scope: str, rule: Rule) -> ColumnElement[bool]:
     """The topics of a rule."""
-    return and_(topics.c.scope == scope, topics.c.rule == rule_key(rule))
+    return and_(topics.c.scope == scope, topics.c.rule == rule.key)
 
 
 def incident_row(scope: str, rule: Rule, change: Change) -> dict[str, object]:
@@ -309,7 +309,7 @@ def incident_row(scope: str, rule: Rule, change: Change) -> dict[str, object]:
     return {
         "scope": scope,
         "topic": change.topic,
-        "rule": rule_key(rule),
+        "rule": rule.key,
         "subject": change.subject,
         "since": change.since,
         "until": change.until,

@@ -11,6 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tsobs_pipelines.alerting.rule import Icon, Unit
+
 ConnectionType = Literal["direct", "relay", "peer-relay", "unreachable", "offline", "unknown"]
 NodeState = Literal["direct", "relay", "peer-relay", "unreachable", "offline", "unknown", "self"]
 """``self`` is the sidecar's own node, which is not pinged."""
@@ -173,7 +175,7 @@ class StripsAnswer(BaseModel):
 
 
 class Alert(BaseModel):
-    """One incident: a topic that fires, or fired. The unit is the rule's: ms, EUR/kWh, or minutes."""
+    """One incident: a topic that fires, or fired."""
 
     topic: str
     tailnet: str | None = Field(description="the tailnet that it is about; null: a forecast")
@@ -188,6 +190,9 @@ class Alert(BaseModel):
     threshold: float | None
     detail: str
     fate: str = Field(description="of its first message: sent, suppressed, …; empty: there was none")
+    title: str = Field(description="what the rule is called")
+    unit: Unit = Field(description="of value, worst and threshold; empty: they are not shown")
+    icon: Icon = Field(description="the shape that marks it on the page")
 
 
 class AlertsAnswer(BaseModel):

@@ -384,6 +384,9 @@ def _alert(incident: Incident, tailnets: Set[str]) -> Alert:
         threshold=incident.threshold,
         detail=incident.detail,
         fate=incident.fate,
+        title=incident.title,
+        unit=incident.unit,
+        icon=incident.icon,
     )
 
 

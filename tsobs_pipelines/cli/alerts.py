@@ -15,14 +15,15 @@ import click
 from tsobs_pipelines.alerting import history, mutes, outbox
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.messages import EMOJI, duration
-from tsobs_pipelines.alerting.rules import Severity
+from tsobs_pipelines.alerting.reference import rules_messages, rules_table
+from tsobs_pipelines.alerting.rule import Severity, Unit
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseError, engine_for
 from tsobs_pipelines.settings import load_settings
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_WAYS = {"latency": ("{:.0f}", " ms"), "mae": ("{:.4f}", " EUR/kWh"), "skill": ("{:.2f}", " times")}
+_FORMATS = {Unit.MILLISECONDS: ".0f", Unit.PRICE: ".4f", Unit.TIMES: ".2f"}
 _LONGEST_MUTE = timedelta(days=90)
 
 
@@ -94,8 +95,9 @@ def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> N
 
 
 def _worst(incident: Incident) -> str:
-    form, unit = _WAYS.get(incident.rule, ("", ""))
-    return f", worst {form.format(incident.worst)}{unit}" if form and incident.worst is not None else ""
+    if incident.worst is None or incident.unit is Unit.NONE:
+        return ""
+    return f", worst {incident.worst:{_FORMATS[incident.unit]}} {incident.unit}"
 
 
 @alerts.command()
@@ -115,6 +117,12 @@ def test() -> None:
     number_there = f", Telegram's message {sent.telegram_id}" if sent.telegram_id is not None else ""
     click.echo(f"{sent.fate}{number_there}{': ' + sent.reason if sent.reason else ''}")
     sys.exit(0 if sent.fate == "sent" else 1)
+
+
+@alerts.command()
+def rules() -> None:
+    """Print the rules and an example of their messages, as Markdown."""
+    click.echo(f"{rules_table()}\n\n```\n{rules_messages()}\n```")
 
 
 @click.command()

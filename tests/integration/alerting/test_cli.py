@@ -13,7 +13,7 @@ from tests.support import bot_api as api
 from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.rules import LATENCY
+from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.cli.alerts import alerts, mute
 from tsobs_pipelines.database import engine_for

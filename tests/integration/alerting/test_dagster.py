@@ -17,6 +17,8 @@ from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
 from tsobs_pipelines.defs.alerts import watch as alert_watch
+from tsobs_pipelines.defs.alerts.books import alert_engine
+from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings, load_settings
@@ -24,7 +26,7 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import StoreUnavailableError
 
-SENSORS = {sensor.name: sensor for sensor in alert_sensors.alert_sensors(alerts.alert_jobs())}
+SENSORS = {sensor.name: sensor for sensor in alert_definitions([]).sensors or ()}
 RESOURCES = {"settings": SettingsResource(), "store": StoreResource()}
 
 
@@ -42,7 +44,7 @@ class Watch:
         self.settings, self.store, self.bot, self.instance = settings, store, bot, instance
         self.now = DAY
         self.cursors: dict[str, str | None] = {}
-        self.engine = alerts.alert_engine(settings)
+        self.engine = alert_engine(settings)
 
     def collect(self, data: Sequence[Row], mode: str = "incremental", day: str = "2026-11-24") -> str:
         """Write rows and materialise their day, as a run of the collection does; its run id."""
@@ -69,7 +71,7 @@ class Watch:
 
     def run(self, asset: str, request: dg.RunRequest) -> dict[str, object]:
         """The run that was asked for; the metadata of its materialisation."""
-        defs = alerts.alert_definitions(self.settings.tailnets)
+        defs = alert_definitions(self.settings.tailnets)
         job = dg.Definitions.merge(
             defs, dg.Definitions(assets=[metrics], resources=RESOURCES)
         ).resolve_job_def(f"tell_{asset}")
@@ -396,9 +398,7 @@ def test_the_token_shows_nowhere_in_dagster(watch: Watch) -> None:
 
 def test_alert_assets_hang_below_their_metrics(watch: Watch) -> None:
     rest = dg.Definitions(assets=[metrics], resources=RESOURCES)
-    graph = dg.Definitions.merge(
-        alerts.alert_definitions(watch.settings.tailnets), rest
-    ).resolve_asset_graph()
+    graph = dg.Definitions.merge(alert_definitions(watch.settings.tailnets), rest).resolve_asset_graph()
     for name, upstream in (
         ("latency_alerts", "connection_metrics"),
         ("relay_alerts", "connection_metrics"),

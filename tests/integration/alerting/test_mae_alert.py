@@ -23,6 +23,8 @@ from tests.support.week_mean import WeekMean
 from tsobs_pipelines.alerting.history import Incident, firing, recent
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
+from tsobs_pipelines.defs.alerts.books import alert_engine
+from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.forecast import assets as forecast
@@ -89,7 +91,7 @@ class Day:
         names = [model.name for model in models]
         self.defs = dg.Definitions.merge(
             forecast.forecast_definitions(self.settings, models),
-            alerts.alert_definitions(self.settings.tailnets, names),
+            alert_definitions(self.settings.tailnets, names),
             dg.Definitions(resources=default_resources()),
         )
         self.repository = self.defs.get_repository_def()
@@ -196,7 +198,7 @@ def tsobs(place: Path, models: Sequence[ForecastModel]) -> Iterator[tuple[Day, a
 
 
 def incidents(day: Day) -> list[Incident]:
-    return recent(alerts.alert_engine(day.settings), utc(FIRST, 0))
+    return recent(alert_engine(day.settings), utc(FIRST, 0))
 
 
 def degrade(day: Day, bot: api.BotApi) -> str:
@@ -265,7 +267,7 @@ def test_while_it_lasts_it_is_repeated_every_six_hours_and_its_end_is_told_once(
         assert bot.texts == told
         (incident,) = incidents(day)
         assert (incident.since, incident.until) == (utc(TODAY, 9), utc(tomorrow, 23))
-        assert firing(alerts.alert_engine(day.settings)) == []
+        assert firing(alert_engine(day.settings)) == []
 
 
 def test_each_model_has_its_topic_and_waits_for_no_other(tmp_path: Path) -> None:

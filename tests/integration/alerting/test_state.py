@@ -11,15 +11,17 @@ import pytest
 from sqlalchemy import Engine, select
 
 from tests.support import bot_api as api
-from tests.support.alert_rows import DAY, MINUTE, limit_of, paths, rows
+from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths, rows
 from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.alerting.evaluation import Evaluation, evaluate, observe_connections
+from tsobs_pipelines.alerting.evaluation import Evaluation, evaluate, observe_rows, past_rows
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.mutes import mute, retire
 from tsobs_pipelines.alerting.replay import pending_replays, replay_pending, request_replays
-from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, Signals, latency_signals, relay_signals
+from tsobs_pipelines.alerting.rule import Rule
+from tsobs_pipelines.alerting.rules.latency import LATENCY
+from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import AlertBook, Step
 from tsobs_pipelines.alerting.tables import changes, messages
 from tsobs_pipelines.alerting.telegram import Telegram
@@ -27,7 +29,6 @@ from tsobs_pipelines.alerting.text import plain
 from tsobs_pipelines.database import engine_for, reading
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
-from tsobs_pipelines.timeseries.store import Window
 
 SOURCE = Source("http://page", "http://dagster", run_id="run-1", partition="2026-11-24")
 YESTERDAY = -24 * 60
@@ -45,27 +46,16 @@ class World:
     def write(self, data: Sequence[Row]) -> None:
         self.store.write(CONNECTIONS, data)
 
-    def signals(self, rule: Rule, data: Sequence[Row]) -> Signals:
-        return latency_signals(data, limit_of()) if rule is LATENCY else relay_signals(data)
-
     def look(self, rule: Rule, minute: float, book: AlertBook | None = None) -> Evaluation:
         """Evaluate what is there up to a minute of the day, at that time."""
         complete_to = DAY + minute * MINUTE
-        observe = observe_connections(
-            self.store, {"tailnet": "demo"}, rule, lambda data: self.signals(rule, data), complete_to
-        )
+        observe = observe_rows(self.store, TAILNET, rule, complete_to)
         return evaluate(book or self.book, rule, observe, SOURCE, complete_to + MINUTE)
 
     def replay(self, rule: Rule, *days: int, source: int = 1) -> None:
         request_replays(self.book, rule, {(DAY + timedelta(days=day)).date(): source for day in days})
-        replay_pending(self.book, rule, self.past(rule))
+        replay_pending(self.book, rule, past_rows(lambda: self.store, TAILNET, rule))
         assert pending_replays(self.book, rule) == {}
-
-    def past(self, rule: Rule):  # type: ignore[no-untyped-def] # noqa: ANN201
-        def signals(window: Window) -> Signals:
-            return self.signals(rule, self.store.read(CONNECTIONS, window))
-
-        return signals
 
     def fates(self) -> list[tuple[str, str]]:
         return [(m.fate, plain(m.html)) for m in reversed(outbox.newest(self.engine))]
@@ -264,9 +254,7 @@ def test_no_reminder_says_still_while_the_newest_evidence_is_not_bad(world: Worl
 
 def test_a_backfill_of_one_old_day_before_the_watch_began_sends_nothing(world: World) -> None:
     world.write(paths("d" * 1430 + "r" * 10, start=2 * YESTERDAY))
-    observe = observe_connections(
-        world.store, {"tailnet": "demo"}, RELAY, relay_signals, DAY + (2 * YESTERDAY + 1439) * MINUTE
-    )
+    observe = observe_rows(world.store, TAILNET, RELAY, DAY + (2 * YESTERDAY + 1439) * MINUTE)
     evaluate(world.book, RELAY, observe, SOURCE, DAY + 600 * MINUTE)
     ((fate, _),) = world.fates()
     assert fate == "suppressed"

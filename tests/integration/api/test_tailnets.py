@@ -12,7 +12,7 @@ from tests.support.api_world import NOW, Api, api_of, demo_sidecar, parts_of, ro
 from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.rules import LATENCY
+from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.database import engine_for

@@ -8,15 +8,16 @@ from datetime import timedelta
 import pytest
 
 from tests.support import bot_api as api
-from tests.support.alert_rows import DAY, MINUTE, paths
+from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths
 from tests.support.alert_sender import look
 from tests.support.lab.databases import Postgres
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.evaluation import past_rows
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.mutes import mute
 from tsobs_pipelines.alerting.replay import replay_pending, request_replays
-from tsobs_pipelines.alerting.rules import RELAY, relay_signals
+from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
@@ -51,7 +52,7 @@ def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
         assert len(server.accepted) == 1
     book = AlertBook(engine, "demo")
     request_replays(book, RELAY, {(DAY - timedelta(days=1)).date(): 1})
-    done = replay_pending(book, RELAY, lambda window: relay_signals(store.read(CONNECTIONS, window)))
+    done = replay_pending(book, RELAY, past_rows(lambda: store, TAILNET, RELAY))
     assert done.incidents == 1
     found = recent(engine, DAY - timedelta(days=2))
     assert [one.origin for one in found] == ["live", "historical"]

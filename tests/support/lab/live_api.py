@@ -6,7 +6,7 @@ the browser (``browser.py``), and what is tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,28 +20,22 @@ import httpx
 from tests.support.lab.processes import Server
 from tests.support.ports import free_port
 from tests.support.sidecars import served
-from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows, past_rows
+from tsobs_pipelines.alerting.evidence import RowEvidence
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.replay import replay_pending, request_replays
-from tsobs_pipelines.alerting.rules import (
-    LATENCY,
-    NODE_SILENCE,
-    RELAY,
-    Rule,
-    Signals,
-    latency_signals,
-    relay_signals,
-    silence_signals,
-)
+from tsobs_pipelines.alerting.rule import Rule
+from tsobs_pipelines.alerting.rules import rules_by
+from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
-from tsobs_pipelines.timeseries.store import Window
 
 NODES = ("git", "chocolate-factory-dev", "chocolate-factory")
 MODEL = "prophet_price_forecast"
@@ -50,12 +44,6 @@ BAD_DAY = 12
 
 BAD_DAY_EXTRA = 0.021
 """By so much more than usual, in EUR/kWh."""
-
-_RULES: Mapping[str, tuple[Rule, Callable[[Sequence[Row]], Signals]]] = {
-    "latency": (LATENCY, lambda rows: latency_signals(rows, lambda _host: 100.0)),
-    "relay": (RELAY, relay_signals),
-    "silence": (NODE_SILENCE, silence_signals),
-}
 
 
 def store_of(state: Path) -> SqlStore:
@@ -72,8 +60,8 @@ def fill(state: Path, now: datetime, *, days: int = 30, tailnet: str = "demo") -
         collector = Collector(sidecar, store, NODES, tailnet)
         for back in range(days, -1, -1):
             collector.collect_day((now - timedelta(days=back)).date())
-    for rule, signals_of in _RULES.values():
-        _find_incidents(state, store, (rule, signals_of), (now, days), tailnet)
+    for rule, _ in rules_by(RowEvidence):
+        _find_incidents(state, store, rule, (now, days), tailnet)
     store.close()
     log_errors(state / "models", now)
 
@@ -81,32 +69,29 @@ def fill(state: Path, now: datetime, *, days: int = 30, tailnet: str = "demo") -
 def _find_incidents(
     state: Path,
     store: SqlStore,
-    how: tuple[Rule, Callable[[Sequence[Row]], Signals]],
+    rule: Rule,
     span: tuple[datetime, int],
     tailnet: str,
 ) -> None:
-    rule, signals_of = how
     now, days = span
-    where = {"tailnet": tailnet}
-    book = _evaluated(state, store, how, now, tailnet)
+    book = _evaluated(state, store, rule, now, tailnet)
     request_replays(book, rule, {(now - timedelta(days=back)).date(): 1 for back in range(days + 1)})
+    replay_pending(book, rule, past_rows(lambda: store, _tailnet(tailnet), rule))
 
-    def past(window: Window) -> Signals:
-        return signals_of(store.read(CONNECTIONS, window, where))
 
-    replay_pending(book, rule, past)
+def _tailnet(name: str) -> Tailnet:
+    return Tailnet(name=name, critical_nodes=NODES)
 
 
 def _evaluated(
     state: Path,
     store: SqlStore,
-    how: tuple[Rule, Callable[[Sequence[Row]], Signals]],
+    rule: Rule,
     now: datetime,
     tailnet: str,
 ) -> AlertBook:
-    rule, signals_of = how
     book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
-    observe = observe_connections(store, {"tailnet": tailnet}, rule, signals_of, now)
+    observe = observe_rows(store, _tailnet(tailnet), rule, now)
     evaluate(book, rule, observe, Source("", "", "DEMO data"), now)
     return book
 
@@ -114,7 +99,7 @@ def _evaluated(
 def judge_latency(state: Path, now: datetime, *, tailnet: str = "demo") -> None:
     """What the sensor of high latency would make of the rounds up to now, which are all collected."""
     store = store_of(state)
-    _evaluated(state, store, _RULES["latency"], now, tailnet)
+    _evaluated(state, store, LATENCY, now, tailnet)
     store.close()
 
 

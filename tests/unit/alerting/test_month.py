@@ -13,10 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.alert_rows import limit_of
-from tsobs_pipelines.alerting.evaluation import observe_connections, step_topics
+from tests.support.alert_rows import TAILNET
+from tsobs_pipelines.alerting.evaluation import observe_rows, step_topics
 from tsobs_pipelines.alerting.machine import Change, Kind, TopicState, Voice
-from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, Signals, latency_signals, relay_signals
+from tsobs_pipelines.alerting.rule import Rule
+from tsobs_pipelines.alerting.rules.latency import LATENCY
+from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.timeseries.schema import Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -99,10 +101,6 @@ def generated() -> tuple[list[Known], dict[str, list[Row]]]:
     return month(20)
 
 
-def signals(rule: Rule, rows: Sequence[Row]) -> Signals:
-    return latency_signals(rows, limit_of()) if rule is LATENCY else relay_signals(rows)
-
-
 class Rows:
     """As much of a store as reading on needs."""
 
@@ -129,7 +127,7 @@ def replay(rule: Rule, rows: Sequence[Row], tick: int, restarts: Container[int] 
     for number, end in enumerate(range(tick, len(rows) + tick, tick)):
         complete_to = start + timedelta(minutes=min(end, len(rows)) - 1)
         store = cast("TimeSeriesStore", Rows(rows))
-        observe = observe_connections(store, {}, rule, lambda data: signals(rule, data), complete_to)
+        observe = observe_rows(store, TAILNET, rule, complete_to)
         observed = observe(progress)
         moved, found = step_topics(rule, states, observed.signals)
         progress = Progress(start, start, observed.until, number)
@@ -151,9 +149,9 @@ def incidents(changes: Sequence[Change]) -> list[tuple[str, datetime, datetime |
 def test_every_incident_is_found_and_no_other(generated: tuple[list[Known], dict[str, list[Row]]]) -> None:
     known, data = generated
     for rule, slack in ((LATENCY, timedelta(minutes=5)), (RELAY, timedelta(minutes=1))):
-        expected = sorted((k.host, k.begin, k.end) for k in known if k.kind == rule.name)
+        expected = sorted((k.host, k.begin, k.end) for k in known if k.kind == rule.key)
         found = sorted(
-            (topic.removeprefix(f"{rule.name}_"), since, until)
+            (topic.removeprefix(f"{rule.key}_"), since, until)
             for host in NODES
             for topic, since, until in incidents(replay(rule, data[host], 60))
         )
@@ -170,7 +168,7 @@ def test_no_tick_and_no_restart_changes_a_thing(
     generated: tuple[list[Known], dict[str, list[Row]]], rule: Rule, ticks: tuple[int, ...]
 ) -> None:
     known, data = generated
-    hosts = sorted({incident.host for incident in known if incident.kind == rule.name})[:2]
+    hosts = sorted({incident.host for incident in known if incident.kind == rule.key})[:2]
     for host in hosts:
         rows = data[host]
         expected = replay(rule, rows, MINUTES)

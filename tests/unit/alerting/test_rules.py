@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.alert_rows import DAY, MINUTE, limit_of, paths, row, rows
 from tsobs_pipelines.alerting.evaluation import step_topics
-from tsobs_pipelines.alerting.forecast_signals import ForecastObservation, mae_signals, skill_signals
+from tsobs_pipelines.alerting.evidence import ForecastObservation
 from tsobs_pipelines.alerting.machine import (
     Change,
     Confirmation,
@@ -24,16 +24,12 @@ from tsobs_pipelines.alerting.machine import (
     Voice,
     advance,
 )
-from tsobs_pipelines.alerting.rules import (
-    LATENCY,
-    MAE,
-    NODE_SILENCE,
-    RELAY,
-    freshness_signal,
-    latency_signals,
-    relay_signals,
-    silence_signals,
-)
+from tsobs_pipelines.alerting.rules.collection import freshness_signal
+from tsobs_pipelines.alerting.rules.latency import LATENCY, latency_signals
+from tsobs_pipelines.alerting.rules.mae import MAE, mae_signals
+from tsobs_pipelines.alerting.rules.node_silence import NODE_SILENCE, silence_signals
+from tsobs_pipelines.alerting.rules.relay import RELAY, relay_signals
+from tsobs_pipelines.alerting.rules.skill import skill_signals
 from tsobs_pipelines.timeseries.schema import Row
 
 
@@ -134,7 +130,6 @@ def test_the_collection_is_silent_after_15_minutes() -> None:
     assert freshness_signal(DAY, DAY + 15 * MINUTE, "").verdict is Verdict.GOOD
     late = freshness_signal(DAY, DAY + 16 * MINUTE, "the sidecar does not answer")
     assert (late.verdict, late.begin, late.value) == (Verdict.BAD, DAY, 16)
-    assert freshness_signal(None, DAY, "nothing was ever collected").verdict is Verdict.BAD
 
 
 def observation(hour: int, mae: float | None, **others: float | None) -> ForecastObservation:

@@ -15,16 +15,19 @@ import pytest
 from tests.support import bot_api
 from tests.support.journals import round_line
 from tests.support.sidecars import ToldSidecar, served
-from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.outbox import deliver
-from tsobs_pipelines.alerting.rules import LATENCY, RELAY, Rule, latency_signals, relay_signals
+from tsobs_pipelines.alerting.rule import Rule
+from tsobs_pipelines.alerting.rules.latency import LATENCY
+from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rows import connection_rows
+from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
@@ -159,14 +162,16 @@ def test_connection_metrics_are_written_to_influxdb(tmp_path: Path) -> None:
     assert {"tx_delta=500i", "rx_delta=1000i"} <= set(direct.split(" ")[1].split(","))
 
 
+WATCHED = Tailnet(name="default", critical_nodes=("git",))
+
+
 def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
     """What the Bot API gets once the rounds of the node are looked at."""
     store = SqlStore(f"sqlite:///{database}")
     store.write(CONNECTIONS, rows)
     engine = engine_for(f"sqlite:///{database}")
-    make = relay_signals if rule is RELAY else lambda rows: latency_signals(rows, lambda _: 100.0)
     now = START + timedelta(minutes=5)
-    observe = observe_connections(store, {}, rule, make, START + timedelta(minutes=4))
+    observe = observe_rows(store, WATCHED, rule, START + timedelta(minutes=4))
     evaluate(AlertBook(engine, "default"), rule, observe, Source("http://page", "http://ui"), now)
     with bot_api.bot_api() as server:
         deliver(engine, Telegram(server.url, bot_api.TOKEN, bot_api.CHAT), lambda: now)

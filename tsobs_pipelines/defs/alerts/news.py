@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from tsobs_pipelines.alerting.forecast_signals import ForecastObservation
+from tsobs_pipelines.alerting.evidence import ForecastObservation
 from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT
 
 PAGE = 1000

@@ -1,7 +1,5 @@
 """The alert sensors: they notice what is new, let the rules decide, and ask for a run that tells it.
 
-What belongs here: thin shells around ``alerting/`` and ``alert_news.py``. What does not: rules and state.
-
 The state in the database is the truth; a cursor says only up to where materialisations were looked at. A
 sensor that dies between its commit and its run request leaves a message in the outbox, which its next tick
 asks a run for (with the same run key), and which ``alert_delivery_sensor`` sends if no run does.
@@ -15,26 +13,25 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.alerting.evaluation import evaluate, observe_connections
-from tsobs_pipelines.alerting.forecast_signals import mae_signals, skill_signals
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
 from tsobs_pipelines.alerting.mutes import retire
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
-from tsobs_pipelines.alerting.rules import MAE, SKILL, Rule, rule_key
+from tsobs_pipelines.alerting.rule import AlertAsset, Rule
+from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
 from tsobs_pipelines.alerting.store import AlertBook, Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.assets import (
-    ALERT_ASSETS,
-    ASSET_OF_RULE,
     MESSAGES_TAG,
     SOURCE_PARTITION_TAG,
     SOURCE_RUN_TAG,
     TOPIC_TAG,
-    AlertAsset,
-    alert_engine,
     alert_metadata,
-    connection_signals,
+    of_forecasts,
+)
+from tsobs_pipelines.defs.alerts.books import (
+    alert_engine,
     model_book,
     price_source,
     tailnet_book,
@@ -48,7 +45,6 @@ from tsobs_pipelines.defs.alerts.news import (
     read_cursors,
     written_cursors,
 )
-from tsobs_pipelines.defs.alerts.watch import run_failure_sensor, silence_sensor
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
@@ -58,11 +54,7 @@ from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 
-INTERVAL_S = 30
-"""How often the sensors look on whose news somebody waits."""
-
-PATIENT_INTERVAL_S = 60
-"""How often the others look: each tick costs Dagster a quarter of a second of CPU."""
+DELIVERY_INTERVAL_S = 60
 
 RUN_GRACE = timedelta(seconds=45)
 """How long a message is left to the run that was asked for it."""
@@ -92,10 +84,8 @@ def look_at_connections(
     before = book.progress(rule)
     retire(book, rule, tailnet.critical_nodes)
     if news.complete_to is not None:
-        where = {"tailnet": tailnet.name}
-        make = connection_signals(tailnet, rule)
         complete_to = min(news.complete_to, now)
-        evaluate(book, rule, observe_connections(store, where, rule, make, complete_to), source, now)
+        evaluate(book, rule, observe_rows(store, tailnet, rule, complete_to), source, now)
         # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
         book.remind(rule, source, now)
     if (edge := _edge(before, book.progress(rule))) is not None:
@@ -104,15 +94,17 @@ def look_at_connections(
         )
 
 
-def look_at_forecasts(settings: Settings, model: str, new: Sequence[Materialization], now: datetime) -> None:
-    """Bring a model's rules up to its newest observation, and note the days whose past is new."""
+def look_at_forecasts(
+    settings: Settings, rules: Sequence[Rule], model: str, new: Sequence[Materialization], now: datetime
+) -> None:
+    """Bring rules about a model up to its newest observation, and note the days whose past is new."""
     news = new[-1]
     book = model_book(settings, model)
     source = price_source(settings, news.run_id, news.partition)
     fresh = keep_observations(book, forecast_observations(new, model))
-    for rule, make in ((MAE, mae_signals), (SKILL, skill_signals)):
+    for rule in rules:
         before = book.progress(rule)
-        evaluate(book, rule, observe_forecasts(book, make, now), source, now)
+        evaluate(book, rule, observe_forecasts(book, rule, now), source, now)
         book.remind(rule, source, now)
         if (edge := _edge(before, book.progress(rule))) is not None:
             days = {one.time.date(): news.storage_id for one in fresh if one.time < edge}
@@ -139,7 +131,8 @@ def run_request(
     each hour while it waits.
     """
     engine = alert_engine(settings)
-    kept = {(rule_key(rule), book.scope) for rule in alert.rules for book in books}
+    rules = rules_of(alert)
+    kept = {(rule.key, book.scope) for rule in rules for book in books}
     waiting = [
         message
         for message in outbox.pending(engine)
@@ -147,7 +140,7 @@ def run_request(
         and message.tries == 0
         and now - message.created_at < ASK_WITHIN
     ]
-    past = [seen for rule in alert.rules for book in books for seen in pending_replays(book, rule).values()]
+    past = [seen for rule in rules for book in books for seen in pending_replays(book, rule).values()]
     if not waiting and not past:
         return None
     numbers = [message.number for message in waiting]
@@ -174,13 +167,11 @@ def _answer(
     return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
 
-def _connection_sensor(
-    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, interval_s: int
-) -> dg.SensorDefinition:
+def _connection_sensor(alert: AlertAsset, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
-        name=name,
+        name=alert.sensor,
         job=job,
-        minimum_interval_seconds=interval_s,
+        minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=alert.description,
     )
@@ -197,7 +188,7 @@ def _connection_sensor(
                     context.instance, metrics, after
                 )
                 news += len(new)
-                for rule in alert.rules if new else ():
+                for rule in rules_of(alert) if new else ():
                     look_at_connections(config, store.get(), rule, TailnetNews(tailnet, new), now)
             books = [tailnet_book(config, tailnet) for tailnet in config.tailnets]
             request = run_request(config, alert, books, now)
@@ -216,7 +207,7 @@ def _forecast_sensor(
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=PATIENT_INTERVAL_S,
+        minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=alert.description,
     )
@@ -227,7 +218,7 @@ def _forecast_sensor(
         try:
             new, cursor = new_materializations(context.instance, evaluation, context.cursor)
             if new:
-                look_at_forecasts(config, model, new, now)
+                look_at_forecasts(config, rules_of(alert), model, new, now)
             request = run_request(config, alert, [model_book(config, model)], now)
             return _answer(request, [evaluation], len(new), cursor)
         except DatabaseUnavailableError as error:
@@ -239,7 +230,7 @@ def _forecast_sensor(
 def _delivery_sensor() -> dg.SensorDefinition:
     @dg.sensor(
         name="alert_delivery_sensor",
-        minimum_interval_seconds=PATIENT_INTERVAL_S,
+        minimum_interval_seconds=DELIVERY_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends what no run has sent: retries, messages held by a 429, runs that died.",
     )
@@ -258,12 +249,12 @@ def _delivery_sensor() -> dg.SensorDefinition:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
         events = [
             dg.AssetMaterialization(
-                asset_key=ASSET_OF_RULE[message.rule].name,
+                asset_key=asset.name,
                 metadata=alert_metadata(config, engine, [message.number], Replayed((), 0)),
                 tags={},
             )
             for message in waiting
-            if message.number not in still and message.rule in ASSET_OF_RULE
+            if message.number not in still and (asset := _asset_of(message.rule)) is not None
         ]
         reason = f"{len(waiting) - len(still)} messages settled, {len(still)} wait: {waiting[0].reason}"
         return dg.SensorResult(asset_events=events, skip_reason=reason)
@@ -271,25 +262,27 @@ def _delivery_sensor() -> dg.SensorDefinition:
     return sensor
 
 
+def _asset_of(rule: str) -> AlertAsset | None:
+    """The asset that shows a rule's messages; test messages, and those of a rule of the past, have none."""
+    known = RULES.get(rule)
+    return known.asset if known else None
+
+
 def alert_sensors(
     jobs: Mapping[str, UnresolvedAssetJobDefinition], models: Sequence[str] = (DEFAULT_MODEL,)
 ) -> list[dg.SensorDefinition]:
-    """Every sensor of the alerts, running by default; that of the forecasts once for each model."""
-    latency, relay, silence, mae = ALERT_ASSETS
-    return [
-        _connection_sensor("latency_alert_sensor", latency, jobs[latency.name], INTERVAL_S),
-        _connection_sensor("relay_alert_sensor", relay, jobs[relay.name], INTERVAL_S),
-        _connection_sensor("node_silence_sensor", silence, jobs[silence.name], PATIENT_INTERVAL_S),
-        *(
-            _forecast_sensor(
-                f"mae_degradation_sensor_{model}" if place else "mae_degradation_sensor",
-                mae,
-                jobs[mae.name],
-                model,
-            )
-            for place, model in enumerate(models)
-        ),
-        silence_sensor(),
-        run_failure_sensor(),
-        _delivery_sensor(),
-    ]
+    """The sensor of each alert asset, once for each model where it is about forecasts, and the delivery."""
+    sensors: list[dg.SensorDefinition] = []
+    for alert in alert_assets():
+        job = jobs[alert.name]
+        if of_forecasts(alert):
+            # The first model's sensor has the name that it had when there was one model.
+            names = [
+                f"{alert.sensor}_{model}" if place else alert.sensor for place, model in enumerate(models)
+            ]
+            sensors += [
+                _forecast_sensor(name, alert, job, model) for name, model in zip(names, models, strict=True)
+            ]
+        else:
+            sensors.append(_connection_sensor(alert, job))
+    return [*sensors, _delivery_sensor()]

@@ -1,7 +1,6 @@
-"""The sensors that watch the watcher: rounds that stop, runs that fail, and the heartbeat.
+"""Sensors about tsobs itself: collection that stops, runs that fail, and the heartbeat.
 
-What belongs here: sensors whose evidence is the present instead of a materialisation. They send by
-themselves, because the run engine may be what ails. What does not: rules and state (``alerting/``).
+Their evidence is no materialisation, and they send by themselves: runs may be what does not work.
 """
 
 import logging
@@ -13,31 +12,23 @@ import httpx
 
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import Observe, Observed, evaluate, observe_instant
-from tsobs_pipelines.alerting.machine import Status, Verdict
-from tsobs_pipelines.alerting.rules import (
-    COLLECTION_SILENCE,
-    FAILED_RUNS,
-    SILENT_AFTER,
-    RunEnd,
-    freshness_signal,
-    run_signals,
-)
-from tsobs_pipelines.alerting.store import AlertBook, Progress
+from tsobs_pipelines.alerting.evidence import LookEvidence, RunEnd, RunEvidence
+from tsobs_pipelines.alerting.machine import Signal, Verdict
+from tsobs_pipelines.alerting.rules import rules_by
+from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
-from tsobs_pipelines.defs.alerts.assets import alert_engine, tailnet_book, tailnet_source
+from tsobs_pipelines.defs.alerts.books import alert_engine, tailnet_book, tailnet_source
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS
-from tsobs_pipelines.timeseries.store import StoreError, TimeSeriesStore, Window
+from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 INTERVAL_S = 60
 SEND_IN_A_TICK = 2
 HEARTBEAT_TIMEOUT_S = 5.0
-_LOOK_BACK = SILENT_AFTER + timedelta(minutes=2)
 _OVERLAP = timedelta(minutes=2)
 _WILL_RETRY_TAG = "dagster/will_retry"
 _BY_HAND = "__ASSET_JOB"
@@ -46,44 +37,23 @@ _MOST_RUNS = 500
 log = logging.getLogger(__name__)
 
 
-def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> tuple[datetime | None, str]:
-    """The newest round with a result, if it is fresh, and what is known about why there is none."""
-    try:
-        window = Window(now - _LOOK_BACK, now + timedelta(minutes=1))
-        rows = store.read(CONNECTIONS, window, {"tailnet": tailnet})
-    except StoreError as error:
-        return None, f"the store can't be read ({clean(str(error), 200)})"
-    known = [
-        time
-        for row in rows
-        if row["connection_type"] != "unknown" and isinstance(time := row["time"], datetime)
-    ]
-    newest = max(known, default=None)
-    if newest is not None and now - newest <= SILENT_AFTER:
-        return newest, ""
-    if len(rows) > len(known):
-        return newest, "rounds arrive, but every probe fails: is tailscaled running beside the sidecar?"
-    return newest, "nothing is collected: look at the sidecar and at the runs of collect_connections"
-
-
-def last_known_round(book: AlertBook, now: datetime) -> datetime:
-    """When the newest round was that an earlier look saw; the watch begins ``now`` when there was none."""
-    state = book.states(COLLECTION_SILENCE).get(COLLECTION_SILENCE.topic(""))
-    if state is None or state.last is None or state.value is None:
-        return now
-    if state.status is Status.FIRING and state.since is not None:
-        return state.since
-    return state.last - timedelta(minutes=state.value)
-
-
-def look_at_freshness(settings: Settings, tailnet: Tailnet, store: TimeSeriesStore, now: datetime) -> Verdict:
-    """Bring the silence of a tailnet's collection up to now."""
+def look_at_tailnet(
+    settings: Settings, tailnet: Tailnet, store: TimeSeriesStore, now: datetime
+) -> list[Signal]:
+    """Bring each rule about a tailnet as a whole up to now; what it saw."""
     book, source = tailnet_book(settings, tailnet), tailnet_source(settings, tailnet)
-    newest, reason = newest_round(store, tailnet.name, now)
-    signal = freshness_signal(newest or last_known_round(book, now), now, reason)
-    evaluate(book, COLLECTION_SILENCE, observe_instant("", signal), source, now)
-    book.remind(COLLECTION_SILENCE, source, now)
-    return signal.verdict if not reason else Verdict.BAD
+    signals = []
+    for rule, evidence in rules_by(LookEvidence):
+        signal = evidence.look(store, tailnet, book.states(rule).get(rule.topic("")), now)
+        evaluate(book, rule, observe_instant("", signal), source, now)
+        book.remind(rule, source, now)
+        signals.append(signal)
+    return signals
+
+
+def _is_well(signal: Signal) -> bool:
+    """Whether nothing is wrong: what is wrong is noted before it has lasted long enough to be bad."""
+    return signal.verdict is Verdict.GOOD and not signal.detail
 
 
 def send_heartbeat(url: str) -> str:
@@ -110,14 +80,14 @@ def silence_sensor() -> dg.SensorDefinition:
     def sensor(settings: SettingsResource, store: StoreResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
         try:
-            verdicts = {
-                tailnet.name: look_at_freshness(config, tailnet, store.get(), now)
+            seen = {
+                tailnet.name: look_at_tailnet(config, tailnet, store.get(), now)
                 for tailnet in config.tailnets
             }
-            send_own(config, "collection")
+            send_own(config, LookEvidence)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
-        silent = [name for name, verdict in verdicts.items() if verdict is not Verdict.GOOD]
+        silent = [name for name, signals in seen.items() if not all(map(_is_well, signals))]
         if silent:
             return dg.SkipReason(f"No fresh round of tailnet {', '.join(silent)}.")
         said = f"; {send_heartbeat(config.heartbeat_url)}" if config.heartbeat_url else ""
@@ -126,15 +96,17 @@ def silence_sensor() -> dg.SensorDefinition:
     return sensor
 
 
-def send_own(settings: Settings, rule: str) -> None:
-    """Send at once if there is something of this rule; older messages go first."""
-    engine = alert_engine(settings)
-    if any(message.tries == 0 for message in outbox.pending(engine, rule)):
+def send_own(settings: Settings, kind: type[LookEvidence | RunEvidence]) -> None:
+    """Send at once if there is something of the rules with this evidence; older messages go first."""
+    engine, keys = alert_engine(settings), {rule.key for rule, _ in rules_by(kind)}
+    if any(message.tries == 0 and message.rule in keys for message in outbox.pending(engine)):
         outbox.deliver(engine, Telegram.from_settings(settings), utc_now, SEND_IN_A_TICK)
 
 
-def observe_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> Observe:
-    """How the rule of failed runs reads on; it begins with what ended in the last 30 minutes."""
+def observe_runs(
+    instance: dg.DagsterInstance, settings: Settings, evidence: RunEvidence, now: datetime
+) -> Observe:
+    """How a rule about the ends of runs reads on; it begins with what ended in the last 30 minutes."""
 
     def observe(before: Progress | None) -> Observed:
         start = before.evaluated_until if before else now - timedelta(minutes=30)
@@ -149,7 +121,8 @@ def observe_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime
             ascending=True,
         )
         until = records[-1].update_timestamp.astimezone(UTC) if len(records) == _MOST_RUNS else now
-        return Observed(start, max(start, until), run_signals(list(_run_ends(instance, settings, records))))
+        ends = list(_run_ends(instance, settings, records))
+        return Observed(start, max(start, until), evidence.signals(ends))
 
     return observe
 
@@ -191,12 +164,15 @@ def run_failure_sensor() -> dg.SensorDefinition:
         config, now = settings.get(), utc_now()
         # Runs belong to no tailnet: they are kept with the first one.
         book, source = tailnet_book(config, config.home), tailnet_source(config, config.home)
+        changed = 0
         try:
-            done = evaluate(book, FAILED_RUNS, observe_runs(context.instance, config, now), source, now)
-            book.remind(FAILED_RUNS, source, now)
-            send_own(config, "runs")
+            for rule, evidence in rules_by(RunEvidence):
+                observe = observe_runs(context.instance, config, evidence, now)
+                changed += len(evaluate(book, rule, observe, source, now).changes)
+                book.remind(rule, source, now)
+            send_own(config, RunEvidence)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
-        return dg.SkipReason(f"{len(done.changes)} jobs began to fail or to succeed.")
+        return dg.SkipReason(f"{changed} jobs began to fail or to succeed.")
 
     return sensor

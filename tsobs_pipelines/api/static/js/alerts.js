@@ -3,15 +3,8 @@
 import { byId, keyed, make, setHidden, setText } from "./dom.js";
 import { momentOf, ms, price, span, times } from "./format.js";
 
-const names = {
-  latency: "High latency",
-  relay: "Relayed",
-  mae: "Forecast error",
-  skill: "Forecast worse than yesterday’s prices",
-  silence: "No answer",
-  collection: "No fresh rounds",
-  runs: "Failed runs",
-};
+/** How a figure is written, by the unit of its rule; without a unit there is none to show. */
+const writers = { ms, "EUR/kWh": price, times };
 
 const key = (alert) => `${alert.tailnet} ${alert.topic} ${alert.since}`;
 
@@ -48,13 +41,13 @@ function newFiring() {
 
 function newPast(alert) {
   const line = make("li");
-  const dot = make("span", `mark ${alert.rule}`);
+  const dot = make("span", `mark ${alert.icon} ${alert.severity.toLowerCase()}`);
   dot.setAttribute("aria-hidden", "true");
   line.append(dot, make("span", "what"), make("span", "when"));
   return line;
 }
 
-const title = (alert) => `${[names[alert.rule] ?? alert.rule, alert.subject].filter(Boolean).join(": ")}${further(alert)}`;
+const title = (alert) => `${[alert.title, alert.subject].filter(Boolean).join(": ")}${further(alert)}`;
 
 function lasted(alert) {
   const since = Date.parse(alert.since);
@@ -63,8 +56,8 @@ function lasted(alert) {
 }
 
 /** The worst value and the limit, in the rule's own unit. */
-function figures({ rule, worst, value, threshold }) {
-  const write = { latency: ms, mae: price, skill: times }[rule];
+function figures({ unit, worst, value, threshold }) {
+  const write = writers[unit];
   const most = worst ?? value;
   if (!write || most === null) return "";
   return threshold === null ? `up to ${write(most)}` : `up to ${write(most)}, limit ${write(threshold)}`;

@@ -1,0 +1,122 @@
+"""A rule that is written in one file appears in Dagster, on the command line, in the API and in the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from tests.support.alert_rows import DAY, MINUTE, TAILNET, rows
+from tests.support.api_world import api_of, demo_sidecar, parts_of, settings_of
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
+from tsobs_pipelines.alerting.evidence import RowEvidence
+from tsobs_pipelines.alerting.machine import Confirmation, Signal, Verdict
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.reference import rules_messages, rules_table
+from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit
+from tsobs_pipelines.alerting.rules import RULES
+from tsobs_pipelines.alerting.rules.latency import LATENCY
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.cli.alerts import alerts
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.definitions import build_defs
+from tsobs_pipelines.registry import UnknownKeyError
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.sql import SqlStore
+
+LOSS_LIMIT = 0.5
+
+
+def loss_signals(data: Sequence[Row]) -> dict[str, list[Signal]]:
+    """Whether more than half of a round's pings were lost."""
+    found: dict[str, list[Signal]] = {}
+    for row in data:
+        sent, received = row["pings_sent"], row["pings_received"] or 0
+        assert isinstance(sent, int)
+        assert isinstance(received, int)
+        loss, at = 1 - received / sent, row["time"]
+        assert not isinstance(at, (str, int, float, type(None)))
+        verdict = Verdict.BAD if loss > LOSS_LIMIT else Verdict.GOOD
+        found.setdefault(str(row["hostname"]), []).append(Signal(at, at, verdict, loss, LOSS_LIMIT))
+    return found
+
+
+LOSS = Rule(
+    key="loss",
+    title="Pings are lost",
+    unit=Unit.TIMES,
+    icon=Icon.TRIANGLE,
+    severity=Severity.WARNING,
+    confirmation=Confirmation(bad=2),
+    evidence=RowEvidence(lambda data, _tailnet: loss_signals(data)),
+    asset=AlertAsset("loss_alerts", "loss_alert_sensor", "Nodes that lose pings."),
+    firing=lambda change: f"{change.subject} loses pings",
+    resolved=lambda change: f"{change.subject} loses no pings any more",
+    doc=Doc("node", "two rounds in a row lost more than half of their pings", "one did not", Example("git")),
+)
+
+
+@pytest.fixture
+def added() -> Iterator[None]:
+    RULES.add(LOSS)
+    yield
+    RULES.remove(LOSS.key)
+
+
+@pytest.mark.usefixtures("added")
+def test_dagster_has_its_asset_its_job_and_its_sensor(tmp_path: Path) -> None:
+    defs = build_defs(settings_of(tmp_path))
+    graph = defs.resolve_asset_graph()
+    assert graph.get(dg.AssetKey("loss_alerts")).parent_keys == {dg.AssetKey("connection_metrics")}
+    sensor = defs.get_repository_def().get_sensor_def("loss_alert_sensor")
+    assert sensor.job_name == "tell_loss_alerts"
+
+
+@pytest.mark.usefixtures("added")
+def test_its_alerts_are_shown_by_the_command_the_api_and_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path))
+    settings = settings_of(tmp_path)
+    store = SqlStore(settings.database_url)
+    lost = [{**row, "pings_received": 1} for row in rows([20.0] * 3)]
+    store.write(CONNECTIONS, lost)
+    complete_to = DAY + 2 * MINUTE
+    book = AlertBook(engine_for(settings.database_url), TAILNET.name)
+    observe = observe_rows(store, TAILNET, LOSS, complete_to)
+    evaluate(book, LOSS, observe, Source("http://page", "http://dagster"), complete_to + MINUTE)
+    output = CliRunner().invoke(alerts).output
+    assert "loss_git" in output
+    assert "worst 0.80 times" in output
+    with demo_sidecar() as url, api_of(parts_of(settings, url)) as api:
+        (firing,) = api.get("/alerts").json()["firing"]
+    shown = {key: firing[key] for key in ("rule", "title", "unit", "icon", "severity")}
+    assert shown == {
+        "rule": "loss",
+        "title": "Pings are lost",
+        "unit": "times",
+        "icon": "triangle",
+        "severity": "WARNING",
+    }
+    assert "| `loss_<node>` | two rounds in a row lost" in rules_table()
+    assert "WARNING git loses pings; since" in rules_messages()
+
+
+def test_an_unknown_rule_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(UnknownKeyError, match=r"unknown alert rule 'latenci': .* did you mean 'latency'"):
+        RULES["latenci"]
+
+
+def test_no_two_rules_share_a_key() -> None:
+    with pytest.raises(ValueError, match="alert rule 'latency' is registered twice"):
+        RULES.add(LATENCY)
+
+
+def test_a_rule_needs_an_asset_if_and_only_if_rows_or_forecasts_judge_it() -> None:
+    with pytest.raises(ValueError, match="expected an asset"):
+        replace(LOSS, asset=None)

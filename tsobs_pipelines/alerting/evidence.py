@@ -1,0 +1,88 @@
+"""What rules are judged by: the kinds of evidence, and how a rule makes signals of each.
+
+A rule names one kind of evidence. Who has such evidence (a sensor in ``defs/alerts``) finds the rules that
+want it in the registry, reads it, and hands it to the rule's function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from tsobs_pipelines.alerting.machine import Signal, TopicState
+from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Measurement, Row
+from tsobs_pipelines.timeseries.store import TimeSeriesStore
+
+Signals: TypeAlias = Mapping[str, Sequence[Signal]]
+"""Signals in the order of time, by subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastObservation:
+    """One evaluation of a forecast: what it scored, as of ``time``. Errors in EUR/kWh.
+
+    ``baseline`` is absent when there are too few days. ``week_ratio`` is the model's 7-day error over the
+    naive forecast's, ``week_limit`` the ratio above which the skill counts as lost.
+    """
+
+    model: str
+    time: datetime
+    mae: float | None
+    baseline: float | None
+    naive_mae: float | None = None
+    naive_baseline: float | None = None
+    week_ratio: float | None = None
+    week_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended; ``reason`` is the first line of its failure, with the run's id."""
+
+    job: str
+    time: datetime
+    succeeded: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowEvidence:
+    """Rows of a tailnet, read on from where the rule stands whenever rounds were collected.
+
+    ``signals`` gets rows of ``measurement`` in the order of time: live, all that is new up to the newest
+    round; for the past, whole UTC days.
+    """
+
+    signals: Callable[[Sequence[Row], Tailnet], Signals]
+    measurement: Measurement = CONNECTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastEvidence:
+    """Evaluations of a model's forecasts, in the order of time."""
+
+    signals: Callable[[Sequence[ForecastObservation]], Signals]
+
+
+@dataclass(frozen=True, slots=True)
+class LookEvidence:
+    """What a look at the store each minute says of a tailnet as a whole, whether or not anything runs.
+
+    ``look`` gets the store, the tailnet, what is known of the topic, and the time; its signal is of now.
+    A detail in the signal says what is wrong. Messages leave at once, without a run.
+    """
+
+    look: Callable[[TimeSeriesStore, Tailnet, TopicState | None, datetime], Signal]
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvidence:
+    """How the runs of jobs ended. Messages leave at once, without a run."""
+
+    signals: Callable[[Sequence[RunEnd]], Signals]
+
+
+Evidence: TypeAlias = RowEvidence | ForecastEvidence | LookEvidence | RunEvidence

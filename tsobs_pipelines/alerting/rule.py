@@ -1,0 +1,144 @@
+"""What an alert rule is: all that sensors, messages, the command line, the page and the docs know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+from tsobs_pipelines.alerting.evidence import Evidence, ForecastEvidence, RowEvidence
+from tsobs_pipelines.alerting.machine import Change, Confirmation
+
+CALM_SHARE = 0.8
+"""At or below this share of a limit a value counts as good again (80 ms of 100)."""
+
+SILENT_AFTER = timedelta(minutes=15)
+FRESH = timedelta(minutes=30)
+"""For how long what a round says holds for now."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Severity(StrEnum):
+    """How a message starts."""
+
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+    RESOLVED = "RESOLVED"
+
+
+class Unit(StrEnum):
+    """What a rule's value is measured in, where it is shown beside an incident."""
+
+    MILLISECONDS = "ms"
+    PRICE = "EUR/kWh"
+    TIMES = "times"
+    NONE = ""
+
+
+class Icon(StrEnum):
+    """The shape that marks an incident on the page."""
+
+    CIRCLE = "circle"
+    SQUARE = "square"
+    TRIANGLE = "triangle"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAsset:
+    """An asset that shows alerts: its name in Dagster, and the sensor that asks for its runs.
+
+    ``interval_s`` is how often the sensor looks: each tick costs Dagster a quarter of a second of CPU.
+    """
+
+    name: str
+    sensor: str
+    description: str
+    interval_s: Literal[30, 60] = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An incident as the documentation shows it: told ``minutes`` after its beginning, over when resolved."""
+
+    subject: str
+    value: float | None = None
+    limit: float | None = None
+    detail: str = ""
+    value_after: float | None = None
+    minutes: int = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Doc:
+    """The rule's row in the documentation, and the example of its messages.
+
+    ``about`` is what a subject is, as it stands in the topic's name; empty where there is one topic only.
+    """
+
+    about: Literal["node", "model", "job", ""]
+    fires: str
+    is_over: str
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule: topics ``<prefix>_<subject>`` (or ``<prefix>`` where there is one subject, the empty one).
+
+    ``key`` is the name under which its state is kept, and what the API calls it; ``prefix`` is the key where
+    it is not given. ``title`` heads an incident on the page. ``firing`` and ``resolved`` make the line of a
+    message, as plain text without time. ``together`` heads the message when most subjects fire. ``align`` is
+    the grid on which the rule's evidence is closed. Evidence older than ``fresh_for`` says nothing about now:
+    what fires by it is neither told nor repeated until fresher evidence says the same.
+
+    ``asset`` shows the alerts of a rule over rows or forecasts; the other kinds of evidence are about tsobs
+    itself, and are told without a run.
+    """
+
+    key: str
+    title: str
+    severity: Severity
+    confirmation: Confirmation
+    evidence: Evidence
+    firing: Callable[[Change], str]
+    resolved: Callable[[Change], str]
+    doc: Doc
+    unit: Unit = Unit.NONE
+    icon: Icon = Icon.CIRCLE
+    asset: AlertAsset | None = None
+    prefix: str = ""
+    together: str | None = None
+    align: timedelta | None = None
+    fresh_for: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that no asset shows, or whose asset would never run."""
+        if isinstance(self.evidence, RowEvidence | ForecastEvidence) != (self.asset is not None):
+            msg = (
+                f"alert rule {self.key!r}: expected an asset if rows or forecasts are its evidence, else none"
+            )
+            raise ValueError(msg)
+
+    def topic(self, subject: str) -> str:
+        """The topic of a subject."""
+        prefix = self.prefix or self.key
+        return f"{prefix}_{subject}" if subject else prefix
+
+    def floor(self, time: datetime) -> datetime:
+        """The end of the newest evidence that is closed at ``time``."""
+        return time if self.align is None else EPOCH + (time - EPOCH) // self.align * self.align
+
+
+def ms_text(value: float | None) -> str:
+    """A latency in ms, as a message says it."""
+    if value is None:
+        return "?"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def price_text(value: float | None) -> str:
+    """A price or its error, as a message says it."""
+    return "?" if value is None else f"{value:.4f} EUR/kWh"

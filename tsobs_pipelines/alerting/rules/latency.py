@@ -1,0 +1,99 @@
+"""A node that is reached, and slowly: the mean over each closed 5 minutes, against its threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from tsobs_pipelines.alerting.evidence import RowEvidence
+from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal, Verdict
+from tsobs_pipelines.alerting.rule import (
+    CALM_SHARE,
+    EPOCH,
+    FRESH,
+    AlertAsset,
+    Doc,
+    Example,
+    Icon,
+    Rule,
+    Severity,
+    Unit,
+    ms_text,
+)
+from tsobs_pipelines.alerting.rules.nodes import by_host
+from tsobs_pipelines.timeseries.schema import Row
+
+BUCKET = timedelta(minutes=5)
+
+
+def latency_signals(rows: Sequence[Row], threshold_of: Callable[[str], float]) -> dict[str, list[Signal]]:
+    """The mean of ``latency_avg`` over each 5 minutes (aligned to the epoch) in which there was a pong.
+
+    ``rows`` are whole buckets of ``tailscale_connections`` in the order of time.
+    """
+    result: dict[str, list[Signal]] = {}
+    for host, mine in by_host(rows).items():
+        limit = threshold_of(host)
+        signals: list[Signal] = []
+        begin, total, count = EPOCH, 0.0, 0
+        for row in mine:
+            latency, time = row["latency_avg"], row["time"]
+            if not isinstance(latency, float) or not isinstance(time, datetime):
+                continue
+            if time - begin >= BUCKET:
+                if count:
+                    signals.append(_bucket(begin, total / count, limit))
+                begin, total, count = EPOCH + (time - EPOCH) // BUCKET * BUCKET, 0.0, 0
+            total, count = total + latency, count + 1
+        if count:
+            signals.append(_bucket(begin, total / count, limit))
+        result[host] = signals
+    return result
+
+
+def _bucket(begin: datetime, mean: float, limit: float) -> Signal:
+    verdict = Verdict.BETWEEN
+    if mean > limit:
+        verdict = Verdict.BAD
+    elif mean <= CALM_SHARE * limit:
+        verdict = Verdict.GOOD
+    return Signal(begin + BUCKET, begin, verdict, mean, limit)
+
+
+def _firing(change: Change) -> str:
+    worst = f", worst {ms_text(change.worst)}" if (change.worst or 0) > (change.value or 0) else ""
+    mean = f"{ms_text(change.value)} in the 5-minute mean, over {ms_text(change.limit)}"
+    return f"high latency to {change.subject}: {mean}{worst}"
+
+
+def _resolved(change: Change) -> str:
+    limits = f"limit {ms_text(change.limit)}, worst was {ms_text(change.worst)}"
+    return f"latency to {change.subject} is back to {ms_text(change.value)} ({limits})"
+
+
+LATENCY = Rule(
+    key="latency",
+    title="High latency",
+    unit=Unit.MILLISECONDS,
+    icon=Icon.SQUARE,
+    severity=Severity.WARNING,
+    confirmation=Confirmation(bad=1, good=2),
+    evidence=RowEvidence(lambda rows, tailnet: latency_signals(rows, tailnet.latency_threshold_of)),
+    asset=AlertAsset(
+        name="latency_alerts",
+        sensor="latency_alert_sensor",
+        description="Nodes whose 5-minute latency is over the threshold.",
+        interval_s=30,
+    ),
+    firing=_firing,
+    resolved=_resolved,
+    together="most nodes are slow at once: look at the uplink of the observing host first",
+    align=BUCKET,
+    fresh_for=FRESH,
+    doc=Doc(
+        about="node",
+        fires="the mean latency of a closed 5-minute span (:00, :05, …) is above the threshold",
+        is_over="two such spans in a row at or below 80 % of it",
+        example=Example("git", value=143.0, limit=100.0, value_after=23.0),
+    ),
+)

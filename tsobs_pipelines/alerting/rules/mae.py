@@ -1,0 +1,83 @@
+"""A forecast whose error is more than twice what is usual for its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsobs_pipelines.alerting.evidence import ForecastEvidence, ForecastObservation
+from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
+from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit, price_text
+from tsobs_pipelines.alerting.rules.limits import above
+from tsobs_pipelines.degradation import DEGRADED_FACTOR
+
+MAE_ALERTS = AlertAsset(
+    name="mae_alerts",
+    sensor="mae_degradation_sensor",
+    description="Forecasts that are no longer good.",
+)
+
+
+def mae_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[Signal]]:
+    """MAE against twice the baseline; without a baseline there is no verdict, and no signal."""
+    result: dict[str, list[Signal]] = {}
+    for seen in sorted(observations, key=lambda seen: seen.time):
+        if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
+            continue
+        limit = DEGRADED_FACTOR * seen.baseline
+        signal = Signal(seen.time, seen.time, above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
+        result.setdefault(seen.model, []).append(signal)
+    return result
+
+
+def _naive_too(seen: ForecastObservation) -> str:
+    if seen.naive_mae is None or seen.mae is None:
+        return "no naive forecast to compare with"
+    if seen.naive_baseline is not None:
+        if seen.naive_mae > DEGRADED_FACTOR * seen.naive_baseline:
+            return f"repeating yesterday failed as well ({price_text(seen.naive_mae)}): the market moved"
+        return f"repeating yesterday did not fail ({price_text(seen.naive_mae)}): look at the model"
+    if seen.naive_mae >= seen.mae:
+        return f"repeating yesterday was no better ({price_text(seen.naive_mae)}): the market moved"
+    return f"repeating yesterday was better ({price_text(seen.naive_mae)}): look at the model"
+
+
+def _times(change: Change) -> str:
+    if not change.value or not change.limit:
+        return "over"
+    return f"{change.value / (change.limit / DEGRADED_FACTOR):.1f} times"
+
+
+def _firing(change: Change) -> str:
+    error = f"MAE {price_text(change.value)}, limit {price_text(change.limit)}"
+    return f"forecast {change.subject} is {_times(change)} its baseline ({error}); {change.detail}"
+
+
+def _resolved(change: Change) -> str:
+    error = f"MAE {price_text(change.value)}, limit {price_text(change.limit)}"
+    return f"forecast {change.subject} is good again: {error}"
+
+
+MAE = Rule(
+    key="mae",
+    title="Forecast error",
+    unit=Unit.PRICE,
+    icon=Icon.SQUARE,
+    severity=Severity.WARNING,
+    confirmation=Confirmation(bad=1, good=2),
+    evidence=ForecastEvidence(mae_signals),
+    asset=MAE_ALERTS,
+    firing=_firing,
+    resolved=_resolved,
+    doc=Doc(
+        about="model",
+        fires="MAE strictly above twice the baseline",
+        is_over="two evaluations in a row at or below 80 % of that",
+        example=Example(
+            "prophet_price_forecast",
+            value=0.031,
+            limit=0.02,
+            detail="repeating yesterday did not fail (0.0120 EUR/kWh): look at the model",
+            value_after=0.011,
+        ),
+    ),
+)

@@ -1,0 +1,64 @@
+"""A node that is reached through a DERP relay instead of directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tsobs_pipelines.alerting.evidence import RowEvidence
+from tsobs_pipelines.alerting.machine import Confirmation, Signal, Verdict
+from tsobs_pipelines.alerting.rule import (
+    FRESH,
+    SILENT_AFTER,
+    AlertAsset,
+    Doc,
+    Example,
+    Icon,
+    Rule,
+    Severity,
+)
+from tsobs_pipelines.alerting.rules.nodes import by_host
+from tsobs_pipelines.timeseries.schema import Row
+
+_PATHS = {"relay": Verdict.BAD, "direct": Verdict.GOOD, "peer-relay": Verdict.GOOD}
+"""A peer relay is one of the tailnet's own nodes, chosen by its owner: not the public DERP detour that the
+rule is about. ``unknown``, ``offline`` and ``unreachable`` say nothing about the path."""
+
+
+def relay_signals(rows: Sequence[Row]) -> dict[str, list[Signal]]:
+    """The path of each round in which there was one."""
+    result: dict[str, list[Signal]] = {}
+    for host, mine in by_host(rows).items():
+        result[host] = [
+            Signal(time, time, verdict, row["latency_avg"], None, str(row["relay_node"]))  # type: ignore[arg-type]
+            for row in mine
+            if (verdict := _PATHS.get(str(row["connection_type"]))) is not None
+            and isinstance(time := row["time"], datetime)
+        ]
+    return result
+
+
+RELAY = Rule(
+    key="relay",
+    title="Relayed",
+    icon=Icon.TRIANGLE,
+    severity=Severity.WARNING,
+    confirmation=Confirmation(bad=2, good=2, within=SILENT_AFTER),
+    evidence=RowEvidence(lambda rows, _tailnet: relay_signals(rows)),
+    asset=AlertAsset(
+        name="relay_alerts",
+        sensor="relay_alert_sensor",
+        description="Nodes that are reached through DERP instead of directly.",
+        interval_s=30,
+    ),
+    firing=lambda c: f"{c.subject} is reached through DERP relay {c.detail}, not directly",
+    resolved=lambda c: f"{c.subject} is reached without DERP again (was relay {c.detail})",
+    together="most nodes are relayed at once: look at the firewall or NAT of the observing host first",
+    fresh_for=FRESH,
+    doc=Doc(
+        about="node",
+        fires="two rounds in a row came over DERP: direct → relay, or first seen relayed",
+        is_over="two rounds in a row did not",
+        example=Example("git", detail="fra"),
+    ),
+)

@@ -1,0 +1,44 @@
+"""Where the alerts of a tailnet or a model are kept, and what a message says of where its data came from."""
+
+from sqlalchemy import Engine
+
+from tsobs_pipelines.alerting.messages import Source
+from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
+
+
+def alert_engine(settings: Settings) -> Engine:
+    """The database of the alert state."""
+    return engine_for(settings.database_url)
+
+
+def tailnet_book(settings: Settings, tailnet: Tailnet) -> AlertBook:
+    """The book in which the topics of a tailnet are kept."""
+    return AlertBook(alert_engine(settings), tailnet.name)
+
+
+def model_book(settings: Settings, model: str) -> AlertBook:
+    """The book in which the topics of a model on the price source are kept.
+
+    Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
+    the same hour are minutes apart.
+    """
+    scope = f"prices-{settings.price_source.partition(':')[0]}"
+    return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
+
+
+def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", partition: str = "") -> Source:
+    """Where the data of a tailnet came from, for the text of a message."""
+    chosen = "" if tailnet.first else f"#tailnet={tailnet}"
+    page = f"{settings.public_url}/vpn.html{chosen}"
+    mark = "DEMO data" if tailnet.demo else "" if tailnet.first else tailnet.name
+    return Source(page, settings.dagster_url, mark, run_id, partition)
+
+
+def price_source(settings: Settings, run_id: str = "", partition: str = "") -> Source:
+    """Where the data of a forecast came from, for the text of a message."""
+    mark = "DEMO data" if settings.demo_prices else ""
+    return Source(f"{settings.public_url}/vpn.html", settings.dagster_url, mark, run_id, partition)
