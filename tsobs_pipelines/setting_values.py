@@ -6,6 +6,7 @@ What belongs here: the types. What does not: which variable has which (``setting
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -29,6 +30,15 @@ def _zone(value: str) -> str:
         msg = "expected a time zone name such as Europe/Madrid"
         raise ValueError(msg) from error
     return value
+
+
+def _country(value: str) -> str:
+    table = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8")
+    known = {line.partition("\t")[0] for line in table.splitlines() if not line.startswith("#")}
+    if value.upper() not in known:
+        msg = "expected a country by its two letters, such as ES"
+        raise ValueError(msg)
+    return value.upper()
 
 
 def _price_source(value: str) -> str:
@@ -86,6 +96,7 @@ DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_given), BeforeValidat
 Port = Annotated[int, Field(ge=1, le=65535)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
+Country = Annotated[str, AfterValidator(_country)]
 PriceSource = Annotated[str, AfterValidator(_price_source)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]

@@ -24,6 +24,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tsobs_pipelines.setting_values import (
+    Country,
     DatabaseUrl,
     HttpUrl,
     Milliseconds,
@@ -153,6 +154,11 @@ class Settings(BaseSettings):
     )
     market_timezone: TimeZone = Field(
         "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
+    )
+    market_country: Country | None = Field(
+        None,
+        validation_alias="TSOBS_MARKET_COUNTRY",
+        description="country (ISO 3166) of holidays and auction; unset: the one that the zone lies in",
     )
     dagster_port: Port = Field(
         3000, validation_alias="TSOBS_DAGSTER_PORT", description="Dagster UI of `make up`, on loopback"

@@ -50,7 +50,7 @@ from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
 from tsobs_pipelines.api.series import latency_history
 from tsobs_pipelines.api.strips import PastDays, past_days, read_recent, strips
 from tsobs_pipelines.database import DatabaseError
-from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.scoring import Subject
@@ -189,7 +189,7 @@ class Views:
 
     async def forecast(self, model_name: str, day: date | None) -> Payload:
         """A model's forecast of a delivery day, today's where none is named."""
-        today = Market(self._parts.settings.market_timezone).day_of(self._parts.clock())
+        today = market_of(self._parts.settings).day_of(self._parts.clock())
         return await self._forecasts.get(ForecastKey(model_name, day or today))
 
     async def records(self) -> Records:
@@ -308,7 +308,7 @@ class Views:
 
     def _read_forecast(self, key: ForecastKey) -> Payload:
         store, settings = self._parts.store, self._parts.settings
-        market = Market(settings.market_timezone)
+        market = market_of(settings)
         subject = Subject(stored_source(settings.price_source), key.model_name, market)
         try:
             answer = forecast_day(store, subject, key.day)

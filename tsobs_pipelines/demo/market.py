@@ -54,7 +54,7 @@ def price_of(hour: datetime, market: Market) -> float:
     local = hour.astimezone(market.zone)
     day, clock = local.date(), local.hour + local.minute / 60
     season = 62 + 14 * cos(2 * pi * (day.timetuple().tm_yday - 20) / 365.25)
-    level = season * _WEEKDAYS[_weekday(day)] * (1 + 0.06 * _drift(day))
+    level = season * _WEEKDAYS[6 if market.is_holiday(day) else day.weekday()] * (1 + 0.06 * _drift(day))
     price = level + 13 * _bump(clock, 9, 2.2) + 24 * _bump(clock, 21, 2.0) - 15 * _bump(clock, 4, 2.5)
     price -= 12 * _bump(clock, 14, 2.5)
     price += 5.0 * _noise("hour", hour.astimezone(UTC).isoformat())
@@ -64,13 +64,6 @@ def price_of(hour: datetime, market: Market) -> float:
         price += 55 * (1 + 0.5 * _noise("shock", f"{day}")) * _bump(clock, 22, 3.0)
         price -= 60 * (1 + 0.5 * _noise("sun", f"{day}")) * _bump(clock, 13, 3.5)
     return round(max(0.0, price), 2) * MWH_PER_KWH
-
-
-def _weekday(day: date) -> int:
-    """Monday is 0; a national holiday of Spain is a Sunday."""
-    from tsobs_pipelines.forecasting.models.features import kinds_of  # noqa: PLC0415 - 0.1 s, for prices only
-
-    return 6 if kinds_of(day)["sunday"] else day.weekday()
 
 
 def _bump(clock: float, centre: float, width: float) -> float:

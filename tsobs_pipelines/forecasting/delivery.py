@@ -1,10 +1,8 @@
-"""Delivery days and hours of a day-ahead market: the one place that knows about its clock.
+"""Delivery days and hours of a day-ahead market, its holidays, and when its prices come out.
 
-What belongs here: which hours a delivery day has, when its forecast is issued and its prices come out, and
-which hour is "the same hour" some days before. What does not: prices.
-
-A delivery day is a calendar day in the market's zone; it has 23, 24 or 25 hours. An hour is named by its
-start, in timezone-aware UTC.
+A delivery day is a calendar day in the market's zone. Its hours are counted from its midnight, which in a
+zone such as Asia/Kolkata is not on a full hour of UTC; clock changes give days of 23 and 25 hours. An hour is
+named by its start, in timezone-aware UTC.
 """
 
 from __future__ import annotations
@@ -15,24 +13,40 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from tsobs_pipelines.forecasting.countries import country_of_zone, holidays_of, publication_of
+from tsobs_pipelines.settings import Settings
+
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
-ISSUE_TIME = time(9, 0, tzinfo=UTC)
-"""When the forecast of a delivery day is issued, on the day before."""
+ISSUE_TIME = time(9, 0)
+"""When the forecast of a delivery day is issued, UTC, on the day before; see :attr:`Market.issue`."""
 
-PUBLICATION_TIME = time(12, 45)
-"""When day-ahead prices come out, on the day before, in the market's zone (OMIE; forecast-facts)."""
+ISSUE_LEAD = timedelta(minutes=30)
+"""How much earlier than the prices a forecast is issued at least."""
 
 PUBLICATION_GRACE = timedelta(hours=8)
 """How long absent prices are awaited after that: the PVPC comes out at 20:15, an auction may be late."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClockTime:
+    """A time of day in a zone."""
+
+    time: time
+    timezone: str
+
+    def on(self, day: date) -> datetime:
+        """That time on the day, UTC."""
+        return datetime.combine(day, self.time, tzinfo=ZoneInfo(self.timezone)).astimezone(UTC)
+
+
 @dataclass(frozen=True)
 class Market:
-    """The calendar of one market."""
+    """The calendar of one market; ``country`` (ISO 3166) is by default the one that its zone lies in."""
 
     timezone: str
+    country: str | None = None
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -52,17 +66,62 @@ class Market:
         return self.start_of(day + DAY)
 
     def hours_of(self, day: date) -> list[datetime]:
-        """The starts of the 23, 24 or 25 hours of the delivery day, UTC, in order."""
+        """The starts of the hours of the delivery day, UTC, in order: 23, 24 or 25.
+
+        Where a clock moves by half an hour, the day's last hour has only 30 minutes.
+        """
         start, end = self.start_of(day), self.end_of(day)
-        return [start + HOUR * step for step in range(round((end - start) / HOUR))]
+        return [start + HOUR * step for step in range(-(-(end - start) // HOUR))]
+
+    def hour_of(self, moment: datetime) -> datetime:
+        """The start of the delivery hour that ``moment`` falls in, UTC."""
+        start = self.start_of(self.day_of(moment))
+        return start + (moment.astimezone(UTC) - start) // HOUR * HOUR
+
+    @cached_property
+    def home(self) -> str | None:
+        """The country whose holidays and auction count, ``None`` where the zone names none."""
+        return self.country or country_of_zone(self.timezone)
+
+    def is_holiday(self, day: date) -> bool:
+        """Whether the day is a national holiday of the market's country."""
+        return self.home is not None and day in holidays_of(self.home, day.year)
+
+    @cached_property
+    def publication(self) -> ClockTime:
+        """When day-ahead prices come out, on the day before."""
+        at, zone = publication_of(self.home)
+        return ClockTime(at, zone or self.timezone)
+
+    @cached_property
+    def issue(self) -> ClockTime:
+        """When a forecast is issued, on the day before.
+
+        09:00 UTC where that is on the day before by the market's clock and before the prices come out, in
+        summer and in winter; elsewhere an hour before the prices come out.
+        """
+        usual = ClockTime(ISSUE_TIME, "UTC")
+        for day in (date(2026, 1, 15), date(2026, 7, 15)):
+            at = usual.on(day)
+            if self.day_of(at) != day or at + ISSUE_LEAD > self.publication.on(day):
+                early = datetime.combine(day, self.publication.time) - HOUR
+                return ClockTime(early.time(), self.publication.timezone)
+        return usual
 
     def issued_at(self, day: date) -> datetime:
         """When the forecast of the delivery day is due, UTC."""
-        return datetime.combine(day - DAY, ISSUE_TIME)
+        return self.issue.on(day - DAY)
+
+    def day_to_issue(self, moment: datetime) -> date:
+        """The newest delivery day whose forecast is due at ``moment``."""
+        day = self.day_of(moment) + 2 * DAY
+        while self.issued_at(day) > moment:
+            day -= DAY
+        return day
 
     def published_at(self, day: date) -> datetime:
         """When the prices of the delivery day come out: what is made from then on is no forecast, UTC."""
-        return datetime.combine(day - DAY, PUBLICATION_TIME, tzinfo=self.zone).astimezone(UTC)
+        return self.publication.on(day - DAY)
 
     def overdue_at(self, day: date) -> datetime:
         """From when on absent prices of the delivery day are a fault, UTC."""
@@ -85,6 +144,11 @@ class Market:
             return hour - DAY * days
         same_offset = [there for there in shown if there.utcoffset() == local.utcoffset()]
         return (same_offset or shown)[0].astimezone(UTC)
+
+
+def market_of(settings: Settings) -> Market:
+    """The calendar of the configured market."""
+    return Market(settings.market_timezone, settings.market_country)
 
 
 def _shows(there: datetime, wall: datetime, zone: ZoneInfo) -> bool:

@@ -62,7 +62,7 @@ class Evaluation:
 
 def window_of(day: date, now: datetime, market: Market) -> Window | None:
     """The 24 hours that end with the day, or with the last full hour while it lasts; none before it began."""
-    end = min(market.end_of(day), now.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
+    end = min(market.end_of(day), market.hour_of(now))
     if end <= market.start_of(day):
         return None
     return Window(end - TRAILING, end)

@@ -14,12 +14,12 @@ from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.evaluation import evaluation_asset
-from tsobs_pipelines.defs.forecast.io import ModelFilesIOManager, market_of, price_source_of
+from tsobs_pipelines.defs.forecast.io import ModelFilesIOManager, price_source_of
 from tsobs_pipelines.defs.forecast.jobs import forecast_jobs
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_KEY, DeliveryDays, ForecastKeys, days_before
 from tsobs_pipelines.defs.forecast.prices import price_asset
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
-from tsobs_pipelines.forecasting.delivery import DAY, Market
+from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.models.interface import (
     FittedModel,
     ForecastModel,

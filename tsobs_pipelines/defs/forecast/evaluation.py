@@ -12,7 +12,7 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import market_of, price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.io import price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast.keys import (
     BASELINE_DAYS,
     GROUP,
@@ -25,7 +25,7 @@ from tsobs_pipelines.defs.forecast.keys import (
     days_before,
 )
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
-from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.evaluated import EvaluatedDay, evaluate_days
 from tsobs_pipelines.forecasting.picture import forecast_picture
 from tsobs_pipelines.forecasting.scoring import Subject

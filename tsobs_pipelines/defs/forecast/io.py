@@ -12,7 +12,7 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.resources import SettingsResource
 from tsobs_pipelines.demo.market import DemoMarket
-from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import model_file
@@ -21,11 +21,6 @@ from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
 from tsobs_pipelines.forecasting.prices.redata import DAY_AHEAD, PVPC, RedataPrices
 from tsobs_pipelines.forecasting.prices.source import PriceSource
 from tsobs_pipelines.settings import Settings
-
-
-def market_of(settings: Settings) -> Market:
-    """The calendar of the configured market."""
-    return Market(settings.market_timezone)
 
 
 def price_source_of(settings: Settings) -> PriceSource:

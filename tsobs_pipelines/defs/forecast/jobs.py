@@ -12,11 +12,11 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import market_of, price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.io import price_source_of, tracker_of
 from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
 from tsobs_pipelines.defs.tailnet.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
 from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
-from tsobs_pipelines.forecasting.delivery import DAY, Market
+from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.gaps import DueDays, Gaps, find_gaps, lacking_prices
 from tsobs_pipelines.forecasting.history_file import HistoryError
 from tsobs_pipelines.forecasting.scoring import Subject, prices_from_rows
@@ -25,7 +25,6 @@ from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
 
 EVALUATE_CRON = "*/5 * * * *"
 POLL_CRON = "*/15 * * * *"
-ISSUE_CRON = "0 9 * * *"
 REREAD_HOUR_UTC = 5
 """When the prices of yesterday and today are read once more, for corrections."""
 
@@ -101,17 +100,19 @@ def _range_tags(first: date, last: date) -> dict[str, str]:
 
 
 def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
-    """At 09:00 UTC, the forecast of tomorrow, ahead of its prices."""
+    """The forecast of tomorrow, ahead of its prices: at 09:00 UTC in most markets."""
+    at = market.issue
+    usual = at.timezone == "UTC"
 
     @dg.schedule(
-        name=f"{job.name}_at_9_utc",
+        name=f"{job.name}_at_9_utc" if usual else f"{job.name}_before_publication",
         job=job,
-        cron_schedule=ISSUE_CRON,
-        execution_timezone="UTC",
+        cron_schedule=f"{at.time.minute} {at.time.hour} * * *",
+        execution_timezone=at.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def issue(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        tomorrow = market.day_of(context.scheduled_execution_time) + DAY
+        tomorrow = market.day_to_issue(context.scheduled_execution_time)
         return dg.RunRequest(run_key=f"{job.name}/{tomorrow}", partition_key=tomorrow.isoformat())
 
     return issue

@@ -12,10 +12,10 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import market_of, price_source_of
+from tsobs_pipelines.defs.forecast.io import price_source_of
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
-from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.prices.quality import DayPrices, describe, judge_day
 from tsobs_pipelines.forecasting.prices.source import (
     PricePoint,

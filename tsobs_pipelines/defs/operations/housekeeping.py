@@ -18,10 +18,10 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.assets import MODELS
-from tsobs_pipelines.defs.forecast.io import market_of
 from tsobs_pipelines.engine.broker import broker_folders
 from tsobs_pipelines.engine.history import ended_before, newest_runs, remove_runs, shard_directory, sweep
 from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
+from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import remove_old_models
 from tsobs_pipelines.logs.files import log_directory

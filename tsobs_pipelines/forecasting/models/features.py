@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,14 +91,7 @@ def lagged(values: Matrix) -> dict[str, Matrix]:
     }
 
 
-def kinds_of(day: date) -> Mapping[str, bool]:
+def kinds_of(day: date, market: Market) -> Mapping[str, bool]:
     """Which of :data:`DAY_KINDS` the day is."""
-    weekday = 6 if day in _holidays(day.year) else day.weekday()
+    weekday = 6 if market.is_holiday(day) else day.weekday()
     return {"monday": weekday == 0, "saturday": weekday == 5, "sunday": weekday == 6}
-
-
-@lru_cache(maxsize=64)
-def _holidays(year: int) -> frozenset[date]:
-    from holidays import country_holidays  # noqa: PLC0415 - 0.1 s
-
-    return frozenset(country_holidays("ES", years=year))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsobs_pipelines.forecasting.delivery import DAY
+from tsobs_pipelines.forecasting.delivery import DAY, Market
 from tsobs_pipelines.forecasting.models.features import (
     DAY_KINDS,
     LAG_DAYS,
@@ -61,7 +61,7 @@ class Scale:
         return np.asarray(np.sinh(values) * self.spread + self.median)
 
 
-def frame_of(days: PriceDays) -> pd.DataFrame:
+def frame_of(days: PriceDays, market: Market) -> pd.DataFrame:
     """A row for each hour from the eighth day to the day after the last: time, price, lags, kinds of day."""
     import pandas as pd  # noqa: PLC0415 - needed for fits and forecasts only
 
@@ -72,7 +72,7 @@ def frame_of(days: PriceDays) -> pd.DataFrame:
     price = np.vstack([days.observed[LAG_DAYS:], np.full((1, SLOTS), np.nan)])
     columns: dict[str, object] = {"ds": hours.ravel(), "price": price.ravel()}
     columns |= {name: values.ravel() for name, values in lagged(days.bridged).items()}
-    kinds = [kinds_of(each) for each in dates]
+    kinds = [kinds_of(each, market) for each in dates]
     columns |= {kind: np.repeat([each[kind] for each in kinds], SLOTS) for kind in DAY_KINDS}
     return pd.DataFrame(columns)
 

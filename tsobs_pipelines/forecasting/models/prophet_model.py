@@ -101,7 +101,7 @@ class ProphetPriceForecast:
         import prophet  # noqa: PLC0415 - 3 s and 113 MB, needed for fits only
 
         days = without_empty_start(lay_out(prices, day, self.training_days, market))
-        frame = frame_of(days)[: -SLOTS or None]
+        frame = frame_of(days, market)[: -SLOTS or None]
         usable = frame.dropna()
         if len(usable) < MINIMUM_TRAINING_DAYS * SLOTS:
             raise NotEnoughPricesError(
@@ -147,7 +147,7 @@ class ProphetPriceForecast:
         from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
 
         days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
-        frame = frame_of(days)[-SLOTS:]
+        frame = frame_of(days, market)[-SLOTS:]
         if frame.drop(columns="price").isna().to_numpy().any():
             raise NotEnoughPricesError(f"no price within a week for some of the hours before {fitted.day}")
         parameters = json.loads(fitted.parameters)
