@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Protocol
 
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import Row
@@ -52,6 +53,8 @@ class FreshRounds:
     rows: Sequence[Row] = ()
     problem: str = ""
     wait_s: float = SHORTEST_WAIT_S
+    regions: Mapping[int, str] = field(default_factory=dict)
+    """Codes of DERP regions by their numbers, as far as pongs came over them."""
 
     @property
     def newest(self) -> datetime | None:
@@ -89,10 +92,11 @@ class FreshReader:
             found = self._rounds(tailnet, max([oldest, *known]), now)
         except SidecarError as error:
             logger.debug("no fresh rounds of %s: %s", tailnet.name, error)
-            fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S)
+            fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S, held.regions)
         else:
             rows = [*kept, *connection_rows(found, tailnet.critical_nodes, tailnet.name)]
-            fresh = FreshRounds(rows, "", _wait_s([time_of(row) for row in rows], now))
+            wait_s = _wait_s([time_of(row) for row in rows], now)
+            fresh = FreshRounds(rows, "", wait_s, {**held.regions, **_regions(found)})
         self._held[tailnet.name] = fresh
         return fresh
 
@@ -103,6 +107,11 @@ class FreshReader:
             rounds = read_rounds(journal.samples(day, after), JournalCounts(), day)
             found += [this for this in islice(rounds, MOST_ROUNDS) if after < this.at <= now]
         return found
+
+
+def _regions(rounds: Iterable[Round]) -> dict[int, str]:
+    pings = (ping for this in rounds for burst in this.pings.values() for ping in burst)
+    return {ping.region_id: clean(ping.region_code) for ping in pings if ping.region_id and ping.region_code}
 
 
 def time_of(row: Row) -> datetime:

@@ -19,6 +19,7 @@ from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import PeerError, PeerNames, peer_names
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -39,6 +40,12 @@ class Live:
     state: PartState
     peers: Mapping[str, Peer]
     names: PeerNames
+
+    @property
+    def home_region(self) -> str:
+        """Code of the DERP region that the sidecar's own node calls home; empty when it is not known."""
+        own = self.peers.get(_OWN)
+        return clean(own.home_region) if own is not None else ""
 
     def peer(self, hostname: str) -> tuple[Peer | None, bool]:
         """The node of this name, and whether it is the sidecar's own."""

@@ -174,6 +174,34 @@ class StripsAnswer(BaseModel):
     nodes: list[Strip]
 
 
+class DerpRegion(BaseModel):
+    """One region of relay servers, as seen from the sidecar."""
+
+    id: str = Field(description="the region's number")
+    code: str | None = Field(description="its code, as in `relay_node`; null: not seen in use yet")
+    latency_ms: float | None
+    home: bool = Field(description="the sidecar's home region")
+
+
+class NetworkAnswer(BaseModel):
+    """The network around the sidecar: what explains a relay, or a slow path. Null: not known."""
+
+    tailnet: str
+    sidecar: PartState = Field(description="not ok: the netcheck is the newest one that was collected")
+    measured_at: datetime | None
+    udp: bool | None = Field(description="whether UDP comes through; false: every path is a relay")
+    ipv4: bool | None
+    ipv6: bool | None
+    nat: Literal["easy", "hard"] | None = Field(
+        description="`hard`: the port changes with the destination, direct paths need the other side's help"
+    )
+    port_mapping: list[str] | None = Field(
+        description="what the router offers of UPnP, NAT-PMP and PCP; null: not tried"
+    )
+    captive_portal: bool | None
+    regions: list[DerpRegion] = Field(description="the home region first, then the nearest ones")
+
+
 class Alert(BaseModel):
     """One incident: a topic that fires, or fired."""
 

@@ -21,6 +21,7 @@ from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
 from tsobs_pipelines.api.fresh import FreshReader, FreshRounds, time_of
 from tsobs_pipelines.api.missing import rounds_missing
+from tsobs_pipelines.api.network import live_network, stored_network
 from tsobs_pipelines.api.nodes import (
     KNOWN_FOR,
     RECENT,
@@ -117,6 +118,8 @@ class Views:
         self._parts = parts
         store, sidecar = CapacityLimiter(3), CapacityLimiter(2)
         database, pings = CapacityLimiter(2), CapacityLimiter(4)
+        # A netcheck takes four seconds and more: it must not hold up the status.
+        netchecks = CapacityLimiter(1)
         # The tracker keeps what it has read of the file, without a lock: one thread at a time.
         tracker = CapacityLimiter(1)
         self._seen: dict[str, Seen] = {}
@@ -133,6 +136,7 @@ class Views:
         # A month of rounds is much to read, and its past days change by a backfill only.
         self._past = Shared(self._read_past_days, fresh_s=900, stale_s=7200, limiter=store)
         self._past_days: dict[str, PastDays] = {}
+        self._networks = Shared(self._read_network, fresh_s=60, stale_s=600, limiter=netchecks)
         self._strips = Shared(self._read_strips, fresh_s=5, stale_s=10, limiter=store)
         self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
         self._forecasts = Shared(self._read_forecast, fresh_s=30, stale_s=60, limiter=store, size=16)
@@ -152,6 +156,11 @@ class Views:
         self._seen[tailnet.name] = await self._see(tailnet)
         self._past_days[tailnet.name] = await self._past.get((tailnet, self._parts.clock().date()))
         return await self._strips.get(tailnet)
+
+    async def network(self, tailnet: Tailnet) -> Payload:
+        """The network around a tailnet's sidecar."""
+        self._seen[tailnet.name] = await self._see(tailnet)
+        return await self._networks.get(tailnet)
 
     async def fresh(self, tailnet: Tailnet) -> FreshRounds:
         """The rounds of the journal, at most about a minute old; never fails."""
@@ -268,6 +277,19 @@ class Views:
             answer = strips(store, tailnet.name, self._names(tailnet), past, recent)
         except StoreError as error:
             raise UnavailableError(str(error)) from error
+        return Payload.of_model(answer)
+
+    def _read_network(self, tailnet: Tailnet) -> Payload:
+        parts, now = self._parts, self._parts.clock()
+        codes = {str(number): code for number, code in self._reader.held(tailnet.name).regions.items()}
+        home_code = self._seen[tailnet.name].live.home_region
+        try:
+            answer = live_network(parts.sidecars[tailnet.name], tailnet.name, codes, home_code, now)
+        except SidecarError as error:
+            try:
+                answer = stored_network(parts.store, tailnet.name, codes, str(error), now)
+            except StoreError as store_error:
+                raise UnavailableError(str(store_error)) from store_error
         return Payload.of_model(answer)
 
     def _names(self, tailnet: Tailnet) -> list[str]:

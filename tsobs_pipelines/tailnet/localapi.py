@@ -32,6 +32,8 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     tx_bytes: _Counter | None = msgspec.field(name="TxBytes", default=None)
     rx_bytes: _Counter | None = msgspec.field(name="RxBytes", default=None)
     last_handshake: str | None = msgspec.field(name="LastHandshake", default=None)
+    home_region: str = msgspec.field(name="Relay", default="")
+    """Code of its home DERP region, which is not the path in use."""
 
 
 class ApiPing(msgspec.Struct, frozen=True, gc=False):
@@ -50,8 +52,13 @@ class Netcheck(msgspec.Struct, frozen=True):
     """One netcheck: latency by region id, in nanoseconds, or in seconds in the older ``DERPLatency``."""
 
     udp: bool | None = msgspec.field(name="UDP", default=None)
+    ipv4: bool | None = msgspec.field(name="IPv4", default=None)
     ipv6: bool | None = msgspec.field(name="IPv6", default=None)
     mapping_varies: bool | None = msgspec.field(name="MappingVariesByDestIP", default=None)
+    upnp: bool | None = msgspec.field(name="UPnP", default=None)
+    pmp: bool | None = msgspec.field(name="PMP", default=None)
+    pcp: bool | None = msgspec.field(name="PCP", default=None)
+    captive_portal: bool | None = msgspec.field(name="CaptivePortal", default=None)
     preferred: int | None = msgspec.field(name="PreferredDERP", default=None)
     region_ns: _Latencies | None = msgspec.field(name="RegionLatency", default=None)
     region_s: _Latencies | None = msgspec.field(name="DERPLatency", default=None)

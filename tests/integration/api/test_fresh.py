@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_world import NODES, NOW, Api, api_of, demo_sidecar, parts_of, settings_of
+from tsobs_pipelines.api import views
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
@@ -55,6 +56,12 @@ class World:
     parts: Parts
     sidecar: CountedSidecar
     clock: Clock = field(default_factory=Clock)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer waits for a look at the journal, also on a busy machine."""
+    monkeypatch.setattr(views, "FRESH_PATIENCE_S", 10)
 
 
 @pytest.fixture

@@ -11,7 +11,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from tsobs_pipelines.api.errors import NotFoundError, documented, shown
 from tsobs_pipelines.api.routers.access import POLLED, UNKEPT, InContext
-from tsobs_pipelines.api.schemas import ConnectionStatsAnswer, LatencyHistory, NodesAnswer, StripsAnswer
+from tsobs_pipelines.api.schemas import (
+    ConnectionStatsAnswer,
+    LatencyHistory,
+    NetworkAnswer,
+    NodesAnswer,
+    StripsAnswer,
+)
 from tsobs_pipelines.api.series import MAX_HOURS, MAX_POINTS
 from tsobs_pipelines.api.views import HistoryKey, LookKey
 
@@ -42,6 +48,15 @@ async def strips(request: Request, context: InContext, tailnet: InTailnet = None
     The newest rounds are read from the sidecar's journal, before they are collected (`collected` is false).
     """
     return (await context.views.strips(context.tailnet(tailnet))).response(request, POLLED)
+
+
+@router.get("/network", response_model=NetworkAnswer, responses=documented(404, 422, 503))
+async def network(request: Request, context: InContext, tailnet: InTailnet = None) -> Response:
+    """What tailscaled's netcheck says: DERP regions, UDP, IPv6, kind of NAT, port mapping.
+
+    At most about a minute old; the newest one that was collected while the sidecar does not answer.
+    """
+    return (await context.views.network(context.tailnet(tailnet))).response(request, POLLED)
 
 
 @router.get("/latency-history/{hostname}", response_model=LatencyHistory, responses=documented(404, 422, 503))
