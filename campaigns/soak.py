@@ -37,6 +37,7 @@ from tests.support.lab.databases import running_postgres, running_redis
 from tests.support.lab.runs import new_run
 from tests.support.running import ROOT, children, eventually
 from tsobs_pipelines.engine.probes import accepts_on_socket
+from tsobs_pipelines.secret_url import clear
 
 QUEUE = "backfills"
 BACKLOG = 40
@@ -307,7 +308,7 @@ def left_in_broker(engine: Workers) -> str:
             for name in ("messages", "taken", "results")
         }
         return f"{json.dumps(count)}, {tree_mb(root):.1f} MB"
-    with contextlib.closing(redis_client.Redis.from_url(engine.settings.broker_url)) as client:
+    with contextlib.closing(redis_client.Redis.from_url(clear(engine.settings.broker_url))) as client:
         waiting = client.llen(QUEUE)
         taken = sum(client.hlen(key) for key in client.keys("unacked*") if client.type(key) == b"hash")
         memory = client.info("memory")["used_memory"] / 1e6

@@ -20,6 +20,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, PoolProxiedConnection
 
+from tsobs_pipelines.secret_url import SecretUrl, clear
+
 BUSY_TIMEOUT_S = 30
 """How long a SQLite connection waits for another process's write to end."""
 
@@ -43,8 +45,7 @@ class DatabaseUnavailableError(DatabaseError):
     """The database did not answer, or was busy for too long: worth another try."""
 
 
-@cache
-def engine_for(url: str) -> Engine:
+def engine_for(url: SecretUrl | str) -> Engine:
     """The engine of this process for ``url``; connections are made when they are first needed.
 
     SQLite runs in WAL mode, so that readers and one writer of several processes do not stop one another. Its
@@ -54,6 +55,11 @@ def engine_for(url: str) -> Engine:
     Raises:
         DatabaseError: the URL is none, or the directory of the SQLite file can't be made.
     """
+    return _engine_for(clear(url))
+
+
+@cache
+def _engine_for(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":

@@ -6,21 +6,71 @@ What belongs here: the types. What does not: which variable has which (``setting
 from __future__ import annotations
 
 import re
+from datetime import date
 from importlib.resources import files
-from typing import Annotated
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from tsobs_pipelines.secret_url import CapabilityUrl, SecretUrl, masked
+
+MAX_NAME: Final = 253
+"""Characters of the longest DNS name (RFC 1035)."""
+MAX_PATH: Final = 4095
+SHOWN: Final = 80
+"""Characters of a bad value that are shown."""
+
+_EARLIEST: Final = date(2000, 1, 1)
+_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def shown_value(value: object) -> str:
+    """A bad value as an error may repeat it: on one line, cut, and without the credentials of an address."""
+    text = value if isinstance(value, str) else repr(value)
+    if "@" in text:
+        # It may be an address that lacks its scheme: whatever stands before the host is not shown.
+        text = f"[redacted]@{text.rpartition('@')[2]}" if "://" not in text else masked(text)
+    quoted = repr(masked(text)) if isinstance(value, str) else masked(text)
+    return quoted if len(quoted) <= SHOWN else f"{quoted[:SHOWN]}… ({len(text)} characters)"
+
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = "expected an http:// or https:// address"
+    msg = "expected an http:// or https:// address"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError(msg) from None
+    # The parser would drop line ends, and a request would hold them.
+    if not value.isprintable() or " " in value or "\\" in value:
+        raise ValueError(f"{msg} without spaces, control characters and backslashes")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(msg)
     return value.rstrip("/")
+
+
+def _secret_http_url(value: object) -> object:
+    return SecretUrl(_http_url(value)) if isinstance(value, str) else value
+
+
+def _capability(value: object) -> object:
+    return CapabilityUrl(_http_url(value)) if isinstance(value, str) else value
+
+
+def _place(value: object) -> object:
+    return SecretUrl(value) if isinstance(value, str) else value
+
+
+def _link(value: str) -> str:
+    if "@" in urlsplit(value).netloc or "?" in value:
+        msg = "expected an address that can be shown, without user, password and query"
+        raise ValueError(msg)
+    return value
 
 
 def _zone(value: str) -> str:
@@ -58,6 +108,45 @@ def _names(value: object) -> object:
     return tuple(dict.fromkeys(names))
 
 
+def _node(value: str) -> str:
+    if not 0 < len(value) <= MAX_NAME or not value.isprintable():
+        msg = f"expected names of nodes of at most {MAX_NAME} printable characters"
+        raise ValueError(msg)
+    return value
+
+
+def _listen_address(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        if not _HOST_NAME.fullmatch(value):
+            msg = "expected an IP address or a host name without a port, such as 127.0.0.1 or ::1"
+            raise ValueError(msg) from None
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        msg = "expected the IP address of one proxy"
+        raise ValueError(msg) from None
+
+
+def _start_date(value: date) -> date:
+    if value < _EARLIEST:
+        msg = f"expected a date from {_EARLIEST} on"
+        raise ValueError(msg)
+    return value
+
+
+def _path(value: Path) -> Path:
+    if len(str(value)) > MAX_PATH or "\0" in str(value):
+        msg = f"expected a path of at most {MAX_PATH} characters"
+        raise ValueError(msg)
+    return value
+
+
 def _thresholds(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -83,23 +172,60 @@ def _given(value: object) -> object:
 
 def _with_driver(value: object) -> object:
     # Without a driver SQLAlchemy 2.1 takes one that neither Dagster nor tsobs brings.
-    return (
-        re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", value) if isinstance(value, str) else value
-    )
+    if not isinstance(value, str):
+        return value
+    url = re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", value)
+    _check_database(url)
+    return SecretUrl(url)
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-"""An address, without a slash at its end."""
+def _check_database(url: str) -> None:
+    from sqlalchemy import make_url  # noqa: PLC0415 - a supervisor that lives for months needs none of it
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):
+        found = None
+    if found is None or found.drivername not in {"sqlite", "postgresql+psycopg2"}:
+        msg = "expected sqlite:///<path> or postgresql://<user>:<password>@<host>:<port>/<name>"
+        raise ValueError(msg)
+
+
+def _postgres(value: SecretUrl | None) -> SecretUrl | None:
+    if value is not None and not value.get_secret_value().startswith("postgresql"):
+        msg = "expected postgresql://<user>:<password>@<host>:<port>/<name>"
+        raise ValueError(msg)
+    return value
+
+
+HttpUrl = Annotated[SecretUrl, BeforeValidator(_secret_http_url)]
+"""An address of HTTP to connect to, without a slash at its end; it may hold credentials."""
+
+HeartbeatUrl = Annotated[CapabilityUrl, BeforeValidator(_capability)]
+
+LinkUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_link)]
+"""An address for people, without a slash at its end."""
+
+Place = Annotated[SecretUrl, BeforeValidator(_place)]
+"""A path, or an address of fsspec, which may hold credentials."""
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
-DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(_given), BeforeValidator(_with_driver)]
+DatabaseUrl = Annotated[SecretUrl | None, BeforeValidator(_with_driver), BeforeValidator(_given)]
+PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+IpAddress = Annotated[str, AfterValidator(_address)]
+StartDate = Annotated[date, AfterValidator(_start_date)]
+LocalPath = Annotated[Path, AfterValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 Country = Annotated[str, AfterValidator(_country)]
 PriceSource = Annotated[str, AfterValidator(_price_source)]
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+NodeName = Annotated[str, AfterValidator(_node)]
+
+Names = Annotated[tuple[NodeName, ...], NoDecode, BeforeValidator(_names)]
 """Names separated by commas or spaces, each once."""
 
 Thresholds = Annotated[dict[str, float], NoDecode, BeforeValidator(_thresholds)]

@@ -17,23 +17,32 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.setting_values import (
     Country,
     DatabaseUrl,
+    HeartbeatUrl,
     HttpUrl,
+    IpAddress,
+    LinkUrl,
+    ListenAddress,
+    LocalPath,
     Milliseconds,
     Names,
+    Place,
     Port,
+    PostgresUrl,
     PriceSource,
     Secret,
+    StartDate,
     Thresholds,
     TimeZone,
+    shown_value,
 )
 from tsobs_pipelines.tailnets import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
 
@@ -54,6 +63,13 @@ def _tailnets_of_file(value: object) -> object:
     return further_tailnets(Path(value)) if isinstance(value, str) else value
 
 
+MAX_SECRET_BYTES = 64 * 2**10
+"""Of the file of a secret."""
+
+MAX_MESSAGE = 300
+"""Characters of what was expected of a bad value."""
+
+
 TailnetsFile = Annotated[tuple[Tailnet, ...], NoDecode, BeforeValidator(_tailnets_of_file)]
 
 
@@ -64,21 +80,23 @@ class Settings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    secrets_dir: Path | None = Field(
+    secrets_dir: LocalPath | None = Field(
         None,
         validation_alias="TSOBS_SECRETS_DIR",
         description="directory with a file for each secret, named like its variable",
     )
-    state_dir: Path = Field(Path("var"), validation_alias="TSOBS_STATE_DIR", description="all local state")
-    models_dir: str = Field(
-        "models",
+    state_dir: LocalPath = Field(
+        Path("var"), validation_alias="TSOBS_STATE_DIR", description="all local state"
+    )
+    models_dir: Place = Field(
+        SecretUrl("models"),
         validation_alias="TSOBS_MODELS_DIR",
         description="metrics history and models; a path or an fsspec URL",
     )
     sidecar_url: HttpUrl | None = Field(
         None, validation_alias="TSOBS_SIDECAR_URL", description="the sidecar; unset: the demo tailnet"
     )
-    sidecar_token_file: Path | None = Field(
+    sidecar_token_file: LocalPath | None = Field(
         None, validation_alias="TSOBS_SIDECAR_TOKEN_FILE", description="file with the sidecar's bearer token"
     )
     critical_nodes: Names = Field(
@@ -91,12 +109,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_TAILNETS_FILE",
         description="TOML file that names further tailnets, each with a sidecar of its own",
     )
-    start_date_override: date | None = Field(
+    start_date_override: StartDate | None = Field(
         None,
         validation_alias="TSOBS_START_DATE",
         description="first partition (YYYY-MM-DD); unset: 31 days before the first `make up`",
     )
-    broker_url: str | None = Field(
+    broker_url: Place | None = Field(
         None,
         validation_alias="TSOBS_BROKER_URL",
         description="Celery broker of the run workers; unset: folders in the state directory",
@@ -106,7 +124,7 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_DATABASE_URL",
         description="SQL store, alert state and outbox; unset: SQLite in the state directory",
     )
-    dagster_database_url: DatabaseUrl = Field(
+    dagster_database_url: PostgresUrl = Field(
         None,
         validation_alias="TSOBS_DAGSTER_DATABASE_URL",
         description="Postgres under Dagster (postgresql://…); unset: SQLite in the state directory",
@@ -145,10 +163,13 @@ class Settings(BaseSettings):
         None, validation_alias="TELEGRAM_THREAD_ID", description="topic in that chat"
     )
     telegram_api_url: HttpUrl = Field(
-        "https://api.telegram.org", validation_alias="TELEGRAM_API_URL", description="Bot API server"
+        SecretUrl("https://api.telegram.org"),
+        validation_alias="TELEGRAM_API_URL",
+        description="Bot API server",
     )
     price_source: PriceSource = Field(
         "demo",
+        repr=False,  # the address of a file may hold credentials
         validation_alias="TSOBS_PRICE_SOURCE",
         description="`redata`, `redata:pvpc`, `csv:<path>` or `demo`",
     )
@@ -163,14 +184,14 @@ class Settings(BaseSettings):
     dagster_port: Port = Field(
         3000, validation_alias="TSOBS_DAGSTER_PORT", description="Dagster UI of `make up`, on loopback"
     )
-    api_host: str = Field(
+    api_host: ListenAddress = Field(
         "127.0.0.1", validation_alias="TSOBS_API_HOST", description="address the API listens on"
     )
     api_port: Port = Field(8000, validation_alias="TSOBS_API_PORT", description="port the API listens on")
-    dagster_url_override: HttpUrl | None = Field(
+    dagster_url_override: LinkUrl | None = Field(
         None, validation_alias="TSOBS_DAGSTER_URL", description="Dagster UI in links; unset: from the port"
     )
-    public_url_override: HttpUrl | None = Field(
+    public_url_override: LinkUrl | None = Field(
         None, validation_alias="TSOBS_PUBLIC_URL", description="the page in links; unset: from host and port"
     )
     require_tailscale_user: bool | None = Field(
@@ -178,7 +199,7 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_REQUIRE_TAILSCALE_USER",
         description="turn away requests without a Tailscale user; unset: only when the API leaves loopback",
     )
-    trusted_proxy: str | None = Field(
+    trusted_proxy: IpAddress | None = Field(
         None,
         validation_alias="TSOBS_TRUSTED_PROXY",
         description="address of the one proxy whose Tailscale-User-Login header is believed",
@@ -227,12 +248,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_MODEL_RETENTION_DAYS",
         description="days that fitted models are kept after their delivery day; the newest stays",
     )
-    tailscaled_log: Path | None = Field(
+    tailscaled_log: LocalPath | None = Field(
         None,
         validation_alias="TSOBS_TAILSCALED_LOG",
         description="file of tailscaled's own lines, taken into the logs",
     )
-    heartbeat_url: HttpUrl | None = Field(
+    heartbeat_url: HeartbeatUrl | None = Field(
         None, validation_alias="TSOBS_HEARTBEAT_URL", description="fetched after each healthy cycle"
     )
 
@@ -269,11 +290,11 @@ class Settings(BaseSettings):
             return DEFAULT_START_DATE
 
     @property
-    def database_url(self) -> str:
-        """SQLAlchemy URL of the SQL database; may hold a password."""
+    def database_url(self) -> SecretUrl:
+        """SQLAlchemy URL of the SQL database."""
         if self.database_url_override is not None:
-            return self.database_url_override.get_secret_value()
-        return f"sqlite:///{(self.state_dir / 'tsobs.db').resolve()}"
+            return self.database_url_override
+        return SecretUrl(f"sqlite:///{(self.state_dir / 'tsobs.db').resolve()}")
 
     @property
     def dagster_url(self) -> str:
@@ -287,14 +308,27 @@ class Settings(BaseSettings):
         host = f"[{host}]" if ":" in host else host
         return self.public_url_override or f"http://{host}:{self.api_port}"
 
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file of the SQL database; ``None`` where it is a server's."""
+        kind, _, path = self.database_url.get_secret_value().partition(":///")
+        return Path(path) if kind == "sqlite" else None
+
+    @property
+    def local_models(self) -> Path | None:
+        """The directory of models and metrics history; ``None`` where it is not on the local disk."""
+        place = self.models_dir.get_secret_value().removeprefix("file://")
+        # Absolute, and a link stays one.
+        return None if "://" in place else Path(os.path.abspath(place))  # noqa: PTH100
+
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret in clear, for the redaction of logs and errors."""
-        tokens = [token.get_secret_value() for token in (self.influx_token, self.telegram_bot_token) if token]
-        urls = [
-            url.get_secret_value() for url in (self.database_url_override, self.dagster_database_url) if url
-        ]
-        passwords = [urlsplit(url).password for url in (*urls, self.broker_url or "")]
-        return tuple(value for value in (*tokens, *passwords) if value)
+        values = [getattr(self, name) for name in type(self).model_fields]
+        values += [tailnet.sidecar_url for tailnet in self.further_tailnets]
+        urls = [value for value in values if isinstance(value, SecretUrl)]
+        urls.append(SecretUrl(self.price_source))
+        tokens = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        return (*tokens, *(part for url in urls for part in url.credentials()))
 
 
 def load_settings() -> Settings:
@@ -309,25 +343,53 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         field = next((f for f in Settings.model_fields.values() if f.validation_alias == name), None)
-        secret = field is not None and "Secret" in str(field.annotation)
-        shown = "" if secret else f"={first['input']!r}"
-        raise SettingsError(f"{name}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
+        kind = str(field.annotation) if field is not None else ""
+        secret = "SecretStr" in kind or "CapabilityUrl" in kind
+        shown = "" if secret else f"={shown_value(first['input'])}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name}{shown}: {message[:MAX_MESSAGE]}") from None
+
+
+def _dotenv() -> dict[str, str | None]:
+    """The variables of ``.env``; none where there is no such file."""
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env: expected UTF-8, and byte {error.start} is not") from None
+    except OSError as error:
+        raise SettingsError(f".env: can't be read ({error.strerror})") from None
 
 
 def _secrets_directory() -> Path | None:
     """Where secrets are files: Docker's and Kubernetes' mounts, and systemd's credentials, look like that."""
-    value = os.environ.get("TSOBS_SECRETS_DIR") or dotenv_values(".env").get("TSOBS_SECRETS_DIR")
+    value = os.environ.get("TSOBS_SECRETS_DIR") or _dotenv().get("TSOBS_SECRETS_DIR")
     if not value:
         return None
-    if not Path(value).is_dir():
-        raise SettingsError(f"TSOBS_SECRETS_DIR={value!r}: expected a directory")
-    unreadable = [
-        path.name for path in Path(value).iterdir() if path.is_file() and not os.access(path, os.R_OK)
-    ]
-    known = sorted(name for name in unreadable if name.upper() in known_names())
-    if known:
-        raise SettingsError(f"TSOBS_SECRETS_DIR={value!r}: {known[0]} can't be read by user {os.getuid()}")
+    try:
+        found = sorted(path for path in Path(value).iterdir() if path.name.upper() in known_names())
+    except (OSError, ValueError):
+        raise SettingsError(
+            f"TSOBS_SECRETS_DIR={shown_value(value)}: expected a directory that can be read"
+        ) from None
+    for path in found:
+        if (reason := _why_no_secret(path)) is not None:
+            raise SettingsError(f"TSOBS_SECRETS_DIR={shown_value(value)}: {path.name} {reason}")
     return Path(value)
+
+
+def _why_no_secret(path: Path) -> str | None:
+    """Why this file of the directory of secrets can't be used; ``None`` when it can."""
+    if not path.is_file():
+        return "is not a file"
+    try:
+        if path.stat().st_size > MAX_SECRET_BYTES:
+            return f"has more than {MAX_SECRET_BYTES} bytes"
+        path.read_text("utf-8")
+    except OSError:
+        return f"can't be read by user {os.getuid()}"
+    except UnicodeDecodeError:
+        return "is not UTF-8"
+    return None
 
 
 def known_names() -> tuple[str, ...]:
@@ -338,7 +400,7 @@ def known_names() -> tuple[str, ...]:
 def unknown_names() -> dict[str, str | None]:
     """The ``TSOBS_…`` variables that nobody reads, each with the known name that looks most like it."""
     known = known_names()
-    present = {*os.environ, *dotenv_values(".env")}
+    present = {*os.environ, *_dotenv()}
     return {
         name: next(iter(get_close_matches(name, known, n=1)), None)
         for name in sorted(present)

@@ -23,7 +23,14 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tsobs_pipelines.setting_values import HttpUrl, Milliseconds
+from tsobs_pipelines.setting_values import (
+    SHOWN,
+    HttpUrl,
+    LocalPath,
+    Milliseconds,
+    NodeName,
+    shown_value,
+)
 
 HOME: Final = "default"
 """The name of the tailnet of ``TSOBS_SIDECAR_URL``: the tag of its rows since the first version."""
@@ -44,8 +51,8 @@ class Tailnet(BaseModel):
     name: str
     sidecar_url: HttpUrl | None = None
     """``None``: the simulated one."""
-    sidecar_token_file: Path | None = None
-    critical_nodes: Annotated[tuple[str, ...], Field(min_length=1)]
+    sidecar_token_file: LocalPath | None = None
+    critical_nodes: Annotated[tuple[NodeName, ...], Field(min_length=1)]
     latency_threshold_ms: Milliseconds = DEFAULT_THRESHOLD_MS
     latency_thresholds_ms: Mapping[str, Milliseconds] = {}
 
@@ -95,12 +102,15 @@ def further_tailnets(path: Path) -> tuple[Tailnet, ...]:
         raise ValueError(f"expected a TOML file that can be read ({reason})") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"expected TOML: {error}") from error
+    except RecursionError:
+        msg = "expected a table for each tailnet, not thousands in one another"
+        raise ValueError(msg) from None
     return tuple(_tailnet(name, table) for name, table in tables.items())
 
 
 def _tailnet(name: str, table: object) -> Tailnet:
     if not _NAME.fullmatch(name) or name in {HOME, DEMO}:
-        msg = f"[{name}]: expected a name of a-z, 0-9 and _, at most 30 long, not {HOME} or {DEMO}"
+        msg = f"[{name[:SHOWN]}]: expected a name of a-z, 0-9 and _, at most 30 long, not {HOME} or {DEMO}"
         raise ValueError(msg)
     if not isinstance(table, dict) or "name" in table:
         msg = f"{name}: expected a table [{name}] with sidecar_url and critical_nodes"
@@ -109,6 +119,6 @@ def _tailnet(name: str, table: object) -> Tailnet:
         return _Entry.model_validate({"name": name, **table})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        shown = "" if first["type"] == "missing" else f"={first['input']!r}"
+        where = ".".join(str(part) for part in first["loc"])[:SHOWN]
+        shown = "" if first["type"] == "missing" else f"={shown_value(first['input'])}"
         raise ValueError(f"[{name}] {where}{shown}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -94,7 +94,8 @@ class Forecasts:
     @property
     def history_file(self) -> Path:
         """The metrics history on the disk."""
-        return Path(self.settings.models_dir) / "metrics_history.csv"
+        assert self.settings.local_models is not None
+        return self.settings.local_models / "metrics_history.csv"
 
 
 def check_results(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

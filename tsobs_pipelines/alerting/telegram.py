@@ -86,7 +86,12 @@ class Telegram:
         if settings.telegram_bot_token is None or settings.telegram_chat_id is None:
             return None
         token = settings.telegram_bot_token.get_secret_value()
-        return cls(settings.telegram_api_url, token, settings.telegram_chat_id, settings.telegram_thread_id)
+        return cls(
+            settings.telegram_api_url.get_secret_value(),
+            token,
+            settings.telegram_chat_id,
+            settings.telegram_thread_id,
+        )
 
     def __repr__(self) -> str:
         return f"Telegram(chat {self.chat_id})"

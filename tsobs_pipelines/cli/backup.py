@@ -11,7 +11,7 @@ import click
 from filelock import FileLock, Timeout
 
 from tsobs_pipelines.settings import Settings, load_settings
-from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, local_path, restore
+from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, restore
 
 
 @click.command()
@@ -20,7 +20,7 @@ def backup(directory: Path) -> None:
     """Copy state and models into the new DIRECTORY, while everything goes on."""
     settings = load_settings()
     try:
-        done = back_up(settings.state_dir, local_path(settings.models_dir), directory)
+        done = back_up(settings.state_dir, settings.local_models, directory)
     except BackupError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{_said(done)} in {directory}")
@@ -37,7 +37,7 @@ def restore_backup(directory: Path) -> None:
     try:
         if (state / "up.lock").exists():
             FileLock(state / "up.lock").acquire(timeout=0).lock.release()
-        done = restore(directory, state, local_path(settings.models_dir))
+        done = restore(directory, state, settings.local_models)
     except Timeout:
         raise click.ClickException(f"tsobs runs on {state}: end it first") from None
     except BackupError as error:
@@ -53,8 +53,8 @@ def _elsewhere(settings: Settings) -> list[str]:
     places = []
     if settings.influx_url is not None:
         places.append("InfluxDB (influx backup)")
-    if not settings.database_url.startswith("sqlite") or settings.dagster_database_url is not None:
+    if settings.database_file is None or settings.dagster_database_url is not None:
         places.append("Postgres (pg_dump)")
-    if local_path(settings.models_dir) is None:
+    if settings.local_models is None:
         places.append(f"models in {settings.models_dir}")
     return places

@@ -9,6 +9,7 @@ import click
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.settings import Settings, load_settings
 
 
@@ -24,7 +25,7 @@ def shown(value: object) -> str:
         return ",".join(str(item) for item in value)
     if isinstance(value, dict):
         return ",".join(f"{name}={number:g}" for name, number in value.items())
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else masked(str(value))
 
 
 def _fields() -> list[tuple[str, str, FieldInfo]]:

@@ -10,7 +10,6 @@ import socket
 import stat
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from tsobs_pipelines.doctor.findings import Finding, Level
 from tsobs_pipelines.settings import Settings, unknown_names
@@ -104,18 +103,17 @@ def look_at_broker(settings: Settings, now: datetime) -> Sequence[Finding]:
 def look_at_models(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Where models and the metrics history are kept."""
     _ = now
-    place = settings.models_dir
-    if "://" in place:
+    place = settings.local_models
+    if place is None:
         import fsspec  # noqa: PLC0415 - only where it is used
 
-        files, path = fsspec.core.url_to_fs(place)
+        files, path = fsspec.core.url_to_fs(settings.models_dir.get_secret_value())
         there = "there" if files.exists(path) else "empty so far"
-        return [Finding("models", "ok", f"{place} answers, {there}", version=f"fsspec {fsspec.__version__}")]
-    nearest = next(
-        path for path in (Path(place).absolute(), *Path(place).absolute().parents) if path.exists()
-    )
+        detail = f"{settings.models_dir} answers, {there}"
+        return [Finding("models", "ok", detail, version=f"fsspec {fsspec.__version__}")]
+    nearest = next(path for path in (place.absolute(), *place.absolute().parents) if path.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-        return [Finding("models", "ok", f"{Path(place).absolute()} can be written")]
+        return [Finding("models", "ok", f"{place.absolute()} can be written")]
     return [
         Finding(
             "models",

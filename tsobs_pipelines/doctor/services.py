@@ -54,7 +54,7 @@ def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
     version = f"tailscaled {status.get('Version', '?')}"
     return [
         _sidecar_state(name, health, days, version, now),
-        *clock_finding(name, _clock_of(tailnet.sidecar_url)),
+        *clock_finding(name, _clock_of(tailnet.sidecar_url.get_secret_value())),
     ]
 
 
@@ -80,7 +80,9 @@ def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     token = settings.influx_token.get_secret_value() if settings.influx_token else ""
     org, bucket = settings.influx_org or "", settings.influx_bucket
     headers = {"Authorization": f"Token {token}"}
-    with httpx.Client(base_url=settings.influx_url, headers=headers, timeout=TIMEOUT_S) as client:
+    with httpx.Client(
+        base_url=settings.influx_url.get_secret_value(), headers=headers, timeout=TIMEOUT_S
+    ) as client:
         try:
             sent = datetime.now(UTC)
             health = client.get("/health")
@@ -125,7 +127,7 @@ def look_at_redis(settings: Settings, now: datetime) -> Sequence[Finding]:
     import redis  # noqa: PLC0415 - most have none
 
     try:
-        with redis.Redis.from_url(settings.broker_url, socket_timeout=TIMEOUT_S) as client:
+        with redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=TIMEOUT_S) as client:
             information = client.info("server")
             waiting = {queue: client.llen(queue) for queue in ("ticks", "backfills")}
     except (redis.RedisError, ValueError) as error:
@@ -156,7 +158,9 @@ def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
                 "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
             )
         ]
-    base = f"{settings.telegram_api_url}/bot{settings.telegram_bot_token.get_secret_value()}"
+    base = (
+        f"{settings.telegram_api_url.get_secret_value()}/bot{settings.telegram_bot_token.get_secret_value()}"
+    )
     try:
         with httpx.Client(timeout=TIMEOUT_S) as client:
             sent = datetime.now(UTC)

@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from tsobs_pipelines.database import DatabaseError, engine_for, reading
 from tsobs_pipelines.doctor.findings import Finding, clock_finding
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings
 
 _BACK = "docs/OPERATIONS.md, Backups"
@@ -24,19 +25,19 @@ _BACK = "docs/OPERATIONS.md, Backups"
 def look_at_database(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Time series (unless InfluxDB has them), alert state and outbox."""
     _ = now
-    url = settings.database_url
-    if url.startswith("sqlite"):
-        path = Path(url.removeprefix("sqlite:///"))
+    path = settings.database_file
+    if path is not None:
         return [_sqlite("database", path, f"stop tsobs, put a backup in its place ({_BACK})")]
-    return _postgres("database", url, "alert_messages", "TSOBS_DATABASE_URL")
+    return _postgres("database", settings.database_url, "alert_messages", "TSOBS_DATABASE_URL")
 
 
 def look_at_dagster(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Dagster's runs, events and schedules."""
     _ = now
     if settings.dagster_database_url is not None:
-        url = settings.dagster_database_url.get_secret_value()
-        return _postgres("Dagster storage", url, "runs", "TSOBS_DAGSTER_DATABASE_URL")
+        return _postgres(
+            "Dagster storage", settings.dagster_database_url, "runs", "TSOBS_DAGSTER_DATABASE_URL"
+        )
     storage = settings.state_dir / "dagster" / "storage"
     if not storage.is_dir():
         return [Finding("Dagster storage", "warning", f"{storage} is not there yet", "make up makes it")]
@@ -75,7 +76,7 @@ def _sqlite(name: str, path: Path, remedy: str) -> Finding:
     )
 
 
-def _postgres(name: str, url: str, table: str, setting: str) -> Sequence[Finding]:
+def _postgres(name: str, url: SecretUrl, table: str, setting: str) -> Sequence[Finding]:
     try:
         sent = datetime.now(UTC)
         with reading(engine_for(url)) as connection:

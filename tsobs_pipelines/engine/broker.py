@@ -83,8 +83,8 @@ def celery_arguments(settings: Settings, worker: str | None = None) -> dict[str,
     }
     if settings.broker_url is not None:
         return {
-            "broker": settings.broker_url,
-            "backend": settings.broker_url,
+            "broker": settings.broker_url.get_secret_value(),
+            "backend": settings.broker_url.get_secret_value(),
             "default_queue": DEFAULT_QUEUE,
             "config_source": {
                 **common,

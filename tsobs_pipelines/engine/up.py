@@ -26,6 +26,7 @@ from tsobs_pipelines.engine.supervisor import Supervisor
 from tsobs_pipelines.logs.intake import LineIntake
 from tsobs_pipelines.logs.keeping import logs_kept
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT, setup_logging
+from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def banner(settings: Settings, seconds: float) -> str:
     """What the person at the terminal reads once everything answers."""
     tailnet = settings.sidecar_url or "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)"
     further = [f"               {one.name} {one.sidecar_url}" for one in settings.further_tailnets]
-    prices = "DEMO market (set TSOBS_PRICE_SOURCE)" if settings.demo_prices else settings.price_source
+    prices = "DEMO market (set TSOBS_PRICE_SOURCE)" if settings.demo_prices else masked(settings.price_source)
     store = f"InfluxDB {settings.influx_url}" if settings.influx_url else "SQL"
     alerts = "Telegram" if settings.telegram_bot_token else "outbox only (set TELEGRAM_BOT_TOKEN)"
     return "\n".join(

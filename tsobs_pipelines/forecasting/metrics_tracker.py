@@ -39,6 +39,7 @@ from tsobs_pipelines.forecasting.history_file import (
 )
 from tsobs_pipelines.forecasting.model_files import FileState, open_files
 from tsobs_pipelines.forecasting.verdict import MINIMUM_DAYS, baseline_rows
+from tsobs_pipelines.secret_url import SecretUrl
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,9 @@ class _Known:
 class ModelMetricsTracker:
     """Reads and writes the metrics history under ``models_dir``, a path or an fsspec URL."""
 
-    def __init__(self, models_dir: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, models_dir: SecretUrl | str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         """``clock`` gives the time a row is logged at, and the window's end where none is given."""
         self._files = open_files(models_dir)
         self._clock = clock

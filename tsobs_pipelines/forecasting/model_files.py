@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tsobs_pipelines.secret_url import SecretUrl, clear, masked
+
 
 @dataclass(frozen=True, slots=True)
 class FileState:
@@ -121,8 +123,8 @@ class RemoteFiles:
         self._fs, self._root = url_to_fs(self._url)
 
     def describe(self, name: str) -> str:
-        """The URL."""
-        return f"{self._url}/{name}"
+        """The URL, without credentials."""
+        return f"{masked(self._url)}/{name}"
 
     def state(self, name: str) -> FileState | None:
         """The size: enough to see that there is one; nobody may conclude from it that nothing changed."""
@@ -167,8 +169,9 @@ class RemoteFiles:
         return f"{self._root}/{name}"
 
 
-def open_files(root: str) -> FileSystem:
-    """The files below ``root``: a path, ``file://…``, or another URL of fsspec."""
+def open_files(place: SecretUrl | str) -> FileSystem:
+    """The files below ``place``: a path, ``file://…``, or another URL of fsspec."""
+    root = clear(place)
     if "://" not in root:
         return LocalFiles(Path(root))
     if root.startswith("file://"):

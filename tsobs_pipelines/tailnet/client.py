@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, classify
@@ -119,7 +120,7 @@ class TailscaleHealthService:
 
     def __init__(
         self,
-        sidecar_url: str,
+        sidecar_url: SecretUrl | str,
         token_file: Path | None = None,
         critical_nodes: tuple[str, ...] = ("git", "chocolate-factory-dev", "chocolate-factory"),
         transport: httpx.BaseTransport | None = None,

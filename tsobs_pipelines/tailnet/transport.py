@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 import httpx
 
+from tsobs_pipelines.secret_url import SecretUrl, clear, masked
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.ping import clean
 
@@ -41,14 +42,19 @@ class SidecarTransport:
     """A pool of connections to one sidecar. May be used by several threads."""
 
     def __init__(
-        self, base_url: str, token_file: Path | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        address: SecretUrl | str,
+        token_file: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
+        base_url = clear(address).rstrip("/")
+        self.base_url = masked(base_url)
+        """Where it is, for people."""
         self._token_file = token_file
         # No proxy from the environment: the sidecar is a neighbour, and the token is meant for it alone.
         self._client = httpx.Client(
-            base_url=self.base_url,
-            transport=transport or httpx.HTTPTransport(retries=1, verify=_trust(self.base_url)),
+            base_url=base_url,
+            transport=transport or httpx.HTTPTransport(retries=1, verify=_trust(base_url)),
             headers={"Accept-Encoding": "identity", "User-Agent": "tsobs"},
             follow_redirects=False,
             trust_env=False,

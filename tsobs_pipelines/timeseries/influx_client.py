@@ -27,6 +27,7 @@ from influxdb_client.rest import ApiException
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import HTTPError, LocationValueError
 
+from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
 
 CONNECT_TIMEOUT_MS = 5_000
@@ -56,7 +57,7 @@ class InfluxAddress:
     token: str
 
     def __repr__(self) -> str:
-        return f"InfluxAddress({self.url!r}, {self.org!r}, {self.bucket!r})"
+        return f"InfluxAddress({masked(self.url)!r}, {self.org!r}, {self.bucket!r})"
 
 
 class InfluxConnection:
@@ -167,7 +168,7 @@ class InfluxConnection:
 
     @contextmanager
     def _explained(self, action: str) -> Iterator[None]:
-        where = f"InfluxDB {self.address.url}: {action}"
+        where = f"InfluxDB {masked(self.address.url)}: {action}"
         try:
             yield
         except ApiException as error:

@@ -15,7 +15,7 @@ def open_store(settings: Settings) -> TimeSeriesStore:
     """
     # Each backend brings libraries that the other one does without.
     influx = {
-        "INFLUXDB_V2_URL": settings.influx_url,
+        "INFLUXDB_V2_URL": settings.influx_url and settings.influx_url.get_secret_value(),
         "INFLUXDB_V2_ORG": settings.influx_org,
         "INFLUXDB_V2_TOKEN": settings.influx_token and settings.influx_token.get_secret_value(),
     }

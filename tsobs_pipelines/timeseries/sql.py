@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 from tsobs_pipelines.database import DatabaseError, DatabaseUnavailableError, engine_for, reading, writing
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.timeseries.rows import (
     MICROS_PER_DAY,
     MICROS_PER_SECOND,
@@ -38,7 +39,7 @@ _CHUNK_ROWS = 5_000
 class SqlStore:
     """A :class:`~tsobs_pipelines.timeseries.store.TimeSeriesStore` in a SQL database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: SecretUrl | str) -> None:
         """Make the store of an SQLAlchemy URL; nothing is connected to yet.
 
         Raises:

@@ -10,7 +10,6 @@ files: whatever the index names is there.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -155,8 +154,3 @@ def _check(path: Path) -> None:
         raise BackupError(f"{path}: {error}") from error
     if whole != "ok":
         raise BackupError(f"{path}: damaged ({whole})")
-
-
-def local_path(place: str) -> Path | None:
-    """The directory behind ``TSOBS_MODELS_DIR``; ``None`` where it is on another file system."""
-    return None if "://" in place else Path(os.path.abspath(place))  # noqa: PTH100 - the same for a link

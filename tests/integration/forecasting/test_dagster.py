@@ -192,7 +192,13 @@ evaluate_days(SqlStore(url), ModelMetricsTracker(models), subject, days, datetim
 
 def scorer(real: Forecasts, models: Path) -> subprocess.Popen[str]:
     """A process that is about to evaluate every real day into a history of its own."""
-    arguments = [real.settings.database_url, str(models), real.source, str(DAY_61), str(LAST)]
+    arguments = [
+        real.settings.database_url.get_secret_value(),
+        str(models),
+        real.source,
+        str(DAY_61),
+        str(LAST),
+    ]
     process = subprocess.Popen(
         [sys.executable, "-c", SCORER, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -213,7 +219,7 @@ def keys_and_errors(models: str) -> list[tuple[object, ...]]:
 
 
 def test_two_backfills_at_once_and_killed_ones_leave_each_day_once(real: Forecasts, tmp_path: Path) -> None:
-    expected = keys_and_errors(real.settings.models_dir)
+    expected = keys_and_errors(real.settings.models_dir.get_secret_value())
     for kill_at in (10, 90, 150):
         process = scorer(real, tmp_path)
         go(process)
@@ -293,7 +299,7 @@ def test_prophet_runs_again_to_the_same_bytes_and_frozen_forecasts_stay(
     place, first, last = f"csv:{real_prices_file()}", date(2015, 6, 17), date(2015, 6, 18)
     for forecasts in opened(tmp_path, monkeypatch, place, first, prophet):
         forecasts.fill(first, last)
-        models = sorted(Path(forecasts.settings.models_dir, prophet.name).rglob("*.json"))
+        models = sorted(Path(forecasts.settings.models_dir.get_secret_value(), prophet.name).rglob("*.json"))
         assert [path.stem for path in models] == [str(first), str(last)]
         before = [path.read_bytes() for path in models]
         frozen = forecasts.frozen(first, last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSOBS_DAGSTER_DATABASE_URL", "postgresql://d:dagger@db/d")
     settings = load_settings()
     assert "sesame" not in repr(settings)
-    assert set(settings.secrets()) == {"123:sesame", "pass%20word", "dagger"}
+    assert set(settings.secrets()) == {"123:sesame", "pass%20word", "pass word", "dagger"}
     printed = CliRunner().invoke(main, ["settings"]).output
     assert "(set)" in printed
     assert "sesame" not in printed
@@ -118,7 +119,7 @@ def test_postgres_is_reached_by_the_driver_that_is_there(
     monkeypatch.setenv("TSOBS_DATABASE_URL", f"{scheme}://tsobs@db/tsobs")
     monkeypatch.setenv("TSOBS_DAGSTER_DATABASE_URL", f"{scheme}://tsobs@db/dagster")
     settings = load_settings()
-    assert settings.database_url == "postgresql+psycopg2://tsobs@db/tsobs"
+    assert settings.database_url.get_secret_value() == "postgresql+psycopg2://tsobs@db/tsobs"
     assert settings.dagster_database_url is not None
     assert settings.dagster_database_url.get_secret_value() == "postgresql+psycopg2://tsobs@db/dagster"
 
@@ -132,3 +133,146 @@ def test_a_misspelt_name_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_the_documentation_has_every_setting() -> None:
     assert markdown_table() in DOCUMENT.read_text("utf-8")
+
+
+CREDENTIALS = (
+    "http://user:canary@host:abc",
+    "http://user:canary@host\r\n:1",
+    "http://canary@ho st",
+    "user:canary@host:8765",
+    "http://user:can/canary#x@host:abc",
+    "http://:canary",
+    "ftp://user:canary@host/x?token=canary",
+)
+
+
+@pytest.mark.parametrize("value", CREDENTIALS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TSOBS_SIDECAR_URL",
+        "INFLUXDB_V2_URL",
+        "TELEGRAM_API_URL",
+        "TSOBS_HEARTBEAT_URL",
+        "TSOBS_DATABASE_URL",
+        "TSOBS_DAGSTER_DATABASE_URL",
+        "TSOBS_PUBLIC_URL",
+        "TSOBS_DAGSTER_URL",
+    ],
+)
+def test_an_address_that_can_not_be_used_shows_no_credentials(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(name)
+    assert "canary" not in text.replace("'http://:canary'", "")
+    assert "\n" not in text
+
+
+def test_a_link_for_people_holds_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSOBS_PUBLIC_URL", "https://user:canary@watch.example")
+    with pytest.raises(SettingsError, match=r"TSOBS_PUBLIC_URL='https://.redacted.@watch.example': expected"):
+        load_settings()
+
+
+def test_addresses_are_shown_without_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tailnets = tmp_path / "tailnets.toml"
+    tailnets.write_text('[office]\nsidecar_url = "http://u:canary7@office:1"\ncritical_nodes = ["git"]\n')
+    addresses = {
+        "TSOBS_SIDECAR_URL": "http://user:canary1@sidecar:8765",
+        "INFLUXDB_V2_URL": "https://longtokencanary2@influx/?token=canary-3-3",
+        "TELEGRAM_API_URL": "http://u:canary4%21@bots:1",
+        "TSOBS_HEARTBEAT_URL": "https://hc.example/ping/canary-5-5",
+        "TSOBS_DATABASE_URL": "postgresql://u:canary/6@db/tsobs?sslmode=require",
+        "TSOBS_MODELS_DIR": "s3://key:canary8@bucket/models",
+        "TSOBS_PRICE_SOURCE": "csv:https://u:canary9@files/prices.csv?sig=canary-10",
+        "TSOBS_TAILNETS_FILE": str(tailnets),
+    }
+    for name, value in addresses.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    printed = CliRunner().invoke(main, ["settings"]).output
+    shown = [repr(settings), str(settings), printed, str(settings.tailnets)]
+    assert not [text for text in shown if "canary" in text]
+    assert "http://[redacted]@sidecar:8765" in printed
+    assert "https://hc.example/[redacted]" in printed
+    known = " ".join(settings.secrets())
+    canaries = ("canary1", "longtokencanary2", "canary-3-3", "canary4!", "canary4%21", "ping/canary-5-5")
+    for canary in (*canaries, "canary/6", "canary7", "canary8", "canary9", "canary-10"):
+        assert canary in known
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("TSOBS_SIDECAR_URL", "http://x:abc", "expected an http"),
+        ("TSOBS_SIDECAR_URL", "http://x\r\nHost: y", "expected an http"),
+        ("TSOBS_SIDECAR_URL", "http://x:0", "expected an http"),
+        ("TSOBS_DATABASE_URL", "x", "expected sqlite"),
+        ("TSOBS_DATABASE_URL", "mysql://u:p@h/x", "expected sqlite"),
+        ("TSOBS_DATABASE_URL", "postgresql://u:p@h:abc/x", "expected sqlite"),
+        ("TSOBS_DATABASE_URL", "postgresql+asyncpg://h/x", "expected sqlite"),
+        ("TSOBS_DAGSTER_DATABASE_URL", "sqlite:///x", "expected postgresql"),
+        ("TSOBS_TRUSTED_PROXY", "foo", "expected the IP address"),
+        ("TSOBS_TRUSTED_PROXY", "127.0.0.1:80", "expected the IP address"),
+        ("TSOBS_START_DATE", "0001-01-01", "expected a date from"),
+        ("TSOBS_START_DATE", "9999-13-01", "valid date"),
+        ("TSOBS_API_HOST", "[::1]", "expected an IP address or a host name"),
+        ("TSOBS_API_HOST", "127.0.0.1:80", "expected an IP address or a host name"),
+        ("TSOBS_API_HOST", "999.1.1.1", "expected an IP address or a host name"),
+        ("TSOBS_API_HOST", "a host", "expected an IP address or a host name"),
+        ("TSOBS_CRITICAL_NODES", "n" * 300, "expected names of nodes of at most 253"),
+        ("TSOBS_CRITICAL_NODES", "git\x1b[31m", "printable"),
+        ("TSOBS_STATE_DIR", "d/" * 2500, "expected a path"),
+        ("TSOBS_SECRETS_DIR", "d" * 5000, "expected a directory"),
+        ("TSOBS_TAILNETS_FILE", "d" * 5000, "expected a TOML file"),
+        ("TSOBS_API_PORT", "9" * 5000, "int"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "x" * 5000, "expected <node>=<milliseconds"),
+    ],
+)
+def test_a_value_that_would_fail_later_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(name)
+    assert expected in text
+    assert text.isprintable()
+    assert len(text) < 600
+
+
+def test_files_that_are_no_text_end_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_bytes("TSOBS_STATE_DIR=m\xfcll".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env: expected UTF-8"):
+        load_settings()
+    with pytest.raises(SettingsError, match=r"\.env: expected UTF-8"):
+        unknown_names()
+    dotenv.unlink()
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    monkeypatch.setenv("TSOBS_SECRETS_DIR", str(secrets))
+    token = secrets / "TELEGRAM_BOT_TOKEN"
+    token.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="TELEGRAM_BOT_TOKEN is not UTF-8"):
+        load_settings()
+    token.write_bytes(b"x" * 100_000)
+    with pytest.raises(SettingsError, match="TELEGRAM_BOT_TOKEN has more than"):
+        load_settings()
+    token.unlink()
+    os.mkfifo(token)
+    with pytest.raises(SettingsError, match="TELEGRAM_BOT_TOKEN is not a file"):
+        load_settings()
+
+
+def test_nested_toml_ends_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "tailnets.toml"
+    path.write_text("x = " + "[" * 100_000)
+    monkeypatch.setenv("TSOBS_TAILNETS_FILE", str(path))
+    with pytest.raises(SettingsError, match=r"TSOBS_TAILNETS_FILE=.*expected"):
+        load_settings()

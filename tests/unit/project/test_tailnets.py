@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_world import settings_of
+from tsobs_pipelines.secret_url import clear
 from tsobs_pipelines.settings import SettingsError, load_settings
 from tsobs_pipelines.tailnets import Tailnet
 
@@ -52,12 +53,12 @@ def test_further_tailnets_come_after_the_first_in_the_order_of_the_file(
     monkeypatch.setenv("TSOBS_SIDECAR_URL", "http://home:8765")
     monkeypatch.setenv("TSOBS_LATENCY_THRESHOLD_MS", "80")
     home, office, plant = load_settings().tailnets
-    assert (home.name, home.sidecar_url, home.latency_threshold_of("git")) == (
+    assert (home.name, clear(home.sidecar_url or ""), home.latency_threshold_of("git")) == (
         "default",
         "http://home:8765",
         80,
     )
-    assert (office.name, office.sidecar_url) == ("office", "http://office:8765")
+    assert (office.name, clear(office.sidecar_url or "")) == ("office", "http://office:8765")
     assert office.critical_nodes == ("git", "printer")
     assert office.sidecar_token_file == Path("office.token")
     # Its limits are its own: nothing of the first tailnet holds for it.

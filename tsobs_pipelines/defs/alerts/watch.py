@@ -90,7 +90,7 @@ def silence_sensor() -> dg.SensorDefinition:
         silent = [name for name, signals in seen.items() if not all(map(_is_well, signals))]
         if silent:
             return dg.SkipReason(f"No fresh round of tailnet {', '.join(silent)}.")
-        said = f"; {send_heartbeat(config.heartbeat_url)}" if config.heartbeat_url else ""
+        said = f"; {send_heartbeat(config.heartbeat_url.get_secret_value())}" if config.heartbeat_url else ""
         return dg.SkipReason(f"Rounds are fresh{said}.")
 
     return sensor

@@ -20,6 +20,7 @@ from tsobs_pipelines.forecasting.models.interface import FittedModel
 from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
 from tsobs_pipelines.forecasting.prices.redata import DAY_AHEAD, PVPC, RedataPrices
 from tsobs_pipelines.forecasting.prices.source import PriceSource
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings
 
 
@@ -34,7 +35,7 @@ def price_source_of(settings: Settings) -> PriceSource:
 
 
 @lru_cache(maxsize=4)
-def _tracker(models_dir: str, _pid: int) -> ModelMetricsTracker:
+def _tracker(models_dir: SecretUrl, _pid: int) -> ModelMetricsTracker:
     return ModelMetricsTracker(models_dir)
 
 

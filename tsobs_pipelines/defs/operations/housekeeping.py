@@ -101,7 +101,7 @@ def tidy_models(store: TimeSeriesStore, settings: Settings, now: datetime) -> Fi
 
 def sqlite_files(instance: dg.DagsterInstance, settings: Settings) -> list[Path]:
     """The SQLite files that grow and shrink; a run's own file of events does neither."""
-    files = [settings.state_dir / "tsobs.db"] if settings.database_url.startswith("sqlite") else []
+    files = [settings.database_file] if settings.database_file else []
     shards = shard_directory(instance)
     if shards is not None:
         storage = shards.parents[1]
@@ -159,8 +159,8 @@ def places(instance: dg.DagsterInstance, settings: Settings) -> dict[str, Path]:
     shards = shard_directory(instance)
     if shards is not None:
         found["dagster"] = shards.parents[1]
-    if "://" not in settings.models_dir:
-        found["models"] = Path(settings.models_dir)
+    if settings.local_models is not None:
+        found["models"] = settings.local_models
     return found
 
 

@@ -67,7 +67,7 @@ def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict
     newest = next((day for day in reversed(days) if day.last_round), days[-1])
     first = next((day.first_round for day in days if day.first_round), None)
     metadata: dict[str, dg.MetadataValue] = {
-        "source": dg.MetadataValue.text(tailnet.sidecar_url or "DEMO tailnet"),
+        "source": dg.MetadataValue.text(str(tailnet.sidecar_url or "DEMO tailnet")),
         "mode": dg.MetadataValue.text(newest.mode),
         "rounds": dg.MetadataValue.int(sum(day.rounds for day in days)),
         "rows_written": dg.MetadataValue.int(sum(day.rows_written for day in days)),
