@@ -321,6 +321,11 @@ class Settings(BaseSettings):
         # Absolute, and a link stays one.
         return None if "://" in place else Path(os.path.abspath(place))  # noqa: PTH100
 
+    @property
+    def page_url(self) -> str:
+        """Where a person opens the VPN page."""
+        return f"{self.public_url}/vpn.html"
+
     def secrets(self) -> tuple[str, ...]:
         """Every configured secret in clear, for the redaction of logs and errors."""
         values = [getattr(self, name) for name in type(self).model_fields]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeAlias
 
 TOKEN = "123456:TEST-token_of-the-stub"
 CHAT = "-1001"
@@ -84,6 +84,9 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing on stderr."""
 
 
+Fault: TypeAlias = Callable[[Handler], None]
+
+
 def accept(handler: Handler) -> None:
     """Behave."""
     body = handler.keep()
@@ -101,13 +104,33 @@ def status(code: int, description: str, **parameters: int) -> Callable[[Handler]
     return fault
 
 
-def html(code: int) -> Callable[[Handler], None]:
-    """Answer with a page, as a proxy does."""
+def page(code: int, body: bytes, kind: str) -> Fault:
+    """Answer as something on the way does that is not the Bot API."""
 
     def fault(handler: Handler) -> None:
-        handler.answer(code, b"<html><body>hello</body></html>", kind="text/html")
+        handler.answer(code, body, kind=kind)
 
     return fault
+
+
+def html(code: int) -> Fault:
+    """Answer with a web page, as a proxy does."""
+    return page(code, b"<html><body>hello</body></html>", "text/html")
+
+
+def text(code: int) -> Fault:
+    """Answer with a line of text."""
+    return page(code, b"upstream request failed", "text/plain")
+
+
+def strange_json(code: int) -> Fault:
+    """Answer with JSON that has no ``ok``, as gateways do."""
+    return page(code, b'{"error": "denied", "code": 7}', "application/json")
+
+
+def empty(code: int) -> Fault:
+    """Answer without a body."""
+    return page(code, b"", "application/json")
 
 
 def silent_before_accepting(handler: Handler) -> None:

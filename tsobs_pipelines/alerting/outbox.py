@@ -219,12 +219,16 @@ def pending(engine: Engine) -> list[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages wait or did not surely arrive, and since when the oldest that waits does."""
+    """How many messages wait or did not surely arrive, and since when the oldest that waits does.
+
+    ``refused`` is why the newest message that was tried has failed; ``None`` when it has not.
+    """
 
     pending: int
     delivery_unknown: int
     failed: int
     oldest_pending: datetime | None
+    refused: str | None = None
 
 
 def depth(engine: Engine) -> Depth:
@@ -238,8 +242,27 @@ def depth(engine: Engine) -> Depth:
     )
     with reading(engine) as connection:
         found = {fate: (count, oldest) for fate, count, oldest in connection.execute(counted)}
+        refused = _why_refused(connection)
     pending, unknown, failed = (found.get(fate, (0, None)) for fate in wanted)
-    return Depth(pending[0], unknown[0], failed[0], pending[1])
+    return Depth(pending[0], unknown[0], failed[0], pending[1], refused)
+
+
+def why_refused(engine: Engine) -> str | None:
+    """Why the newest message that was tried has failed; ``None`` if it did not, or none was tried."""
+    ensure_tables(engine)
+    with reading(engine) as connection:
+        return _why_refused(connection)
+
+
+def _why_refused(connection: Connection) -> str | None:
+    tried = ("sent", "failed", "delivery_unknown")
+    newest = connection.execute(
+        select(messages.c.fate, messages.c.reason)
+        .where(messages.c.fate.in_(tried))
+        .order_by(messages.c.settled_at.desc(), messages.c.id.desc())
+        .limit(1)
+    ).first()
+    return newest.reason if newest is not None and newest.fate == "failed" else None
 
 
 @dataclass(frozen=True, slots=True)

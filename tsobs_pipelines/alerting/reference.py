@@ -13,7 +13,8 @@ from tsobs_pipelines.alerting.text import plain
 NOW = datetime(2026, 11, 24, 10, 16, tzinfo=UTC)
 """When the examples are told; those that are over ended a minute before."""
 
-SOURCE = Source("http://tsobs:8000/vpn.html", "http://tsobs:3000", "", "4f2a", "2026-11-24")
+HOST = "https://tsobs.tail1234.ts.net"
+SOURCE = Source(f"{HOST}/vpn.html", f"{HOST}:3000", "", "4f2a", "2026-11-24")
 _WATCHED = 3
 
 

@@ -1,7 +1,8 @@
 """One message to the Bot API, and what its answer means.
 
-What belongs here: the request, and the reading of every answer, also of none. What does not: retrying
-(``outbox.py``) and wording (``messages.py``). Source: https://core.telegram.org/bots/api#making-requests.
+Only the Bot API can accept or refuse a message, and each of its answers is a JSON object with ``ok``
+(https://core.telegram.org/bots/api#making-requests). Whatever else answers, such as a proxy or a login page,
+has decided nothing: the message is tried again later.
 
 The token is part of the address, so it appears in httpx's exceptions and logs: nothing of an exception but
 its type's name leaves this module, and httpx's own log lines are kept quiet about requests made here.
@@ -11,20 +12,45 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
 import httpx
 
-from tsobs_pipelines.alerting.text import plain
+from tsobs_pipelines.alerting.text import cut, plain
 from tsobs_pipelines.settings import Settings
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 ANSWER_WITHIN_S = 15.0
 _MAX_ANSWER_BYTES = 100_000
 _DESCRIPTION_CHARS = 200
+
+GENERAL_THREAD = 1
+"""The topic "General" of a forum, which the Bot API does not accept by its number."""
+
+_NO_THREAD = re.compile(r"thread not found|topic[_ ]?(closed|deleted|not[_ ]found)", re.IGNORECASE)
+"""A topic that was closed or deleted, or that the chat does not have."""
+
+_SETTINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(words, re.IGNORECASE), setting)
+    for words, setting in (
+        ("not a forum|thread|topic", "TELEGRAM_THREAD_ID"),
+        (
+            "rights|write_forbidden|chat_restricted|chat_send_|admin_required|member|kicked|blocked|can't",
+            "TELEGRAM_CHAT_ID, and that the bot is a member there and may write",
+        ),
+        ("chat|peer_id_invalid|user not found|deactivated|channel_", "TELEGRAM_CHAT_ID"),
+        ("forbidden", "TELEGRAM_CHAT_ID, and that the bot is a member there and may write"),
+        ("unauthorized|not found|token", "TELEGRAM_BOT_TOKEN (or TELEGRAM_API_URL)"),
+    )
+)
+"""Words of a refusal's description, and the setting to look at; the first that matches counts."""
+
+_Request: TypeAlias = dict[str, str | int | bool | dict[str, bool]]
 
 logging.getLogger("httpx").addFilter(lambda record: "/bot" not in record.getMessage())
 logging.getLogger("httpcore").setLevel(logging.WARNING)
@@ -78,7 +104,7 @@ class Telegram:
         self._url = f"{api_url}/bot{token}/sendMessage"
         self._token = token
         self.chat_id = chat_id
-        self._thread_id = thread_id
+        self._thread_id = None if thread_id == GENERAL_THREAD else thread_id
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Telegram | None:
@@ -99,9 +125,10 @@ class Telegram:
     def send(self, html: str, chat_id: str | None = None) -> Outcome:
         """Send a message in Telegram's HTML, to the chat of the settings or where it has moved to.
 
-        A message whose entities Telegram can't parse is sent once more as plain text.
+        A message whose entities Telegram can't parse is sent once more as plain text, one whose topic is
+        closed or gone once more without the topic; the note of :class:`Sent` says so.
         """
-        request: dict[str, str | int | bool | dict[str, bool]] = {
+        request: _Request = {
             "chat_id": chat_id or self.chat_id,
             "text": html,
             "parse_mode": "HTML",
@@ -109,16 +136,14 @@ class Telegram:
         }
         if self._thread_id is not None:
             request["message_thread_id"] = self._thread_id
+        notes = []
         answer = self._post(request)
-        if isinstance(answer, Refused) and "parse entities" in answer.reason:
-            del request["parse_mode"]
-            request["text"] = plain(html)
+        while isinstance(answer, Refused) and (note := _accommodate(request, answer)) is not None:
+            notes.append(note)
             answer = self._post(request)
-            if isinstance(answer, Sent):
-                return Sent(answer.message_id, "as plain text: Telegram could not parse the entities")
-        return answer
+        return Sent(answer.message_id, "; ".join(notes)) if isinstance(answer, Sent) else answer
 
-    def _post(self, request: dict[str, str | int | bool | dict[str, bool]]) -> Outcome:
+    def _post(self, request: _Request) -> Outcome:
         try:
             with (
                 httpx.Client(timeout=TIMEOUT) as client,
@@ -134,14 +159,23 @@ class Telegram:
             return Unknown(f"no answer that can be read ({type(error).__name__})")
 
     def _understand(self, answer: httpx.Response, content: bytes) -> Outcome:
-        body = _json_object(content)
-        status = answer.status_code
-        if body.get("ok") is True:
-            result = body.get("result")
-            number = result.get("message_id") if isinstance(result, dict) else None
-            return Sent(number) if isinstance(number, int) else Unknown("accepted, but without a message id")
+        body = bot_api_answer(content)
+        if body is None:
+            if answer.is_success and _is_cut_off(content):
+                return Unknown(f"answer {answer.status_code} that can't be read")
+            other = (
+                f"answer {answer.status_code} is not the Bot API's: look at TELEGRAM_API_URL, and at a proxy"
+            )
+            return TryLater(other)
+        if body["ok"] is False:
+            return self._refusal(body, answer)
+        result = body.get("result")
+        number = result.get("message_id") if isinstance(result, dict) else None
+        return Sent(number) if isinstance(number, int) else Unknown("accepted, but without a message id")
+
+    def _refusal(self, body: Mapping[str, object], answer: httpx.Response) -> Outcome:
         code = body.get("error_code")
-        status = code if isinstance(code, int) else status
+        status = code if isinstance(code, int) else answer.status_code
         said = self._redacted(str(body.get("description", "")))
         raw = body.get("parameters")
         parameters = raw if isinstance(raw, dict) else {}
@@ -152,8 +186,6 @@ class Telegram:
         moved = parameters.get("migrate_to_chat_id")
         if isinstance(moved, int):
             return Moved(str(moved))
-        if 200 <= status < 300:
-            return Unknown(f"answer {status} is not the Bot API's")
         return Refused(_explained(status, said))
 
     def _redacted(self, text: str) -> str:
@@ -181,12 +213,35 @@ def _bounded(answer: httpx.Response) -> bytes:
     return content
 
 
-def _json_object(content: bytes) -> dict[str, object]:
+def _accommodate(request: _Request, refusal: Refused) -> str | None:
+    """Change a refused request so that it may be accepted; what was changed, ``None`` if nothing helps."""
+    if "parse_mode" in request and "parse entities" in refusal.reason:
+        del request["parse_mode"]
+        request["text"] = cut(plain(str(request["text"])))
+        return "as plain text: Telegram could not parse the entities"
+    if "message_thread_id" in request and _NO_THREAD.search(refusal.reason):
+        thread = request.pop("message_thread_id")
+        return f"not in topic {thread}, which is closed or gone: check TELEGRAM_THREAD_ID"
+    return None
+
+
+def bot_api_answer(content: bytes) -> dict[str, object] | None:
+    """The Bot API's answer, a JSON object with a boolean ``ok``; ``None`` if the body is something else."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) and isinstance(body.get("ok"), bool) else None
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether this could be the beginning of an acceptance whose rest was lost on its way."""
+    start = content.lstrip()
+    try:
+        json.loads(start)
+    except (ValueError, RecursionError):
+        return not start or start.startswith(b"{")
+    return False
 
 
 def _retry_after(parameters: dict[str, object], answer: httpx.Response) -> timedelta | None:
@@ -199,11 +254,5 @@ def _retry_after(parameters: dict[str, object], answer: httpx.Response) -> timed
 
 def _explained(status: int, said: str) -> str:
     text = f"{status} {said}".rstrip()
-    lower = said.lower()
-    if status in {401, 404}:
-        return f"configuration: check TELEGRAM_BOT_TOKEN (or TELEGRAM_API_URL): {text}"
-    if status == 403 or "chat not found" in lower or "chat_id" in lower:
-        return f"configuration: check TELEGRAM_CHAT_ID, and that the bot may write there: {text}"
-    if "thread" in lower or "topic" in lower:
-        return f"configuration: check TELEGRAM_THREAD_ID: {text}"
-    return text
+    setting = next((setting for words, setting in _SETTINGS if words.search(said)), None)
+    return text if setting is None else f"configuration: check {setting}: {text}"

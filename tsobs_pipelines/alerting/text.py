@@ -1,6 +1,5 @@
-"""Text as Telegram counts, parses and shows it.
+"""Text as Telegram counts, parses and shows it: escaping, links, length, and the plain form of a message.
 
-What belongs here: escaping, length, and the plain form of a message. What does not: what a message says.
 Source of the rules: https://core.telegram.org/bots/api#formatting-options and #sendmessage (1 to 4096
 characters after entities parsing; lengths are in UTF-16 code units).
 """
@@ -10,6 +9,8 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 LIMIT = 4096
 
@@ -31,8 +32,24 @@ def escape(text: str) -> str:
     return html.escape(clean(text), quote=False)
 
 
+def followed(url: str) -> bool:
+    """Whether a tap on a link to ``url`` leads anywhere.
+
+    Telegram's clients drop links to hosts without a dot, of which only the label stays, and no phone finds
+    tsobs on its own loopback.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." in host and not host.endswith(".localhost")
+    return address.version == 4 and not (address.is_loopback or address.is_unspecified)
+
+
 def link(label: str, url: str) -> str:
-    """A link; the label is plain text."""
+    """A link, where the reader can follow it; else label and address as text. The label is plain text."""
+    if not followed(url):
+        return f"{escape(label)}: {escape(url)}"
     return f'<a href="{html.escape(url, quote=True)}">{escape(label)}</a>'
 
 
@@ -43,8 +60,23 @@ def plain(message: str) -> str:
 
 
 def length(message: str) -> int:
-    """The length of an HTML message after entities parsing, in UTF-16 code units."""
-    return len(html.unescape(_TAG.sub("", message)).encode("utf-16-le", "surrogatepass")) // 2
+    """The length of an HTML message in UTF-16 code units, after entities parsing or as :func:`plain`.
+
+    The larger of the two: a message that Telegram can't parse is sent as plain text, where links are longer.
+    """
+    return max(_units(html.unescape(_TAG.sub("", message))), _units(plain(message)))
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def cut(text: str) -> str:
+    """Plain text that is no longer than Telegram takes; an ellipsis ends what was cut."""
+    if _units(text) <= LIMIT:
+        return text
+    kept = text.encode("utf-16-le", "surrogatepass")[: 2 * (LIMIT - 1)].decode("utf-16-le", "ignore")
+    return f"{kept}…"
 
 
 def fit(head: str, lines: list[str], foot: str) -> str:

@@ -104,7 +104,9 @@ def all_well(states: Mapping[str, PartState]) -> PartState:
 
 
 def judge_outbox(depth: Depth, moment: Moment) -> PartState:
-    """Whether messages leave it."""
+    """Whether messages leave it, and the newest one was not refused."""
+    if depth.refused is not None:
+        return PartState(ok=False, detail=f"the newest message was refused: {depth.refused}")
     if depth.oldest_pending is None:
         return PartState(ok=True, detail="no message waits")
     age = moment.age(depth.oldest_pending)

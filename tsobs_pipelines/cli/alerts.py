@@ -18,7 +18,7 @@ from tsobs_pipelines.alerting.messages import EMOJI, duration
 from tsobs_pipelines.alerting.reference import rules_messages, rules_table
 from tsobs_pipelines.alerting.rule import Severity, Unit
 from tsobs_pipelines.alerting.telegram import Telegram
-from tsobs_pipelines.alerting.text import clean
+from tsobs_pipelines.alerting.text import clean, link
 from tsobs_pipelines.database import DatabaseError, engine_for
 from tsobs_pipelines.settings import load_settings
 
@@ -63,6 +63,7 @@ def alerts(context: click.Context, days: int, limit: int) -> None:
         past = history.recent(engine, now - timedelta(days=days), limit + len(firing))
         muted = history.muted(engine, now)
         waiting = len(outbox.pending(engine))
+        refused = outbox.why_refused(engine)
     except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     further = {tailnet.name for tailnet in settings.further_tailnets}
@@ -75,6 +76,8 @@ def alerts(context: click.Context, days: int, limit: int) -> None:
         click.echo(f"Muted until {until:%Y-%m-%d %H:%M} UTC: {clean(topic)}")
     if waiting:
         click.echo(f"{waiting} messages wait to be sent.")
+    if refused is not None:
+        click.echo(f"The newest message was refused: {clean(refused)}")
 
 
 def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> None:
@@ -104,7 +107,8 @@ def _worst(incident: Incident) -> str:
 def test() -> None:
     """Send a test message and print what became of it."""
     settings, now = load_settings(), datetime.now(UTC)
-    text = f"{EMOJI[Severity.RESOLVED]} <b>TEST</b> tsobs can reach you here."
+    head = f"{EMOJI[Severity.RESOLVED]} <b>TEST</b> tsobs can reach you here. A link to try:"
+    text = f"{head}\n{link('page', settings.page_url)}"
     try:
         engine = engine_for(settings.database_url)
         bot = Telegram.from_settings(settings)

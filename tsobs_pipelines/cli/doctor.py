@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import click
 
+from tsobs_pipelines.doctor.delivery import look_at_links, look_at_outbox
 from tsobs_pipelines.doctor.findings import Finding, Look, examine
 from tsobs_pipelines.doctor.machine import (
     look_at_broker,
@@ -43,6 +44,8 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("models", look_at_models),
     ("prices", look_at_prices),
     ("Telegram", look_at_telegram),
+    ("links in alerts", look_at_links),
+    ("outbox", look_at_outbox),
     ("ports", look_at_ports),
 )
 

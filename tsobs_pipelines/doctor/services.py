@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from tsobs_pipelines.alerting.telegram import bot_api_answer
 from tsobs_pipelines.doctor.findings import Finding, clock_difference, clock_finding
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
@@ -172,12 +173,22 @@ def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
         remedy = "may this machine reach TELEGRAM_API_URL? (firewall, DNS, proxy)"
         return [Finding("Telegram", "failed", f"no answer ({type(error).__name__})", remedy)]
     clock = clock_finding("Telegram", difference)
-    if me.status_code != 200:
-        return [Finding("Telegram", "failed", f"getMe: {me.status_code}", "check TELEGRAM_BOT_TOKEN"), *clock]
-    if chat.status_code != 200:
-        remedy = "check TELEGRAM_CHAT_ID, and that the bot is a member there"
-        return [Finding("Telegram", "failed", f"getChat: {chat.status_code}", remedy), *clock]
-    name = me.json().get("result", {}).get("username", "?")
+    for method, answer, remedy in (
+        ("getMe", me, "check TELEGRAM_BOT_TOKEN"),
+        ("getChat", chat, "check TELEGRAM_CHAT_ID, and that the bot is a member there"),
+    ):
+        said = bot_api_answer(answer.content)
+        if said is None:
+            detail = f"{method}: {answer.status_code}, not the Bot API's answer"
+            return [
+                Finding("Telegram", "failed", detail, "look at TELEGRAM_API_URL, and at a proxy on the way"),
+                *clock,
+            ]
+        if said["ok"] is not True:
+            detail = f"{method}: {answer.status_code} {said.get('description', '')}".rstrip()
+            return [Finding("Telegram", "failed", detail, remedy), *clock]
+    about = (bot_api_answer(me.content) or {}).get("result")
+    name = about.get("username", "?") if isinstance(about, dict) else "?"
     return [Finding("Telegram", "ok", f"bot {name}, and the chat can be seen", "", "", difference), *clock]
 
 

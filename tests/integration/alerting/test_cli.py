@@ -63,6 +63,15 @@ def test_a_test_message_and_its_fate(server: api.BotApi) -> None:
     result = CliRunner().invoke(alerts, ["test"])
     assert result.exit_code == 1
     assert "TELEGRAM_CHAT_ID" in result.output
+    assert "was refused: configuration: check TELEGRAM_CHAT_ID" in CliRunner().invoke(alerts).output
+    assert CliRunner().invoke(alerts, ["test"]).exit_code == 0
+    assert "was refused" not in CliRunner().invoke(alerts).output
+
+
+def test_the_test_message_has_a_link_to_try(server: api.BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSOBS_PUBLIC_URL", "https://tsobs.example.com")
+    CliRunner().invoke(alerts, ["test"])
+    assert '<a href="https://tsobs.example.com/vpn.html">page</a>' in server.texts[0]
 
 
 def test_without_a_token_the_test_says_so(server: api.BotApi, monkeypatch: pytest.MonkeyPatch) -> None:

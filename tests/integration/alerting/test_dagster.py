@@ -14,6 +14,7 @@ from tests.support.alert_rows import DAY, MINUTE, paths, rows
 from tests.support.sidecars import ToldSidecar, served
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.history import firing, recent
+from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
 from tsobs_pipelines.defs.alerts import watch as alert_watch
@@ -21,6 +22,7 @@ from tsobs_pipelines.defs.alerts.books import alert_engine
 from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
@@ -357,7 +359,7 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
 ) -> None:
     server = ToldSidecar({"/beat": {}})
     with served(server):
-        heart = watch.settings.model_copy(update={"heartbeat_url": f"{server.url}/beat"})
+        heart = watch.settings.model_copy(update={"heartbeat_url": SecretUrl(f"{server.url}/beat")})
         monkeypatch.setattr(resources, "_settings", lambda _pid: heart)
         watch.collect(rows([20] * 10, start=600))
         at(watch, 610)
@@ -367,9 +369,23 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
             watch.tick("silence_sensor")
         at(watch, 640)
         watch.tick("silence_sensor")
-    assert server.requests == ["/beat"]
-    watch.collect(rows([20] * 2, start=640))
-    at(watch, 641)
+        assert server.requests == ["/beat"]
+        watch.collect(rows([20] * 2, start=640))
+        at(watch, 641)
+        watch.tick("silence_sensor")
+        assert server.requests == ["/beat", "/beat"]
+
+        def send() -> None:
+            outbox.enqueue_test(alert_engine(heart), "x", watch.now)
+            outbox.deliver(alert_engine(heart), Telegram.from_settings(heart), lambda: watch.now)
+
+        watch.bot.order(api.status(403, "Forbidden: bot was kicked from the group chat"))
+        at(watch, 642)
+        send()
+        assert "no heartbeat" in reason_of(watch.tick("silence_sensor"))
+        assert server.requests == ["/beat", "/beat"]
+        at(watch, 643)
+        send()
     assert "heartbeat not sent (ConnectError)" in reason_of(watch.tick("silence_sensor"))
 
 

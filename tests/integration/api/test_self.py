@@ -46,12 +46,13 @@ class World:
             for sample in family.samples
         }
 
-    def message(self, age: timedelta, fate: str = "pending") -> None:
+    def message(self, age: timedelta, fate: str = "pending", reason: str = "") -> None:
         """Put a message into the outbox."""
         engine = engine_for(self.parts.settings.database_url)
         number = enqueue_test(engine, "a test", NOW - age)
         with writing(engine) as connection:
-            connection.execute(messages.update().where(messages.c.id == number).values(fate=fate))
+            values = {"fate": fate, "reason": reason, "settled_at": None if fate == "pending" else NOW - age}
+            connection.execute(messages.update().where(messages.c.id == number).values(values))
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -234,8 +235,17 @@ def test_ticks_that_bring_no_round_are_no_health(world: World) -> None:
     assert (ok, detail) == (False, "last successful tick 0 min ago; no round of the last 15 min in the store")
 
 
+def test_a_refused_message_is_an_ailment_until_a_later_one_arrives(world: World) -> None:
+    world.message(HOUR, "failed", reason="configuration: check TELEGRAM_CHAT_ID: 400 chat not found")
+    ok, detail = part(world, "outbox")
+    assert not ok
+    assert "TELEGRAM_CHAT_ID" in detail
+    world.message(MINUTE, "sent")
+    assert part(world, "outbox") == (True, "no message waits")
+
+
 def test_a_message_that_waits_for_long_is_an_ailment(world: World) -> None:
-    world.message(HOUR, "failed")
+    world.message(HOUR, "delivery_unknown")
     assert part(world, "outbox") == (True, "no message waits")
     world.message(14 * MINUTE)
     world.message(MINUTE)

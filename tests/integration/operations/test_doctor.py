@@ -14,9 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.sidecars import ToldSidecar, served
+from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.telegram import Refused, Telegram
 from tsobs_pipelines.cli.main import main
+from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.doctor.findings import clock_difference, clock_finding
-from tsobs_pipelines.settings import known_names
+from tsobs_pipelines.settings import known_names, load_settings
 
 
 @contextmanager
@@ -103,6 +106,38 @@ def test_telegram_is_asked_and_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     status, found, output = findings()
     assert (status, found["Telegram"]["level"]) == (1, "failed")
     assert "sesame" not in output
+
+
+def test_a_page_of_a_proxy_is_not_the_bot_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
+    with serving(ToldSidecar({"/bot123:sesame/getMe": {"login": "please"}})) as server:
+        monkeypatch.setenv("TELEGRAM_API_URL", server.url)
+        assert "not the Bot API's" in findings()[1]["Telegram"]["detail"]
+
+
+def test_links_that_nobody_can_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "links in alerts" not in findings()[1]
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
+    monkeypatch.setenv("TELEGRAM_API_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("TSOBS_DAGSTER_URL", "https://tsobs.example.com:3000")
+    monkeypatch.setenv("TSOBS_PUBLIC_URL", "http://tsobs:8000")
+    found = findings()[1]["links in alerts"]
+    assert (found["level"], "http://tsobs:8000" in found["detail"]) == ("warning", True)
+
+
+def test_a_refused_message_is_a_finding(tmp_path: Path) -> None:
+    assert "outbox" not in findings()[1]
+    engine = engine_for(load_settings().database_url)
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    outbox.enqueue_test(engine, "x", now)
+    claimed = outbox.claim(engine, Telegram("http://127.0.0.1:1", "t", "c"), now)
+    assert claimed is not None
+    outbox.settle(engine, claimed, Refused("400 chat not found"), now, "c")
+    status, found, _ = findings()
+    assert (status, found["outbox"]["level"]) == (1, "failed")
+    assert "chat not found" in found["outbox"]["detail"]
 
 
 def test_a_port_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:

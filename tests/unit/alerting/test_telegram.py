@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from tests.support import bot_api as api
 from tsobs_pipelines.alerting import telegram
 from tsobs_pipelines.alerting.telegram import Moved, Refused, Sent, Telegram, TryLater, Unknown
-from tsobs_pipelines.alerting.text import LIMIT, escape, fit, length, plain
+from tsobs_pipelines.alerting.text import LIMIT, escape, fit, length, link, plain
 
 
 @pytest.fixture
@@ -70,8 +70,19 @@ def test_5xx_is_for_later(server: api.BotApi, bot: Telegram, fault: object) -> N
     assert isinstance(bot.send("x"), TryLater)
 
 
-def test_a_page_with_200_is_not_an_answer(server: api.BotApi, bot: Telegram) -> None:
-    server.order(api.html(200))
+@pytest.mark.parametrize("code", [200, 302, 400, 401, 403, 404, 407, 408, 413, 421, 425, 429, 451, 502, 503])
+@pytest.mark.parametrize("stranger", [api.html, api.text, api.strange_json])
+def test_only_the_bot_api_refuses(
+    server: api.BotApi, bot: Telegram, code: int, stranger: Callable[[int], api.Fault]
+) -> None:
+    server.order(stranger(code))
+    outcome = bot.send("x")
+    assert isinstance(outcome, TryLater)
+    assert "not the Bot API's" in outcome.reason
+
+
+def test_an_empty_200_may_be_an_acceptance(server: api.BotApi, bot: Telegram) -> None:
+    server.order(api.empty(200))
     assert isinstance(bot.send("x"), Unknown)
 
 
@@ -81,8 +92,16 @@ def test_a_page_with_200_is_not_an_answer(server: api.BotApi, bot: Telegram) -> 
         (401, "Unauthorized", "TELEGRAM_BOT_TOKEN"),
         (404, "Not Found", "TELEGRAM_BOT_TOKEN"),
         (403, "Forbidden: bot was kicked from the group chat", "TELEGRAM_CHAT_ID"),
+        (403, "Forbidden: bot is not a member of the channel chat", "TELEGRAM_CHAT_ID"),
+        (403, "Forbidden: user is deactivated", "TELEGRAM_CHAT_ID"),
+        (403, "Forbidden: bot was blocked by the user", "TELEGRAM_CHAT_ID"),
         (400, "Bad Request: chat not found", "TELEGRAM_CHAT_ID"),
-        (400, "Bad Request: message thread not found", "TELEGRAM_THREAD_ID"),
+        (400, "Bad Request: not enough rights to send text messages to the chat", "TELEGRAM_CHAT_ID"),
+        (400, "Bad Request: CHAT_WRITE_FORBIDDEN", "TELEGRAM_CHAT_ID"),
+        (400, "Bad Request: CHAT_RESTRICTED", "TELEGRAM_CHAT_ID"),
+        (400, "Bad Request: PEER_ID_INVALID", "TELEGRAM_CHAT_ID"),
+        (400, "Bad Request: need administrator rights in the channel chat", "TELEGRAM_CHAT_ID"),
+        (400, "Bad Request: the chat is not a forum", "TELEGRAM_THREAD_ID"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -101,6 +120,39 @@ def test_entities_that_can_not_be_parsed_go_as_plain_text(server: api.BotApi, bo
     assert "plain text" in outcome.note
     assert server.accepted[0]["text"] == "a <c>"
     assert "parse_mode" not in server.accepted[0]
+
+
+@pytest.mark.parametrize(
+    "description", ["message thread not found", "TOPIC_CLOSED", "TOPIC_DELETED", "topic closed"]
+)
+def test_a_topic_that_is_gone_is_left_out(server: api.BotApi, bot: Telegram, description: str) -> None:
+    server.order(api.status(400, f"Bad Request: {description}"))
+    outcome = bot.send("x")
+    assert isinstance(outcome, Sent)
+    assert "TELEGRAM_THREAD_ID" in outcome.note
+    assert "message_thread_id" not in server.accepted[0]
+
+
+def test_a_closed_topic_and_broken_entities(server: api.BotApi, bot: Telegram) -> None:
+    server.order(
+        api.status(400, "Bad Request: message thread not found"),
+        api.status(400, "Bad Request: can't parse entities: unexpected end tag"),
+    )
+    outcome = bot.send("<b>x</b>")
+    assert isinstance(outcome, Sent)
+    assert "TELEGRAM_THREAD_ID" in outcome.note
+    assert "plain text" in outcome.note
+
+
+def test_a_topic_is_left_out_once(server: api.BotApi, bot: Telegram) -> None:
+    server.order(*[api.status(400, "Bad Request: message thread not found")] * 2)
+    assert isinstance(bot.send("x"), Refused)
+    assert len(server.requests) == 2
+
+
+def test_the_general_topic_has_no_number(server: api.BotApi) -> None:
+    assert Telegram(server.url, api.TOKEN, api.CHAT, 1).send("x") == Sent(1)
+    assert "message_thread_id" not in server.accepted[0]
 
 
 def test_another_400_is_not_sent_twice(server: api.BotApi, bot: Telegram) -> None:
@@ -133,6 +185,42 @@ def test_hostile_names_arrive_as_themselves() -> None:
     name = '<b>&"_*[x](y)'
     assert plain(escape(name)) == name
     assert escape("a\r\nb\u202ec\ud800\x00") == "a  bc"
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://tsobs.tail1234.ts.net/vpn.html", True),
+        ("http://100.64.0.7:8000/vpn.html", True),
+        ("http://tsobs:8000/vpn.html", False),
+        ("http://localhost:8000/", False),
+        ("http://tsobs.:8000/", False),
+        ("http://127.0.0.1:8000/vpn.html", False),
+        ("http://127.0.0.2/", False),
+        ("http://0.0.0.0:8000/", False),
+        ("http://[::1]:8000/", False),
+        ("http://[fd7a:115c:a1e0::1]:8000/", False),
+    ],
+)
+def test_a_link_that_nobody_can_follow_is_text(url: str, kept: bool) -> None:
+    shown = link("page", url)
+    assert ("<a " in shown) is kept
+    assert plain(shown) == f"page: {url}"
+
+
+def test_plain_text_is_no_longer_than_telegram_takes(server: api.BotApi, bot: Telegram) -> None:
+    server.order(api.status(400, "Bad Request: can't parse entities: unexpected end tag"))
+    assert isinstance(bot.send("<b>" + "😀" * 5_000), Sent)
+    text = str(server.accepted[0]["text"])
+    assert len(text.encode("utf-16-le")) // 2 == LIMIT - 1
+    assert text.endswith("…")
+
+
+def test_a_message_fits_as_plain_text_too() -> None:
+    lines = [f"• high latency to node-{number}" for number in range(500)]
+    foot = " · ".join(link(f"l{number}", "https://tsobs.example.com/" + "x" * 80) for number in range(2))
+    message = fit("head", lines, foot)
+    assert len(plain(message).encode("utf-16-le")) // 2 <= LIMIT
 
 
 def test_length_is_counted_after_entities_in_utf16() -> None:

@@ -67,7 +67,7 @@ def alert_metadata(
     told = outbox.told_in(engine, numbers)
     metadata: dict[str, dg.MetadataValue] = {
         "messages": dg.MetadataValue.int(len(sent)),
-        "page": dg.MetadataValue.url(f"{settings.public_url}/vpn.html"),
+        "page": dg.MetadataValue.url(settings.page_url),
     }
     if replayed.days:
         metadata["historical_days"] = dg.MetadataValue.int(len(replayed.days))

@@ -33,7 +33,7 @@ def model_book(settings: Settings, model: str) -> AlertBook:
 def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", partition: str = "") -> Source:
     """Where the data of a tailnet came from, for the text of a message."""
     chosen = "" if tailnet.first else f"#tailnet={tailnet}"
-    page = f"{settings.public_url}/vpn.html{chosen}"
+    page = f"{settings.page_url}{chosen}"
     mark = "DEMO data" if tailnet.demo else "" if tailnet.first else tailnet.name
     return Source(page, settings.dagster_url, mark, run_id, partition)
 
@@ -41,4 +41,4 @@ def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", parti
 def price_source(settings: Settings, run_id: str = "", partition: str = "") -> Source:
     """Where the data of a forecast came from, for the text of a message."""
     mark = "DEMO data" if settings.demo_prices else ""
-    return Source(f"{settings.public_url}/vpn.html", settings.dagster_url, mark, run_id, partition)
+    return Source(settings.page_url, settings.dagster_url, mark, run_id, partition)

@@ -69,7 +69,7 @@ def send_heartbeat(url: str) -> str:
 
 
 def silence_sensor() -> dg.SensorDefinition:
-    """No fresh round for 15 minutes; and the heartbeat while all is well."""
+    """No fresh round for 15 minutes; and the heartbeat while rounds are fresh and messages arrive."""
 
     @dg.sensor(
         name="silence_sensor",
@@ -85,13 +85,17 @@ def silence_sensor() -> dg.SensorDefinition:
                 for tailnet in config.tailnets
             }
             send_own(config, LookEvidence)
+            refused = outbox.why_refused(alert_engine(config))
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
         silent = [name for name, signals in seen.items() if not all(map(_is_well, signals))]
         if silent:
             return dg.SkipReason(f"No fresh round of tailnet {', '.join(silent)}.")
-        said = f"; {send_heartbeat(config.heartbeat_url.get_secret_value())}" if config.heartbeat_url else ""
-        return dg.SkipReason(f"Rounds are fresh{said}.")
+        if config.heartbeat_url is None:
+            return dg.SkipReason("Rounds are fresh.")
+        if refused is not None:
+            return dg.SkipReason(f"Rounds are fresh; no heartbeat, the newest message was refused: {refused}")
+        return dg.SkipReason(f"Rounds are fresh; {send_heartbeat(config.heartbeat_url.get_secret_value())}.")
 
     return sensor
 
