@@ -1,5 +1,5 @@
-# make up: everything runs.  make test: no root and no server needed.  make test-lab: the real parts, as root.
-# make lint, make lock, make bench, make lab (a real tailnet to try things on): see CLAUDE.md.
+# make up: everything runs.  make test: what matters most.  make test-all: all that needs no root and no server.
+# make test-lab: the real parts, as root.  make lint, make lock, make bench, make lab, make release: see CLAUDE.md.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
@@ -20,7 +20,7 @@ SCRIPTS = .ci/run $(shell git ls-files '*.sh')
 DOCKERFILES = $(shell git ls-files '*Dockerfile')
 YAMLS = $(shell git ls-files '*.yaml' '*.yml')
 
-.PHONY: install up test test-lab lint lock lock-is-current audit sbom bench lab
+.PHONY: install up test test-long test-all test-lab coverage lint lock lock-is-current audit sbom bench lab release
 .DEFAULT_GOAL := up
 
 $(UV):
@@ -43,8 +43,21 @@ install: .venv/.installed
 up: .venv/.installed
 	@exec $(BIN)/tsobs up
 
+# Two processes, since tests wait more than they compute. COVERAGE=1 records what they reach, for `make coverage`.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
+
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -m "not lab" tests
+	$(PYTEST) -m "not lab and not long" tests
+	@echo "Left out: the long tests (make test-all) and those that need root and servers (make test-lab)."
+
+test-long: .venv/.installed-dev
+	$(PYTEST) -m "long and not lab" tests
+
+test-all: test test-long
+
+coverage: .venv/.installed-dev
+	$(BIN)/coverage xml -q -o coverage.xml
+	$(BIN)/coverage report --sort=cover
 
 # The servers are built before pytest starts its clocks: on a new machine that takes minutes.
 test-lab: .venv/.installed-dev
@@ -95,3 +108,19 @@ bench: .venv/.installed-dev
 lab: .venv/.installed-dev
 	@$(BIN)/python -m tests.support.lab.build
 	@exec $(BIN)/python -m tests.support.lab up
+
+# VERSION=1.2.3: writes the version, builds wheel and SBOM into dist/, commits and tags. Pushes nothing.
+release: .venv/.installed-dev
+	[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "release: VERSION=$(VERSION): expected 1.2.3" >&2; exit 1; }
+	[[ -z "$$(git status --porcelain)" ]] || { echo "release: commit first" >&2; exit 1; }
+	grep -q '^## \[$(VERSION)\] - ' CHANGELOG.md ||
+	{ echo "release: CHANGELOG.md has no section '## [$(VERSION)] - <date>'" >&2; exit 1; }
+	! git rev-parse -q --verify 'refs/tags/v$(VERSION)' >/dev/null || { echo "release: v$(VERSION) exists" >&2; exit 1; }
+	sed -i 's/^version = ".*"/version = "$(VERSION)"/' pyproject.toml
+	sed -i 's/tag: "[0-9.]*"/tag: "$(VERSION)"/' deploy/dagster-values.yaml
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t wheel -d dist
+	$(MAKE) sbom && mv sbom.json 'dist/tsobs-$(VERSION).cdx.json'
+	git commit -q --allow-empty -m 'Release $(VERSION)' pyproject.toml deploy/dagster-values.yaml
+	git tag -a 'v$(VERSION)' -m 'tsobs $(VERSION)'
+	@echo "tagged v$(VERSION); dist/ has the wheel and the SBOM. To publish: git push --follow-tags"

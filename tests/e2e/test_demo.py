@@ -19,6 +19,8 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.tailnet import INCIDENTS
 from tsobs_pipelines.forecasting.metrics_tracker import HISTORY_NAME
 
+pytestmark = pytest.mark.long
+
 KEYS = ("electricity_prices", "price_model", "price_forecast", "forecast_evaluation")
 FILLED = """query($key: [String!]!) {assetNodeOrError(assetKey: {path: $key}) {
   ... on AssetNode {partitionStats {numMaterialized numFailed}}}}"""

@@ -20,6 +20,8 @@ from tests.support.sidecars import ToldSidecar, served
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG
 from tsobs_pipelines.logs.levels import NAMES
 
+pytestmark = pytest.mark.long
+
 TOKEN = "123456789:AAEe2eSecretOfTheTelegramBot012345"
 INFLUX_TOKEN = "influx-e2e-secret-token=="
 PASSWORD = "database-e2e-secret"

@@ -59,6 +59,7 @@ def test_a_newcomer_sees_thirty_days_and_ends_it_with_one_key(directory: Path) -
         assert tsobs.descendants() == []
 
 
+@pytest.mark.long
 def test_the_second_start_fills_the_gap_of_a_crash(directory: Path) -> None:
     with running(directory) as tsobs:
         before = sum(rounds_by_day(tsobs).values())
@@ -74,6 +75,7 @@ def test_the_second_start_fills_the_gap_of_a_crash(directory: Path) -> None:
         eventually(lambda: sum(rounds_by_day(tsobs).values()) >= before, 150, "the gap is filled")
 
 
+@pytest.mark.long
 def test_a_damaged_or_missing_history_ends_it_with_the_way_back(directory: Path, tmp_path: Path) -> None:
     runs = directory / "var" / "dagster" / "storage" / "history" / "runs.db"
     whole = runs.read_bytes()
@@ -96,6 +98,7 @@ def broken_start(tmp_path: Path, state: Path) -> str:
     return attempt.printed().splitlines()[-1]
 
 
+@pytest.mark.long
 def test_one_state_directory_has_one_tsobs(directory: Path, tmp_path: Path) -> None:
     with running(directory) as tsobs:
         second = start(up_environment(tsobs.state), tmp_path / "second.out")

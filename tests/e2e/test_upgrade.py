@@ -20,6 +20,8 @@ from tests.support.running import running
 from tests.support.sidecars import served
 from tests.support.watching import runs
 
+pytestmark = pytest.mark.long
+
 ARCHIVE = Path(__file__).parents[1] / "data" / "first-state.tar.xz"
 GOES_ON = {"alert_progress", "alert_topics"}
 """Tables whose rows are what is known now."""

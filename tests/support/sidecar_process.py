@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRYPOINT = ROOT / "sidecar" / "entrypoint.sh"
-FAKE_TAILSCALE = ROOT / "tests" / "fake_tailscale.sh"
+FAKE_TAILSCALE = ROOT / "tests" / "support" / "fake_tailscale.sh"
 
 Found = TypeVar("Found")
 

@@ -40,6 +40,8 @@ from tsobs_pipelines.forecasting.verdict import Verdict, judge
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.sql import SqlStore
 
+pytestmark = pytest.mark.long
+
 TODAY = date(2026, 3, 18)
 FIRST = TODAY - 12 * DAY
 SCARCE = 200.0

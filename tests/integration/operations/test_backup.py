@@ -19,6 +19,8 @@ from tsobs_pipelines.settings import known_names, load_settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Value
 from tsobs_pipelines.timeseries.sql import SqlStore
 
+pytestmark = pytest.mark.long
+
 NIGHT = datetime(2026, 11, 20, tzinfo=UTC)
 
 

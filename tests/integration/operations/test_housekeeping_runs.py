@@ -16,6 +16,8 @@ from tsobs_pipelines.defs.operations.housekeeping import sqlite_files, tidy_runs
 from tsobs_pipelines.engine.history import shard_directory
 from tsobs_pipelines.upkeep.sqlite import compact
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:

@@ -23,6 +23,8 @@ from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
 
+pytestmark = pytest.mark.long
+
 MINUTE = timedelta(minutes=1)
 START = (datetime.now(UTC) - timedelta(days=2)).date()
 FILE = """

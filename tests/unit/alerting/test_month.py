@@ -23,6 +23,8 @@ from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.timeseries.schema import Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
+pytestmark = pytest.mark.long
+
 START = datetime.fromisoformat("2026-10-01T00:00:00+00:00")
 MINUTES = 30 * 1440
 NODES = [f"node-{number:02}" for number in range(50)]
