@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from tsobs_pipelines.price_sources import chosen_source
 from tsobs_pipelines.secret_url import CapabilityUrl, SecretUrl, masked
 
 MAX_NAME: Final = 253
@@ -92,10 +93,8 @@ def _country(value: str) -> str:
 
 
 def _price_source(value: str) -> str:
-    if value in {"demo", "redata", "redata:pvpc"} or (value.startswith("csv:") and len(value) > len("csv:")):
-        return value
-    msg = "expected demo, redata, redata:pvpc or csv:<path>"
-    raise ValueError(msg)
+    chosen_source(value)
+    return value
 
 
 def _names(value: object) -> object:

@@ -22,6 +22,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tsobs_pipelines.price_sources import chosen_source, source_forms
 from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.setting_values import (
     Country,
@@ -171,7 +172,7 @@ class Settings(BaseSettings):
         "demo",
         repr=False,  # the address of a file may hold credentials
         validation_alias="TSOBS_PRICE_SOURCE",
-        description="`redata`, `redata:pvpc`, `csv:<path>` or `demo`",
+        description=", ".join(f"`{form}`" for form in source_forms()),
     )
     market_timezone: TimeZone = Field(
         "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
@@ -278,6 +279,11 @@ class Settings(BaseSettings):
     def demo_prices(self) -> bool:
         """Whether the price market is the simulated one."""
         return self.price_source == "demo"
+
+    @property
+    def price_alert_scope(self) -> str:
+        """The scope under which alerts about forecasts of these prices are kept."""
+        return chosen_source(self.price_source).alert_scope
 
     @property
     def start_date(self) -> date:

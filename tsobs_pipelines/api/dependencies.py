@@ -91,14 +91,15 @@ def default_parts(settings: Settings) -> Parts:
         SettingsError, StoreError: a part can't be made with these settings.
     """
     from tsobs_pipelines.api.incidents import AlertHistory  # noqa: PLC0415
-    from tsobs_pipelines.demo.embedded import open_sidecar  # noqa: PLC0415
+    from tsobs_pipelines.demo.embedded import simulated_url  # noqa: PLC0415
     from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker  # noqa: PLC0415
+    from tsobs_pipelines.tailnet.open import open_sidecar  # noqa: PLC0415
     from tsobs_pipelines.timeseries.open import open_store  # noqa: PLC0415
 
     return Parts(
         settings=settings,
         store=open_store(settings),
-        sidecars={tailnet.name: open_sidecar(tailnet) for tailnet in settings.tailnets},
+        sidecars={tailnet.name: open_sidecar(tailnet, simulated_url) for tailnet in settings.tailnets},
         incidents=AlertHistory(settings),
         outbox=lambda: depth(engine_for(settings.database_url)),
         dagster=DagsterRecords(settings),

@@ -22,7 +22,7 @@ class AlertHistory:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tailnets = {tailnet.name for tailnet in settings.tailnets}
-        self._prices = f"prices-{settings.price_source.partition(':')[0]}"
+        self._prices = settings.price_alert_scope
 
     def firing(self) -> Sequence[Incident]:
         """What fires now, the longest first."""

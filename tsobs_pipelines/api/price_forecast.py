@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from pathlib import PurePosixPath
 
 from tsobs_pipelines.api.schemas import ForecastDay, ForecastHour
 from tsobs_pipelines.forecasting.scoring import FrozenForecast, Subject, frozen_from_rows, prices_from_rows
@@ -16,12 +15,6 @@ LAST_DAY = date(2099, 12, 31)
 
 KNOWN_FOR = timedelta(days=90)
 """A model other than the default one is known while it has a forecast in this span."""
-
-
-def stored_source(setting: str) -> str:
-    """The tag of the prices of ``TSOBS_PRICE_SOURCE``: of a file its name, without where it lies."""
-    kind, _, place = setting.partition(":")
-    return f"csv:{PurePosixPath(place).stem}" if kind == "csv" else setting
 
 
 def is_known(store: TimeSeriesStore, subject: Subject, now: datetime) -> bool:

@@ -33,7 +33,7 @@ from tsobs_pipelines.api.nodes import (
     snapshot,
 )
 from tsobs_pipelines.api.payload import Payload
-from tsobs_pipelines.api.price_forecast import forecast_day, is_known, stored_source
+from tsobs_pipelines.api.price_forecast import forecast_day, is_known
 from tsobs_pipelines.api.schemas import (
     Alert,
     AlertsAnswer,
@@ -54,6 +54,7 @@ from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject
 from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
@@ -331,7 +332,7 @@ class Views:
     def _read_forecast(self, key: ForecastKey) -> Payload:
         store, settings = self._parts.store, self._parts.settings
         market = market_of(settings)
-        subject = Subject(stored_source(settings.price_source), key.model_name, market)
+        subject = Subject(open_price_source(settings).name, key.model_name, market)
         try:
             answer = forecast_day(store, subject, key.day)
             known = (

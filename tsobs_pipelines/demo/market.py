@@ -14,8 +14,9 @@ from datetime import UTC, date, datetime
 from hashlib import blake2b
 from math import cos, exp, pi
 
-from tsobs_pipelines.forecasting.delivery import Market, days_between
-from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, PricePoint
+from tsobs_pipelines.forecasting.delivery import Market, days_between, market_of
+from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, PricePoint, Probe
+from tsobs_pipelines.settings import Settings
 
 NAME = "demo"
 SHOCK_EVERY_DAYS = 25
@@ -42,6 +43,16 @@ class DemoMarket:
             for day in days_between(first, last)
             for hour in self._market.hours_of(day)
         ]
+
+    def probe(self, day: date, timeout_s: float) -> Probe:
+        """It is always there."""
+        _ = day, timeout_s
+        return Probe("the demo market (TSOBS_PRICE_SOURCE is unset)")
+
+
+def open_market(_argument: str, settings: Settings) -> DemoMarket:
+    """The simulated market, with the delivery days of the configured one."""
+    return DemoMarket(market_of(settings))
 
 
 def in_shock(day: date) -> bool:

@@ -13,13 +13,19 @@ import httpx
 
 from tsobs_pipelines.alerting.telegram import bot_api_answer
 from tsobs_pipelines.doctor.findings import Finding, clock_difference, clock_finding
-from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.forecasting.delivery import market_of
+from tsobs_pipelines.forecasting.prices.open import open_price_source
+from tsobs_pipelines.forecasting.prices.source import (
+    PriceSourceError,
+    PriceSourceUnavailableError,
+    PriceSourceUnreachableError,
+)
+from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
 from tsobs_pipelines.tailnets import Tailnet
 
 TIMEOUT_S = 5.0
-REDATA = "https://apidatos.ree.es"
 _FRESH = timedelta(minutes=5)
 
 
@@ -193,43 +199,23 @@ def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
 
 
 def look_at_prices(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """The price source."""
-    if settings.demo_prices:
-        return [Finding("prices", "ok", "the demo market (TSOBS_PRICE_SOURCE is unset)")]
-    if settings.price_source.startswith("csv:"):
-        place = settings.price_source.removeprefix("csv:")
-        if "://" not in place and not _readable(Path(place)):
-            return [
-                Finding(
-                    "prices", "failed", f"{place} can't be read", "fix TSOBS_PRICE_SOURCE or the file's owner"
-                )
-            ]
-        return [Finding("prices", "ok", f"{place} can be read")]
+    """The price source, asked for today's prices by its own reader."""
     try:
+        source = open_price_source(settings)
         sent = datetime.now(UTC)
-        answer = httpx.get(REDATA + _redata_path(now.date()), timeout=TIMEOUT_S)
-    except httpx.HTTPError as error:
-        remedy = f"may this machine reach {REDATA}? (firewall, DNS, proxy)"
-        return [Finding("prices", "failed", f"no answer ({type(error).__name__}): {error}", remedy)]
-    difference = clock_difference(answer.headers.get("date"), sent, datetime.now(UTC))
-    if answer.status_code != 200:
-        return [
-            Finding(
-                "prices",
-                "warning",
-                f"{REDATA} answers {answer.status_code}",
-                "it may pass; tsobs tries again",
-            )
-        ]
+        answer = source.probe(market_of(settings).day_of(now), TIMEOUT_S)
+    except PriceSourceUnreachableError as error:
+        remedy = "may this machine reach it? (firewall, DNS, proxy)"
+        return [Finding("prices", "failed", str(error), remedy)]
+    except PriceSourceUnavailableError as error:
+        return [Finding("prices", "warning", str(error), "it may pass; tsobs tries again")]
+    except (PriceSourceError, SettingsError) as error:
+        return [Finding("prices", "failed", str(error), "fix TSOBS_PRICE_SOURCE, or what it names")]
+    difference = clock_difference(answer.http_date, sent, datetime.now(UTC))
     return [
-        Finding("prices", "ok", f"{REDATA} answers", "", "", difference),
+        Finding("prices", "ok", answer.detail, "", "", difference),
         *clock_finding("prices", difference),
     ]
-
-
-def _redata_path(day: date) -> str:
-    span = f"start_date={day}T00:00&end_date={day}T23:59&time_trunc=hour"
-    return f"/en/datos/mercados/precios-mercados-tiempo-real?{span}"
 
 
 def _clock_of(url: str) -> float | None:

@@ -12,9 +12,10 @@ import pytest
 
 from tests.support.lab.flux import flux, new_bucket
 from tests.support.lab.influx import Influx
-from tsobs_pipelines.demo.embedded import open_sidecar
+from tsobs_pipelines.demo.embedded import simulated_url
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.collection import Collector
+from tsobs_pipelines.tailnet.open import open_sidecar
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress
@@ -36,7 +37,7 @@ def month(influx: Influx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     store = InfluxStore(address, tmp_path_factory.mktemp("locks"))
     settings = Settings()
     today = datetime.now(UTC).date()
-    with open_sidecar(settings.home) as sidecar:
+    with open_sidecar(settings.home, simulated_url) as sidecar:
         collector = Collector(sidecar, store, settings.critical_nodes, "demo")
         for day in (today - timedelta(days=age) for age in range(29, -1, -1)):
             collector.collect_day(day)

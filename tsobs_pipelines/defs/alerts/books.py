@@ -26,7 +26,7 @@ def model_book(settings: Settings, model: str) -> AlertBook:
     Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
     the same hour are minutes apart.
     """
-    scope = f"prices-{settings.price_source.partition(':')[0]}"
+    scope = settings.price_alert_scope
     return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
 
 

@@ -12,9 +12,10 @@ from functools import lru_cache
 
 import dagster as dg
 
-from tsobs_pipelines.demo.embedded import open_sidecar
+from tsobs_pipelines.demo.embedded import simulated_url
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
+from tsobs_pipelines.tailnet.open import open_sidecar
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
@@ -33,7 +34,7 @@ def _store(_pid: int) -> TimeSeriesStore:
 @lru_cache
 def _sidecar(_pid: int, tailnet: str) -> TailscaleHealthService:
     watched = {one.name: one for one in _settings(os.getpid()).tailnets}
-    return open_sidecar(watched[tailnet])
+    return open_sidecar(watched[tailnet], simulated_url)
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -14,7 +14,7 @@ from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.evaluation import evaluation_asset
-from tsobs_pipelines.defs.forecast.io import ModelFilesIOManager, price_source_of
+from tsobs_pipelines.defs.forecast.io import ModelFilesIOManager
 from tsobs_pipelines.defs.forecast.jobs import forecast_jobs
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_KEY, DeliveryDays, ForecastKeys, days_before
 from tsobs_pipelines.defs.forecast.prices import price_asset
@@ -29,6 +29,7 @@ from tsobs_pipelines.forecasting.models.interface import (
 )
 from tsobs_pipelines.forecasting.models.prophet_model import ProphetPriceForecast
 from tsobs_pipelines.forecasting.picture import forecast_picture
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import (
     FrozenForecast,
     forecast_rows,
@@ -36,6 +37,7 @@ from tsobs_pipelines.forecasting.scoring import (
     issue_moment,
     prices_from_rows,
 )
+from tsobs_pipelines.price_sources import source_label
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -92,7 +94,7 @@ def model_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays) ->
     ) -> dict[str, FittedModel]:
         """Fit for the partitions' days."""
         config = settings.get()
-        market, source = market_of(config), price_source_of(config).name
+        market, source = market_of(config), open_price_source(config).name
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         prices = read_prices(store.get(), source, wanted[0] - DAY * model.training_days, wanted[-1], market)
         fitted: dict[str, FittedModel] = {}
@@ -135,7 +137,7 @@ def forecast_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays)
     ) -> None:
         """Issue what has not been issued; a forecast that exists stays as it is."""
         config = settings.get()
-        market, source, opened = market_of(config), price_source_of(config).name, store.get()
+        market, source, opened = market_of(config), open_price_source(config).name, store.get()
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         now = utc_now()
         where = {"source": source, "model": model.name}
@@ -193,7 +195,7 @@ def _frozen(
 
 def _model_metadata(fitted: FittedModel, source: str) -> dict[str, dg.MetadataValue]:
     return {
-        "source": dg.MetadataValue.text("DEMO market" if source == "demo" else source),
+        "source": dg.MetadataValue.text(source_label(source)),
         "version": dg.MetadataValue.text(fitted.version),
         "trained_from": dg.MetadataValue.text(fitted.trained_from.isoformat()),
         "trained_to": dg.MetadataValue.text(fitted.trained_to.isoformat()),
@@ -206,7 +208,7 @@ def _forecast_metadata(hours: Sequence[FrozenForecast], source: str) -> dict[str
     values = [each.yhat * 1000 for each in hours]
     width = fsum((each.upper - each.lower) * 1000 for each in hours) / len(hours)
     return {
-        "source": dg.MetadataValue.text("DEMO market" if source == "demo" else source),
+        "source": dg.MetadataValue.text(source_label(source)),
         "version": dg.MetadataValue.text(hours[0].version),
         "issued_at": dg.MetadataValue.text(hours[0].issued_at.isoformat()),
         "backfilled": dg.MetadataValue.bool(any(each.backfilled for each in hours)),

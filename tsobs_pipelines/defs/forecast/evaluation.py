@@ -12,7 +12,7 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import (
     BASELINE_DAYS,
     GROUP,
@@ -28,8 +28,10 @@ from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.evaluated import EvaluatedDay, evaluate_days
 from tsobs_pipelines.forecasting.picture import forecast_picture
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject
 from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT, Verdict, describe
+from tsobs_pipelines.price_sources import source_label
 
 PICTURES_A_RUN = 31
 """A picture takes 0.1 s: a long backfill draws those of its newest days."""
@@ -74,7 +76,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
         """Score the partitions' days, log what is new, and judge."""
         config = settings.get()
-        market, source = market_of(config), price_source_of(config).name
+        market, source = market_of(config), open_price_source(config).name
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         found = evaluate_days(
             store.get(),
@@ -102,7 +104,7 @@ def evaluation_metadata(each: EvaluatedDay, source: str, place: str) -> dict[str
     """What the materialisation says: numbers that the UI plots, the verdict, and what was not scored."""
     shown: dict[str, dg.MetadataValue] = {
         "state": dg.MetadataValue.text(each.state),
-        "source": dg.MetadataValue.text("DEMO market" if source == "demo" else source),
+        "source": dg.MetadataValue.text(source_label(source)),
         "history": dg.MetadataValue.path(place),
     }
     for name, value in each.metrics.items():

@@ -1,8 +1,4 @@
-"""What the forecast assets share: the market, the price source, the metrics history, and the model files.
-
-What belongs here: opening these from the settings, once a process, and the IO manager of fitted models. What
-does not: the assets.
-"""
+"""What the forecast assets share: the metrics history, opened once a process, and files of fitted models."""
 
 import os
 from datetime import date
@@ -11,27 +7,13 @@ from functools import lru_cache
 import dagster as dg
 
 from tsobs_pipelines.defs.common.resources import SettingsResource
-from tsobs_pipelines.demo.market import DemoMarket
-from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import model_file
 from tsobs_pipelines.forecasting.models.interface import FittedModel
-from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
-from tsobs_pipelines.forecasting.prices.redata import DAY_AHEAD, PVPC, RedataPrices
-from tsobs_pipelines.forecasting.prices.source import PriceSource
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings
-
-
-def price_source_of(settings: Settings) -> PriceSource:
-    """The configured price source."""
-    market = market_of(settings)
-    if settings.price_source.startswith("csv:"):
-        return CsvPrices(settings.price_source.removeprefix("csv:"), market)
-    if settings.price_source == "demo":
-        return DemoMarket(market)
-    return RedataPrices(PVPC if settings.price_source == "redata:pvpc" else DAY_AHEAD)
 
 
 @lru_cache(maxsize=4)
@@ -53,7 +35,7 @@ class ModelFilesIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: dict[str, FittedModel]) -> None:
         """Write the models by partition; a day that could not be fitted has none."""
         config = self.settings.get()
-        files, source = open_files(config.models_dir), price_source_of(config).name
+        files, source = open_files(config.models_dir), open_price_source(config).name
         for key, fitted in obj.items():
             name = model_file(self.model_name, source, date.fromisoformat(key))
             files.replace(name, fitted.to_json().encode())
@@ -65,7 +47,7 @@ class ModelFilesIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> dict[str, FittedModel]:
         """The models of the partitions, as far as there are any."""
         config = self.settings.get()
-        files, source = open_files(config.models_dir), price_source_of(config).name
+        files, source = open_files(config.models_dir), open_price_source(config).name
         found: dict[str, FittedModel] = {}
         for key in context.asset_partition_keys:
             try:

@@ -12,13 +12,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import price_source_of, tracker_of
+from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
 from tsobs_pipelines.defs.tailnet.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
 from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.gaps import DueDays, Gaps, find_gaps, lacking_prices
 from tsobs_pipelines.forecasting.history_file import HistoryError
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject, prices_from_rows
 from tsobs_pipelines.timeseries.schema import PRICES
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
@@ -153,7 +154,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time.astimezone(UTC)
         config = settings.get()
-        market, source = market_of(config), price_source_of(config).name
+        market, source = market_of(config), open_price_source(config).name
         today = market.day_of(at)
         recent = [today - DAY, today, today + DAY]
         if (at.hour, at.minute) == (REREAD_HOUR_UTC, 0):
@@ -200,7 +201,7 @@ def _healing_sensor(
             found = find_gaps(
                 store.get(),
                 tracker_of(config),
-                Subject(price_source_of(config).name, model_name, days.market),
+                Subject(open_price_source(config).name, model_name, days.market),
                 DueDays(days.first_price, days.first, days.market.day_of(now) + DAY),
                 now,
             )

@@ -12,10 +12,10 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.io import price_source_of
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import Market, market_of
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.quality import DayPrices, describe, judge_day
 from tsobs_pipelines.forecasting.prices.source import (
     PricePoint,
@@ -24,6 +24,7 @@ from tsobs_pipelines.forecasting.prices.source import (
     PriceSourceUnavailableError,
 )
 from tsobs_pipelines.forecasting.scoring import prices_from_rows
+from tsobs_pipelines.price_sources import source_label
 from tsobs_pipelines.timeseries.schema import PRICES, Value
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore, Window
 
@@ -51,7 +52,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
         """Fetch the partitions' days; days whose prices are not out yet are left alone."""
         config = settings.get()
-        market, source = market_of(config), price_source_of(config)
+        market, source = market_of(config), open_price_source(config)
         now = utc_now()
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         out = [day for day in wanted if market.published_at(day) <= now]
@@ -103,7 +104,7 @@ def _keep(store: TimeSeriesStore, source: str, found: Sequence[DayPrices], marke
 
 
 def _metadata(day: date, found: DayPrices | None, corrected: int, source: str, market: Market) -> Metadata:
-    shown: Metadata = {"source": dg.MetadataValue.text("DEMO market" if source == "demo" else source)}
+    shown: Metadata = {"source": dg.MetadataValue.text(source_label(source))}
     if found is None:
         due = market.published_at(day)
         return shown | {"state": dg.MetadataValue.text(f"not published before {due:%Y-%m-%d %H:%M} UTC")}

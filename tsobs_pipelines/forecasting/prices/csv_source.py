@@ -22,15 +22,17 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 
-from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.prices.source import (
     MWH_PER_KWH,
     PricePoint,
     PriceSourceError,
     PriceSourceUnavailableError,
+    Probe,
     hourly,
     with_spans,
 )
+from tsobs_pipelines.settings import Settings
 
 _PRICE_COLUMNS = {"price_eur_per_mwh": MWH_PER_KWH, "price_eur_per_kwh": 1.0}
 
@@ -54,6 +56,12 @@ class CsvPrices:
         points = parse(self._read(), self._market, self._place)
         return [point for point in points if start <= point.start < end]
 
+    def probe(self, day: date, timeout_s: float) -> Probe:
+        """Read the file; how many prices of the day it has does not matter."""
+        _ = day, timeout_s
+        parse(self._read(), self._market, self._place)
+        return Probe(f"{self._place} can be read")
+
     def _read(self) -> str:
         from fsspec import open as open_any  # noqa: PLC0415 - needed for this source only
 
@@ -67,6 +75,11 @@ class CsvPrices:
             raise PriceSourceError(f"price file {self._place}: not UTF-8 at byte {error.start}") from None
         except OSError as error:
             raise PriceSourceUnavailableError(f"price file {self._place}: {error}") from error
+
+
+def open_csv(place: str, settings: Settings) -> CsvPrices:
+    """The file that the setting names."""
+    return CsvPrices(place, market_of(settings))
 
 
 def parse(text: str, market: Market, place: str) -> list[PricePoint]:

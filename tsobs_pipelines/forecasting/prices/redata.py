@@ -31,9 +31,12 @@ from tsobs_pipelines.forecasting.prices.source import (
     PricePoint,
     PriceSourceError,
     PriceSourceUnavailableError,
+    PriceSourceUnreachableError,
+    Probe,
     hourly,
     with_spans,
 )
+from tsobs_pipelines.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +48,6 @@ TIMEOUT = httpx.Timeout(20.0, connect=5.0)
 Indicator = Literal["600", "1001"]
 DAY_AHEAD: Indicator = "600"
 PVPC: Indicator = "1001"
-
-
-class _TurnedAwayError(PriceSourceUnavailableError):
-    """An answer that may be another one in a moment."""
 
 
 class RedataPrices:
@@ -75,16 +74,25 @@ class RedataPrices:
     def fetch(self, first: date, last: date) -> list[PricePoint]:
         """The prices of these days, in requests of at most 28 days."""
         points: list[PricePoint] = []
-        with httpx.Client(
-            base_url=self._base_url, timeout=TIMEOUT, headers={"Accept": "application/json"}
-        ) as client:
+        with self._client() as client:
             for start, end in _chunks(first, last):
                 points.extend(self._fetch_chunk(client, start, end))
         return hourly(points)
 
+    def probe(self, day: date, timeout_s: float) -> Probe:
+        """One request for the day, without another try."""
+        with self._client(timeout_s) as client:
+            answer = self._get(client, day, day)
+        parse(answer, self._indicator, f"REData, {day}")
+        return Probe(f"{self._base_url} answers", answer.headers.get("date"))
+
+    def _client(self, timeout_s: float | None = None) -> httpx.Client:
+        timeout = TIMEOUT if timeout_s is None else httpx.Timeout(timeout_s)
+        return httpx.Client(base_url=self._base_url, timeout=timeout, headers={"Accept": "application/json"})
+
     def _fetch_chunk(self, client: httpx.Client, start: date, end: date) -> list[PricePoint]:
         tries = Retrying(
-            retry=retry_if_exception_type(_TurnedAwayError),
+            retry=retry_if_exception_type(PriceSourceUnavailableError),
             stop=stop_after_attempt(self._attempts),
             wait=wait_exponential(self._wait_s, max=60.0) + wait_random(0, self._wait_s),
             before_sleep=_say,
@@ -93,12 +101,20 @@ class RedataPrices:
         return tries(self._ask, client, start, end)
 
     def _ask(self, client: httpx.Client, start: date, end: date) -> list[PricePoint]:
+        return parse(self._get(client, start, end), self._indicator, f"REData, {start} to {end}")
+
+    def _get(self, client: httpx.Client, start: date, end: date) -> httpx.Response:
         wanted = {"start_date": f"{start}T00:00", "end_date": f"{end}T23:59", "time_trunc": "hour"}
         try:
-            answer = client.get(PATH, params=wanted)
+            return client.get(PATH, params=wanted)
         except httpx.HTTPError as error:
-            raise _TurnedAwayError(f"REData, {start} to {end}: {type(error).__name__}: {error}") from error
-        return parse(answer, self._indicator, f"REData, {start} to {end}")
+            reason = f"{type(error).__name__}: {error}"
+            raise PriceSourceUnreachableError(f"REData, {start} to {end}: {reason}") from error
+
+
+def open_redata(argument: str, _settings: Settings) -> RedataPrices:
+    """The day-ahead price; the PVPC where the argument names it."""
+    return RedataPrices(PVPC if argument == "pvpc" else DAY_AHEAD)
 
 
 def parse(answer: httpx.Response, indicator: Indicator, place: str) -> list[PricePoint]:
@@ -111,12 +127,12 @@ def parse(answer: httpx.Response, indicator: Indicator, place: str) -> list[Pric
     kind = answer.headers.get("content-type", "no content type").partition(";")[0]
     if answer.status_code in {403, 408, 429} or answer.status_code >= 500:
         who = " from a web firewall" if "html" in kind else ""
-        raise _TurnedAwayError(f"{place}: HTTP {answer.status_code}{who} ({kind})")
+        raise PriceSourceUnavailableError(f"{place}: HTTP {answer.status_code}{who} ({kind})")
     try:
         body = answer.json()
     except (json.JSONDecodeError, UnicodeDecodeError):
         if "html" in kind:
-            raise _TurnedAwayError(
+            raise PriceSourceUnavailableError(
                 f"{place}: HTTP {answer.status_code} with a page instead of data"
             ) from None
         raise PriceSourceError(f"{place}: HTTP {answer.status_code}, not JSON ({kind})") from None

@@ -25,6 +25,10 @@ class PriceSourceUnavailableError(PriceSourceError):
     """The source did not answer, or turned us away: worth another try later."""
 
 
+class PriceSourceUnreachableError(PriceSourceUnavailableError):
+    """There was no connection to the source: firewall, DNS or proxy, if it lasts."""
+
+
 @dataclass(frozen=True, slots=True)
 class PricePoint:
     """One price as the source gave it: ``start`` of its span (UTC), ``span``, price in EUR/kWh."""
@@ -32,6 +36,14 @@ class PricePoint:
     start: datetime
     price: float
     span: timedelta = HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source answered to one question: a line for a person, and the ``Date`` of its server."""
+
+    detail: str
+    http_date: str | None = None
 
 
 class PriceSource(Protocol):
@@ -47,6 +59,16 @@ class PriceSource(Protocol):
 
         Raises:
             PriceSourceUnavailableError: no answer; another try may help.
+            PriceSourceError: an answer that can't be read.
+        """
+        ...
+
+    def probe(self, day: date, timeout_s: float) -> Probe:
+        """Ask once for a day, read the answer as :meth:`fetch` does, and say what came.
+
+        Raises:
+            PriceSourceUnreachableError: no connection.
+            PriceSourceUnavailableError: turned away; another try may help.
             PriceSourceError: an answer that can't be read.
         """
         ...
