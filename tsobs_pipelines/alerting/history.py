@@ -16,9 +16,25 @@ from tsobs_pipelines.alerting.machine import Kind
 from tsobs_pipelines.alerting.rule import Icon, Severity, Unit
 from tsobs_pipelines.alerting.rules import RULES
 from tsobs_pipelines.alerting.tables import changes, ensure_tables, incidents, messages, mutes
+from tsobs_pipelines.alerting.text import without_links
 from tsobs_pipelines.database import reading
 
 Origin = Literal["live", "historical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The message about an incident's beginning, and the run that brought its data.
+
+    ``message`` is its number in the outbox: 0, and the texts empty, where there was none.
+    """
+
+    message: int = 0
+    fate: str = ""
+    reason: str = ""
+    text: str = ""
+    at: datetime | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +42,7 @@ class Incident:
     """One incident; ``until`` is ``None`` while it goes on, or where a historical one's end is not known.
 
     ``scope`` is the tailnet or price source (``demo`` for simulated data), ``value`` the newest while it
-    fired, ``worst`` the highest, both in ``unit``. ``fate`` is that of the message about its beginning, empty
-    where there was none. ``title`` and ``icon`` are how the rule is shown.
+    fired, ``worst`` the highest, both in ``unit``. ``title`` and ``icon`` are how the rule is shown.
     """
 
     scope: str
@@ -42,8 +57,7 @@ class Incident:
     worst: float | None
     threshold: float | None
     detail: str
-    fate: str
-    reason: str
+    told: Told
     title: str
     unit: Unit
     icon: Icon
@@ -83,16 +97,31 @@ def _read(engine: Engine, query: object) -> list[Incident]:
     with reading(engine) as connection:
         rows = connection.execute(query).all()  # type: ignore[call-overload]
         told = connection.execute(
-            select(changes.c.scope, changes.c.topic, changes.c.since, messages.c.fate, messages.c.reason)
+            select(
+                changes.c.scope,
+                changes.c.topic,
+                changes.c.since,
+                messages.c.id,
+                messages.c.fate,
+                messages.c.reason,
+                messages.c.html,
+                messages.c.created_at,
+                messages.c.source_run,
+            )
             .join(messages, messages.c.id == changes.c.message_id)
             .where(changes.c.kind == Kind.FIRING, changes.c.since.in_({row.since for row in rows}))
             .order_by(messages.c.id)
         ).all()
-    fates = {(scope, topic, since): (fate, reason) for scope, topic, since, fate, reason in told}
-    return [_incident(row, *fates.get((row.scope, row.topic, row.since), ("", ""))) for row in rows]
+    messages_of = {
+        (one.scope, one.topic, one.since): Told(
+            one.id, one.fate, one.reason, without_links(one.html), one.created_at, one.source_run
+        )
+        for one in told
+    }
+    return [_incident(row, messages_of.get((row.scope, row.topic, row.since), Told())) for row in rows]
 
 
-def _incident(row: Row[tuple[object, ...]], fate: str, reason: str) -> Incident:
+def _incident(row: Row[tuple[object, ...]], told: Told) -> Incident:
     # An incident may be older than the removal of its rule: it is shown as what is kept of it.
     rule = RULES.get(row.rule)
     severity = rule.severity if rule else Severity.WARNING
@@ -109,8 +138,7 @@ def _incident(row: Row[tuple[object, ...]], fate: str, reason: str) -> Incident:
         row.worst,
         row.threshold,
         row.detail,
-        fate,
-        reason,
+        told,
         rule.title if rule else row.rule,
         rule.unit if rule else Unit.NONE,
         rule.icon if rule else Icon.CIRCLE,

@@ -5,9 +5,10 @@ What belongs here: grouping, what is kept back and why, wording. What does not: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 from tsobs_pipelines.alerting.machine import Change, Kind, Voice
 from tsobs_pipelines.alerting.rule import Rule, Severity
@@ -120,7 +121,17 @@ def _draft(rule: Rule, changes: Sequence[Change], facts: Facts, source: Source, 
         lines = [
             f"• {mark} {line}" if mixed else f"• {line}" for mark, line in zip(marks, lines, strict=True)
         ]
-    return Draft(severity, fit(head, lines, _foot(source)), tuple(changes), reason)
+    subjects = {change.subject for change in last} if rule.doc.about == "node" else set()
+    page_url = _page_of(source, subjects)
+    return Draft(severity, fit(head, lines, _foot(source, page_url)), tuple(changes), reason)
+
+
+def _page_of(source: Source, nodes: Set[str]) -> str:
+    """The page, with the node chosen when the message is about one."""
+    if len(nodes) != 1:
+        return source.page_url
+    joint = "&" if "#" in source.page_url else "#"
+    return f"{source.page_url}{joint}{urlencode({'node': next(iter(nodes)), 'range': 24})}"
 
 
 def _mark(severity: Severity) -> str:
@@ -145,8 +156,8 @@ def _line(rule: Rule, change: Change, began: int, now: datetime) -> str:
     return escape(f"{text}; {'; '.join(extra)}")
 
 
-def _foot(source: Source) -> str:
-    links = [link("page", source.page_url)]
+def _foot(source: Source, page_url: str) -> str:
+    links = [link("page", page_url)]
     if source.run_id:
         label = f"data of {source.partition}" if source.partition else "run"
         links.append(link(label, f"{source.dagster_url}/runs/{source.run_id}"))

@@ -59,6 +59,11 @@ def plain(message: str) -> str:
     return html.unescape(_TAG.sub("", shown))
 
 
+def without_links(message: str) -> str:
+    """The plain text of an HTML message without the lines that are links."""
+    return plain("\n".join(line for line in message.splitlines() if "<a href" not in line))
+
+
 def length(message: str) -> int:
     """The length of an HTML message in UTF-16 code units, after entities parsing or as :func:`plain`.
 

@@ -1,7 +1,4 @@
-"""The alert history behind the protocol of ``dependencies.py``.
-
-What belongs here: which incidents are shown. What does not: how they are kept.
-"""
+"""The incidents that the API shows: which ones, and what an answer says of each."""
 
 from __future__ import annotations
 
@@ -11,9 +8,13 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import history
-from tsobs_pipelines.alerting.history import Incident
+from tsobs_pipelines.alerting.evidence import RowEvidence
+from tsobs_pipelines.alerting.history import Incident, Told
+from tsobs_pipelines.alerting.rules import RULES
+from tsobs_pipelines.api.schemas import Alert, AlertMessage, AlertState
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnets import Tailnet
 
 
 class AlertHistory:
@@ -46,3 +47,47 @@ class AlertHistory:
         """The tailnets', and those of every model on these prices (``defs.alerts.model_book``)."""
         scope = incident.scope
         return scope in self._tailnets or scope == self._prices or scope.endswith(f"/{self._prices}")
+
+
+def alert_of(incident: Incident, settings: Settings) -> Alert:
+    """An incident as the API answers it."""
+    tailnet = next((one for one in settings.tailnets if one.name == incident.scope), None)
+    state: AlertState = "historical" if incident.origin == "historical" else "firing"
+    if state == "firing" and incident.until is not None:
+        state = "resolved"
+    return Alert(
+        topic=incident.topic,
+        tailnet=tailnet.name if tailnet else None,
+        rule=incident.rule,
+        subject=incident.subject,
+        severity=incident.severity,
+        state=state,
+        since=incident.since,
+        until=incident.until,
+        value=incident.value,
+        worst=incident.worst,
+        threshold=incident.threshold,
+        detail=incident.detail,
+        fate=incident.told.fate,
+        title=incident.title,
+        unit=incident.unit,
+        icon=incident.icon,
+        message=_message(incident.told),
+        source_url=_source_url(incident, tailnet, settings.dagster_url),
+    )
+
+
+def _message(told: Told) -> AlertMessage | None:
+    if told.at is None:
+        return None
+    return AlertMessage(id=told.message, at=told.at, text=told.text, fate=told.fate, reason=told.reason)
+
+
+def _source_url(incident: Incident, tailnet: Tailnet | None, dagster_url: str) -> str | None:
+    if incident.told.run_id:
+        return f"{dagster_url}/runs/{incident.told.run_id}"
+    rule = RULES.get(incident.rule)
+    if tailnet is None or rule is None or not isinstance(rule.evidence, RowEvidence):
+        return None
+    asset = "connection_metrics" if tailnet.first else f"{tailnet.name}/connection_metrics"
+    return f"{dagster_url}/assets/{asset}?view=partitions&partition={incident.since:%Y-%m-%d}"

@@ -202,6 +202,16 @@ class NetworkAnswer(BaseModel):
     regions: list[DerpRegion] = Field(description="the home region first, then the nearest ones")
 
 
+class AlertMessage(BaseModel):
+    """What was told when an incident began, or why it was not."""
+
+    id: int = Field(description="its number in the outbox, as `tsobs alerts` lists it")
+    at: datetime
+    text: str = Field(description="as it was sent, without its links")
+    fate: str = Field(description="sent, pending, suppressed, …")
+    reason: str = Field(description="why it was not sent; empty otherwise")
+
+
 class Alert(BaseModel):
     """One incident: a topic that fires, or fired."""
 
@@ -221,6 +231,10 @@ class Alert(BaseModel):
     title: str = Field(description="what the rule is called")
     unit: Unit = Field(description="of value, worst and threshold; empty: they are not shown")
     icon: Icon = Field(description="the shape that marks it on the page")
+    message: AlertMessage | None = Field(description="null: found by a backfill, never told")
+    source_url: str | None = Field(
+        description="in Dagster: the run that brought the data, or the day of the asset that holds it"
+    )
 
 
 class AlertsAnswer(BaseModel):

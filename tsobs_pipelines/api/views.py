@@ -7,19 +7,19 @@ how it is computed (``series.py``, ``nodes.py``), and HTTP.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 
 from anyio import CapacityLimiter
 
-from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
 from tsobs_pipelines.api.fresh import FreshReader, FreshRounds, time_of
+from tsobs_pipelines.api.incidents import alert_of
 from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.network import live_network, stored_network
 from tsobs_pipelines.api.nodes import (
@@ -35,9 +35,7 @@ from tsobs_pipelines.api.nodes import (
 from tsobs_pipelines.api.payload import Payload
 from tsobs_pipelines.api.price_forecast import forecast_day, is_known
 from tsobs_pipelines.api.schemas import (
-    Alert,
     AlertsAnswer,
-    AlertState,
     ConnectionStats,
     ConnectionStatsAnswer,
     MetricsHistory,
@@ -306,10 +304,10 @@ class Views:
             recent = self._parts.incidents.recent(since, limit)
         except DatabaseError as error:
             raise UnavailableError(str(error)) from error
-        tailnets = {tailnet.name for tailnet in self._parts.settings.tailnets}
+        settings = self._parts.settings
         answer = AlertsAnswer(
-            firing=[_alert(incident, tailnets) for incident in firing],
-            recent=[_alert(incident, tailnets) for incident in recent],
+            firing=[alert_of(incident, settings) for incident in firing],
+            recent=[alert_of(incident, settings) for incident in recent],
         )
         return Payload.of_model(answer)
 
@@ -387,30 +385,6 @@ class Views:
 
 def _silent(detail: str) -> Live:
     return Live(PartState(ok=False, detail=detail), {}, peer_names({}))
-
-
-def _alert(incident: Incident, tailnets: Set[str]) -> Alert:
-    state: AlertState = "historical" if incident.origin == "historical" else "firing"
-    if state == "firing" and incident.until is not None:
-        state = "resolved"
-    return Alert(
-        topic=incident.topic,
-        tailnet=incident.scope if incident.scope in tailnets else None,
-        rule=incident.rule,
-        subject=incident.subject,
-        severity=incident.severity,
-        state=state,
-        since=incident.since,
-        until=incident.until,
-        value=incident.value,
-        worst=incident.worst,
-        threshold=incident.threshold,
-        detail=incident.detail,
-        fate=incident.fate,
-        title=incident.title,
-        unit=incident.unit,
-        icon=incident.icon,
-    )
 
 
 def _metrics(row: MetricsRow) -> ModelMetrics:

@@ -88,7 +88,7 @@ def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> N
             span = (
                 f"{duration(now - incident.since)}, goes on" if incident.origin == "live" else "end unknown"
             )
-        told = incident.origin if incident.origin == "historical" else incident.fate or "not told"
+        told = incident.origin if incident.origin == "historical" else incident.told.fate or "not told"
         demo = " DEMO" if incident.scope.endswith("demo") else ""
         tailnet = f" {incident.scope}" if incident.scope in further else ""
         click.echo(

@@ -109,6 +109,12 @@ def test_what_fires_and_what_was(api: Api) -> None:
     (firing,) = found["firing"] if isinstance(found["firing"], list) else []
     assert (firing["topic"], firing["state"], firing["threshold"]) == ("latency_git", "firing", 100.0)
     assert firing in (found["recent"] if isinstance(found["recent"], list) else [])
+    assert firing["message"]["text"].startswith("⚠️ WARNING high latency to git: 150 ms")
+    assert "http" not in firing["message"]["text"]
+    assert firing["message"]["fate"] == firing["fate"] == "pending"
+    # Without a run, the day of the asset that holds the data.
+    where = "assets/connection_metrics?view=partitions&partition=2026-11-24"
+    assert firing["source_url"] == f"http://127.0.0.1:3000/{where}"
 
 
 def test_the_last_evaluations_oldest_first(api: Api) -> None:

@@ -188,7 +188,7 @@ def test_the_same_name_in_two_tailnets_is_two_topics(two: TwoTailnets, bot: api.
     assert "[office] high latency to git: 70 ms in the 5-minute mean, over 50 ms" in text
     assert "/vpn.html#tailnet=office" in bot.accepted[0]["text"]
     found = recent(engine_for(two.settings.database_url), two.now - timedelta(hours=1))
-    assert [(incident.scope, incident.topic) for incident in found if incident.fate] == [
+    assert [(incident.scope, incident.topic) for incident in found if incident.told.fate] == [
         ("office", "latency_git")
     ]
     assert two.tick("latency_alert_sensor").run_requests == []
