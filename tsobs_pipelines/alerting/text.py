@@ -60,8 +60,8 @@ def plain(message: str) -> str:
 
 
 def without_links(message: str) -> str:
-    """The plain text of an HTML message without the lines that are links."""
-    return plain("\n".join(line for line in message.splitlines() if "<a href" not in line))
+    """The plain text of an HTML message without the lines that hold links, or addresses written out."""
+    return "\n".join(line for line in plain(message).splitlines() if "://" not in line)
 
 
 def length(message: str) -> int:
