@@ -19,25 +19,17 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.support.running import Running, children
-from tests.support.watching import command_of, part_name
+from tests.support.running import Running, children, name_of
 
 LOOK_S = 0.5
 NOTICED_S = 10.0
 """An ailing ``/healthz`` that begins within so long after a kill is this kill's doing."""
 
-SUPERVISOR = "supervisor"
 WEIGHTS = {
-    **dict.fromkeys(
-        (
-            *("webserver", "daemon", "code server", "API", "worker ticks", "worker backfills"),
-            *("worker ticks, pool", "worker backfills, pool"),
-        ),
-        4,
-    ),
-    SUPERVISOR: 1,
+    **dict.fromkeys(("webserver", "daemon", "code", "api", "logs", "run"), 4),
+    **dict.fromkeys(("fork server", "supervisor"), 1),
 }
-"""The supervisor takes everything with it: it is killed a quarter as often as any one part."""
+"""Fork server and supervisor take everything with them: they are killed a quarter as often as any part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +53,15 @@ class Look:
 
 
 def process_tree(root: int) -> dict[str, frozenset[int]]:
-    """The processes that ``root`` has started, directly or not, and itself, by what they are called."""
+    """The processes that ``root`` has started, directly or not, and itself, by what they call themselves."""
     found: defaultdict[str, set[int]] = defaultdict(set)
-    waiting = [(root, "")]
+    waiting = [root]
     while waiting:
-        pid, parent = waiting.pop()
-        try:
-            name = part_name(command_of(pid))
-            below = children(pid)
-        except OSError:
-            continue
-        if parent not in {"", SUPERVISOR}:
-            name = parent if parent.endswith("pool") else f"{parent}, pool"
-        found[name].add(pid)
-        waiting += [(child, name) for child in below]
+        pid = waiting.pop()
+        with contextlib.suppress(OSError):
+            waiting += children(pid)
+        if name := name_of(pid):
+            found[name].add(pid)
     return {name: frozenset(pids) for name, pids in found.items()}
 
 

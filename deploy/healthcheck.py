@@ -1,7 +1,6 @@
 """Is this container's part well? ``python healthcheck.py code|webserver|daemon|api``; exit status 1 if not.
 
-Only the standard library, so that asking twice a minute costs next to nothing. The run workers have no check:
-Docker restarts one that ends, Dagster ends the runs of one that hangs, and the silence alert tells the rest.
+Only the standard library, so that asking twice a minute costs next to nothing.
 """
 
 import json

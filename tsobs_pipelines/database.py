@@ -275,6 +275,21 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def close_engines() -> None:
+    """Close every connection that this process keeps; the next use opens one."""
+    for engine in (*_engines, *_kept):
+        engine.dispose()
+
+
+def forget_engines() -> None:
+    """Close every connection, and make new engines from now on: those of files that are gone take room."""
+    close_engines()
+    _engines.clear()
+    _kept.clear()
+    for known in (_engine_for, existing_sqlite, kept_sqlite):
+        known.cache_clear()
+
+
 def _leave_connections_of_parent_alone() -> None:
     # A connection that two processes use is a broken one, and closing it here would end it over there too.
     for engine in _engines:

@@ -53,6 +53,8 @@ DEFAULT_START_DATE = date(2026, 11, 1)
 START_DATE_FILE = "start_date"
 """The file in the state directory in which the first ``make up`` keeps the first partition's date."""
 
+RunLauncher = Literal["default", "celery", "k8s"]
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -115,10 +117,15 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_START_DATE",
         description="first partition (YYYY-MM-DD); unset: 31 days before the first `make up`",
     )
-    broker_url: Place | None = Field(
-        None,
-        validation_alias="TSOBS_BROKER_URL",
-        description="Celery broker of the run workers; unset: folders in the state directory",
+    run_launcher: RunLauncher = Field(
+        "default",
+        validation_alias="TSOBS_RUN_LAUNCHER",
+        description="what executes runs: `default` on this machine, `celery` or `k8s` (extras) on several",
+    )
+    dagster_patches: Literal["on", "off"] = Field(
+        "on",
+        validation_alias="TSOBS_DAGSTER_PATCHES",
+        description="`off`: Dagster as it comes; runs cost ten times as much",
     )
     database_url_override: DatabaseUrl = Field(
         None,

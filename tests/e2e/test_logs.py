@@ -161,10 +161,10 @@ def test_each_process_is_in_the_file_of_the_day(tsobs: Running, journal: Journal
         found = entries(tsobs.state)
         parts = {entry.get("part") for entry in found}
         loggers = {str(entry["logger"]) for entry in found}
-        return {"code", "webserver", "daemon", "ticks", "backfills", "api"} <= parts and {
+        return {"code", "webserver", "daemon", "runs", "api"} <= parts and {
             "tailscaled",
             "tsobs_pipelines.api.access",
-            "tsobs_pipelines.engine.supervisor",
+            "tsobs_pipelines.processes.supervisor",
         } <= loggers
 
     eventually(wanted, 60, "every process has written")
@@ -186,7 +186,7 @@ def test_a_run_and_a_change_of_path(tsobs: Running, journal: Journal) -> None:
     # Each record once, whatever the ways it can take.
     assert len({json.dumps(entry) for entry in mine}) == len(mine)
     assert len([entry for entry in mine if entry.get("event") == "PIPELINE_START"]) == 1
-    assert {entry.get("part") for entry in mine} == {"ticks"}
+    assert {entry.get("part") for entry in mine} == {"runs"}
     # A run of the schedule may have come first: whose run tells it is no matter, but it is told once.
     changes = [entry for entry in entries(tsobs.state) if entry["logger"] == "tailscale.connection"]
     assert all(entry["run_id"] and entry["partition"] == str(journal.day) for entry in changes)
@@ -197,9 +197,9 @@ def test_a_run_and_a_change_of_path(tsobs: Running, journal: Journal) -> None:
 
 
 def test_the_command_finds_what_the_route_finds(tsobs: Running) -> None:
-    path = "logs/search?level=INFO&hours=1&limit=20&logger=tsobs_pipelines.engine"
+    path = "logs/search?level=INFO&hours=1&limit=20&logger=tsobs_pipelines.processes"
     over_http = httpx.get(f"http://127.0.0.1:{tsobs.api_port}/{path}").json()
-    options = "--level INFO --hours 1 --limit 20 --logger tsobs_pipelines.engine --json"
+    options = "--level INFO --hours 1 --limit 20 --logger tsobs_pipelines.processes --json"
     done = command(tsobs, "logs", *options.split())
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["entries"] == over_http["entries"]

@@ -65,7 +65,6 @@ def test_every_setting_that_can_hold_a_secret_is_tried() -> None:
         "TSOBS_DATABASE_URL",
         "TSOBS_DAGSTER_DATABASE_URL",
         "TSOBS_MODELS_DIR",
-        "TSOBS_BROKER_URL",
     }
 
 

@@ -30,10 +30,10 @@ from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
+from tsobs_pipelines.dagster_storage.records import DagsterRecords
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.demo.server import DemoServer
-from tsobs_pipelines.engine.dagster_records import DagsterRecords
 from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL

@@ -28,7 +28,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from tests.support import history_contract as history
 from tests.support.api_world import NOW
-from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE, DagsterRecords, EndedRuns, Tick, TickCount
+from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, EndedRuns, Tick, TickCount
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 

@@ -48,17 +48,14 @@ class Running:
         """What the person at the terminal saw."""
         return self.output.read_text("utf-8")
 
-    def part(self, *words: str) -> int:
-        """The process id of the part whose command line has these words."""
-        for pid in children(self.process.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if all(word in command for word in words):
-                return pid
-        raise AssertionError(f"no part {words} is running")
+    def part(self, name: str) -> int:
+        """The process id of a part, or of ``fork server`` or ``supervisor``."""
+        (pid,) = self.processes(name)
+        return pid
 
-    def pool_process(self, queue: str) -> int:
-        """The process id of the process that executes the queue's runs."""
-        return children(self.part("engine.worker", queue))[0]
+    def processes(self, name: str) -> list[int]:
+        """The process ids of what has this name, such as ``run``."""
+        return [pid for pid in self.descendants() if name_of(pid) == name]
 
     def graphql(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster's webserver."""
@@ -85,6 +82,15 @@ class Running:
                 except OSError:
                     continue
         return found
+
+
+def name_of(pid: int) -> str:
+    """What a process of tsobs calls itself; the kernel keeps 15 characters, ``tsobs`` among them."""
+    try:
+        comm = Path(f"/proc/{pid}/comm").read_text("ascii").strip()
+    except OSError:
+        return ""
+    return {"fork serv": "fork server"}.get(name := comm.removeprefix("tsobs "), name)
 
 
 def children(pid: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.support.running import Running
+from tests.support.running import Running, name_of
 
 ENDED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
@@ -13,16 +13,6 @@ RUNS = """query($limit: Int!) {runsOrError(limit: $limit) {... on Runs {results 
   runId status jobName parentRunId creationTime startTime endTime tags {key value}}}}}"""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-
-_PARTS = (
-    ("api grpc", "code server"),
-    ("tsobs_pipelines.webserver", "webserver"),
-    ("engine.daemon", "daemon"),
-    ("engine.worker ticks", "worker ticks"),
-    ("engine.worker backfills", "worker backfills"),
-    ("tsobs_pipelines.api", "API"),
-    ("tsobs_pipelines up", "supervisor"),
-)
 
 
 def runs(tsobs: Running, limit: int = 50) -> list[dict[str, object]]:
@@ -47,27 +37,9 @@ def tags_of(run: dict[str, object]) -> dict[str, str]:
 
 
 def named_processes(tsobs: Running) -> dict[int, str]:
-    """Each process of this tsobs and what to call it; a worker's pool process is its child."""
-    found: dict[int, str] = {}
-    for pid in [tsobs.process.pid, *tsobs.descendants()]:
-        try:
-            command = command_of(pid)
-            parent = int(Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        name = part_name(command)
-        found[pid] = name if tsobs.process.pid in {parent, pid} else f"{name}, pool"
-    return found
-
-
-def part_name(command: str) -> str:
-    """What to call the process with this command line."""
-    return next((name for words, name in _PARTS if words in command), command.strip()[:40])
-
-
-def command_of(pid: int) -> str:
-    """A process's command line; raises ``OSError`` when it is gone."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """Each process of this tsobs and what it calls itself."""
+    named = {pid: name_of(pid) for pid in {tsobs.process.pid, *tsobs.descendants()}}
+    return {pid: name for pid, name in named.items() if name}
 
 
 def cpu_seconds(pid: int) -> float:

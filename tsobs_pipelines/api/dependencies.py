@@ -14,8 +14,8 @@ from typing import Protocol
 
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.outbox import Depth, depth
+from tsobs_pipelines.dagster_storage.records import DagsterRecords, EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.database import engine_for
-from tsobs_pipelines.engine.dagster_records import DagsterRecords, EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.logs.matching import LogQuery
 from tsobs_pipelines.logs.search import LogResult, search
@@ -44,7 +44,7 @@ class Incidents(Protocol):
 
 
 class Dagster(Protocol):
-    """What the API asks of Dagster's records; see ``engine/dagster_records.py`` for the errors."""
+    """What the API asks of Dagster's records; see ``dagster_storage/records.py`` for the errors."""
 
     def heartbeats(self) -> Sequence[Heartbeat]: ...  # noqa: D102
     def newest_ticks(self) -> Sequence[Tick]: ...  # noqa: D102

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from tsobs_pipelines.alerting.messages import duration
 from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.schemas import PartState
-from tsobs_pipelines.engine.dagster_records import Heartbeat
+from tsobs_pipelines.dagster_storage.records import Heartbeat
 from tsobs_pipelines.tailnet.health import STALE_AFTER
 
 BEATS_WITHIN = timedelta(minutes=5)

@@ -16,7 +16,6 @@ import click
 from tsobs_pipelines.doctor.delivery import look_at_links, look_at_outbox
 from tsobs_pipelines.doctor.findings import Finding, Look, examine
 from tsobs_pipelines.doctor.machine import (
-    look_at_broker,
     look_at_models,
     look_at_ports,
     look_at_settings,
@@ -25,7 +24,6 @@ from tsobs_pipelines.doctor.machine import (
 from tsobs_pipelines.doctor.services import (
     look_at_influx,
     look_at_prices,
-    look_at_redis,
     look_at_sidecars,
     look_at_telegram,
 )
@@ -39,8 +37,6 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("InfluxDB", look_at_influx),
     ("database", look_at_database),
     ("Dagster storage", look_at_dagster),
-    ("broker", look_at_broker),
-    ("broker", look_at_redis),
     ("models", look_at_models),
     ("prices", look_at_prices),
     ("Telegram", look_at_telegram),

@@ -61,8 +61,8 @@ def main() -> None:
 
 @main.command()
 def up() -> None:
-    """Start Dagster, its run workers and the API, and watch over them until Ctrl-C."""
+    """Start Dagster and the API, and watch over them until Ctrl-C."""
     settings = load_settings()
-    from tsobs_pipelines.engine.up import run_up  # noqa: PLC0415 - other commands need no engine
+    from tsobs_pipelines.processes.up import run_up  # noqa: PLC0415 - other commands start nothing
 
     run_up(settings)

@@ -1,4 +1,4 @@
-"""Looks at this machine: state directory, disk, folders of the broker, models, ports, settings.
+"""Looks at this machine: state directory, disk, models, ports, settings.
 
 What belongs here: what needs no server. What does not: databases (``storage.py``) and services.
 """
@@ -14,9 +14,6 @@ from datetime import datetime
 from tsobs_pipelines.doctor.findings import Finding, Level
 from tsobs_pipelines.settings import Settings, unknown_names
 from tsobs_pipelines.upkeep.disk import disk_of
-
-BROKER_FOLDERS = ("messages", "taken", "control", "results")
-_CROWDED = 500
 
 
 def look_at_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
@@ -68,36 +65,6 @@ def look_at_state(settings: Settings, now: datetime) -> Sequence[Finding]:
     )
     found.append(Finding("free disk", levels[disk.level], disk.summary, remedy))
     return found
-
-
-def look_at_broker(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """The folders of the filesystem broker, and how many messages wait in them."""
-    _ = now
-    if settings.broker_url is not None:
-        return []
-    root = settings.state_dir / "broker"
-    missing = [name for name in BROKER_FOLDERS if not (root / name).is_dir()]
-    if len(missing) == len(BROKER_FOLDERS):
-        return [Finding("broker", "warning", f"{root} is not there yet", "make up makes it")]
-    closed = [
-        name
-        for name in BROKER_FOLDERS
-        if name not in missing and not os.access(root / name, os.W_OK | os.X_OK)
-    ]
-    if missing or closed:
-        detail = f"{root}: missing {missing or 'none'}, not writable {closed or 'none'}"
-        return [
-            Finding(
-                "broker",
-                "failed",
-                detail,
-                f"make up makes what is missing; chown -R it to user {os.getuid()}",
-            )
-        ]
-    waiting = sum(1 for _ in (root / "messages").iterdir())
-    level: Level = "warning" if waiting > _CROWDED else "ok"
-    remedy = "are the run workers alive? (the terminal of make up, tsobs logs)" if level == "warning" else ""
-    return [Finding("broker", level, f"folders in {root}, {waiting} messages wait", remedy)]
 
 
 def look_at_models(settings: Settings, now: datetime) -> Sequence[Finding]:

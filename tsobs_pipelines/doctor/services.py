@@ -1,4 +1,4 @@
-"""Looks at other programs: sidecar, InfluxDB, Redis, Telegram, the price source.
+"""Looks at other programs: sidecar, InfluxDB, Telegram, the price source.
 
 What belongs here: one request or two each, with short deadlines. What does not: sending messages or writing.
 """
@@ -123,33 +123,6 @@ def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     return [
         Finding("InfluxDB", "ok", detail, "", version, difference),
         *clock_finding("InfluxDB", difference),
-    ]
-
-
-def look_at_redis(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """Redis, where it is the broker."""
-    _ = now
-    if settings.broker_url is None:
-        return []
-    import redis  # noqa: PLC0415 - most have none
-
-    try:
-        with redis.Redis.from_url(settings.broker_url.get_secret_value(), socket_timeout=TIMEOUT_S) as client:
-            information = client.info("server")
-            waiting = {queue: client.llen(queue) for queue in ("ticks", "backfills")}
-    except (redis.RedisError, ValueError) as error:
-        return [
-            Finding(
-                "broker",
-                "failed",
-                f"{type(error).__name__}: {error}",
-                "is Redis up, and is TSOBS_BROKER_URL right?",
-            )
-        ]
-    return [
-        Finding(
-            "broker", "ok", f"Redis answers, waiting: {waiting}", "", f"Redis {information['redis_version']}"
-        )
     ]
 
 

@@ -1,6 +1,6 @@
 """Which of Dagster's runs may go: a rule over ids and times.
 
-What belongs here: the rule. What does not: finding or removing runs (``engine/history.py``).
+What belongs here: the rule. What does not: finding or removing runs (``dagster_storage/history.py``).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from tsobs_pipelines.alerting.outbox import enqueue_test
 from tsobs_pipelines.alerting.tables import messages
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.self_metrics import Records, SelfMetrics
+from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.database import engine_for, writing
-from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, Row
 

@@ -51,7 +51,7 @@ def stock(place: Path) -> dict[str, object]:
 def ours(place: Path) -> dict[str, object]:
     return {
         "custom": {
-            "module": "tsobs_pipelines.engine.storage",
+            "module": "tsobs_pipelines.dagster_storage.sqlite",
             "class": "SqliteStorage",
             "config": {"base_dir": str(place / "storage")},
         }
@@ -150,7 +150,7 @@ def test_the_events_of_a_run_are_one_engine(tmp_path: Path, monkeypatch: pytest.
         made.append(url)
         return create_engine(url, **options)
 
-    monkeypatch.setattr("tsobs_pipelines.engine.storage.create_engine", counted)
+    monkeypatch.setattr("tsobs_pipelines.dagster_storage.sqlite.create_engine", counted)
     with opened(tmp_path, ours(tmp_path)) as instance:
         run = empty_job.execute_in_process(instance=instance)
     assert [Path(url).stem for url in made] == [run.run_id]

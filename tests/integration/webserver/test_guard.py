@@ -29,6 +29,14 @@ def precious() -> None: ...
 
 defs = dg.Definitions([precious], jobs=[dg.define_asset_job("make")])
 """
+SERVE = """
+import sys
+from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.webserver.serve import serve_dagster
+
+workspace, host, port = sys.argv[1:]
+serve_dagster(load_settings(), workspace, host, int(port))
+"""
 PUBLIC = "https://dagster.example.com"
 LAUNCH = """mutation {launchRun(executionParams: {selector: {jobName: "make",
   repositoryName: "__repository__", repositoryLocationName: "location"}}) {__typename}}"""
@@ -54,9 +62,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (home / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [location]}), "utf-8")
     port = free_port()
     environment = {**up_environment(home / "var", TSOBS_DAGSTER_URL=PUBLIC), "DAGSTER_HOME": str(home)}
-    words = ["--port", str(port), "--workspace", str(home / "workspace.yaml")]
+    words = [str(home / "workspace.yaml"), "127.0.0.1", str(port)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tsobs_pipelines.webserver", *words], env=environment, start_new_session=True
+        [sys.executable, "-c", SERVE, *words], env=environment, cwd=home, start_new_session=True
     )
     address = f"http://127.0.0.1:{port}"
     try:

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from tests.support.api_world import settings_of
 from tests.support.dagster_records import check_records
 from tests.support.lab.databases import Postgres
+from tsobs_pipelines.dagster_storage.records import DagsterRecords
 from tsobs_pipelines.database import engine_for, writing
-from tsobs_pipelines.engine.dagster_records import DagsterRecords
 
 
 def test_the_records_that_dagster_writes(postgres: Postgres, tmp_path: Path) -> None:

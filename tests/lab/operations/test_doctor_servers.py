@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, make_url, text
 
-from tests.support.lab.databases import Postgres, Redis
+from tests.support.lab.databases import Postgres
 from tests.support.lab.influx import Influx
 from tests.support.ports import free_port
 from tests.support.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
@@ -60,7 +60,6 @@ def settings(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     influx: Influx,
-    redis: Redis,
     database: str,
     sidecar: Sidecar,
     token_file: Path,
@@ -74,7 +73,6 @@ def settings(
         **influx.environment,
         "TSOBS_DATABASE_URL": database,
         "TSOBS_DAGSTER_DATABASE_URL": database,
-        "TSOBS_BROKER_URL": redis.url,
         "TSOBS_SIDECAR_URL": sidecar.url,
         "TSOBS_SIDECAR_TOKEN_FILE": str(token_file),
     }.items():
@@ -119,7 +117,6 @@ def test_all_is_well() -> None:
         "InfluxDB": "InfluxDB ",
         "database": "Postgres 1",
         "Dagster storage": "Postgres 1",
-        "broker": "Redis ",
         "sidecar": "tailscaled 1.",
     }
     for name, version in versions.items():
@@ -203,14 +200,6 @@ def test_postgres_or_the_database_or_the_user_is_not_there(
     }[what]
     monkeypatch.setenv("TSOBS_DAGSTER_DATABASE_URL", url)
     assert "TSOBS_DAGSTER_DATABASE_URL" in only_failure("Dagster storage")["remedy"]
-
-
-def test_redis_is_away(redis: Redis) -> None:
-    redis.stop()
-    try:
-        assert "TSOBS_BROKER_URL" in only_failure("broker")["remedy"]
-    finally:
-        redis.start()
 
 
 def test_a_wrong_sidecar_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
-from tsobs_pipelines.engine.queues import tick_tags
+from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.store import TimeSeriesStore

@@ -15,12 +15,12 @@ from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResourc
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
 from tsobs_pipelines.defs.tailnet.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
-from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.gaps import DueDays, Gaps, find_gaps, lacking_prices
 from tsobs_pipelines.forecasting.history_file import HistoryError
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject, prices_from_rows
+from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.timeseries.schema import PRICES
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
 

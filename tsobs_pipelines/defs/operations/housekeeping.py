@@ -1,7 +1,7 @@
 """Housekeeping and disk use as Dagster sees them: two assets, a check, two jobs and their schedules.
 
 What belongs here: when what is done, and what a materialisation says of it. What does not: how anything is
-removed (``engine/history.py``, ``upkeep/``, ``logs/maintenance.py``, ``alerting/retention.py``,
+removed (``dagster_storage/history.py``, ``upkeep/``, ``logs/maintenance.py``, ``alerting/retention.py``,
 ``forecasting/model_retention.py``).
 """
 
@@ -14,23 +14,27 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting.retention import forget
+from tsobs_pipelines.dagster_storage.history import (
+    ended_before,
+    newest_runs,
+    remove_runs,
+    shard_directory,
+    sweep,
+)
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.assets import MODELS
-from tsobs_pipelines.engine.broker import broker_folders
-from tsobs_pipelines.engine.history import ended_before, newest_runs, remove_runs, shard_directory, sweep
-from tsobs_pipelines.engine.queues import backfill_tags, tick_tags
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import remove_old_models
 from tsobs_pipelines.logs.files import log_directory
 from tsobs_pipelines.logs.maintenance import maintain
+from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, SUMMARY
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 from tsobs_pipelines.upkeep.disk import disk_of, sizes
-from tsobs_pipelines.upkeep.files import BROKER_RETENTION, remove_older
 from tsobs_pipelines.upkeep.runs import RunRetention, select
 from tsobs_pipelines.upkeep.sqlite import compact
 
@@ -69,12 +73,6 @@ def tidy_logs(settings: Settings, now: datetime) -> Figures:
     """Pack the days that are over, and remove the old ones."""
     done = maintain(log_directory(settings.state_dir), now, settings.log_retention_days)
     return {"log_days_packed": len(done.packed), "log_days_removed": len(done.removed)}
-
-
-def tidy_broker(settings: Settings, now: datetime) -> Figures:
-    """Remove what the folders of the broker keep of tasks that are long over."""
-    folders = broker_folders(settings)
-    return {"broker_files_removed": remove_older((folders.results,), now - BROKER_RETENTION)}
 
 
 def tidy_alerts(settings: Settings, now: datetime) -> Figures:
@@ -129,7 +127,6 @@ def keep_house(
     parts: Mapping[str, Callable[[], Figures]] = {
         "runs": lambda: tidy_runs(instance, settings, now),
         "logs": lambda: tidy_logs(settings, now),
-        "broker": lambda: tidy_broker(settings, now),
         "alerts": lambda: tidy_alerts(settings, now),
         "time series": lambda: tidy_series(store(), settings, now),
         "models": lambda: tidy_models(store(), settings, now),
@@ -154,7 +151,6 @@ def places(instance: dg.DagsterInstance, settings: Settings) -> dict[str, Path]:
         "state": state,
         "sql": state / "tsobs.db",
         "logs": log_directory(state),
-        "broker": state / "broker",
     }
     shards = shard_directory(instance)
     if shards is not None:

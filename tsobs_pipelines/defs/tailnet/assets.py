@@ -15,11 +15,11 @@ from typing import ParamSpec, TypeVar
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.resources import SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
-from tsobs_pipelines.engine.dagster_records import TICK_SCHEDULE
-from tsobs_pipelines.engine.queues import tick_tags
+from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.tailnet.changes import ConnectionChange
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Collector, DayCollection

@@ -19,7 +19,7 @@ from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.partitions import DAYS_A_RUN
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
-from tsobs_pipelines.engine.queues import backfill_tags
+from tsobs_pipelines.run_tags import backfill_tags
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Journal, days_to_heal
 from tsobs_pipelines.tailnets import Tailnet

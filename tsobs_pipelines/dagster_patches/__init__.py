@@ -1,0 +1,14 @@
+"""What tsobs changes in Dagster; README.md says why, and what each change is worth."""
+
+from __future__ import annotations
+
+from tsobs_pipelines.dagster_patches import code_server, migrations, retries, workspace
+
+PATCHES = (migrations, workspace, retries, code_server)
+"""Modules with an ``apply()``, which changes Dagster in this process and in its forks."""
+
+
+def apply_all() -> None:
+    """Apply every patch."""
+    for patch in PATCHES:
+        patch.apply()

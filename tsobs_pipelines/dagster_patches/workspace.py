@@ -1,0 +1,43 @@
+"""Dagster's daemon reads the code location when the code server is another one, not every minute.
+
+Dagster's daemon asks the code server every second whether it is still the same one, and reads the whole
+location anew every minute, with all that was worked out from it. Here it asks once a minute, and reads when
+the server is another one. A server that is away needs no watch: each tick says so by itself until it is back.
+"""
+
+from __future__ import annotations
+
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.workspace import CodeLocationEntry
+from dagster._daemon import controller
+
+
+def apply() -> None:
+    """Use :class:`Workspace` in the daemon."""
+    controller.WorkspaceProcessContext = Workspace  # type: ignore[attr-defined]
+
+
+class Workspace(WorkspaceProcessContext):
+    """The code location of the daemon."""
+
+    def refresh_workspace(self) -> None:
+        """Read the location anew if its server is another one; the controller calls this once a minute."""
+        entries = self.get_current_workspace().code_location_entries.values()
+        if any(_outdated(entry) for entry in entries):
+            super().refresh_workspace()
+
+    def _start_watch_thread(self, origin: GrpcServerCodeLocationOrigin) -> None:
+        """None: see the module's text."""
+
+
+def _outdated(entry: CodeLocationEntry) -> bool:
+    location = entry.code_location
+    if not isinstance(location, GrpcServerCodeLocation):
+        return True
+    try:
+        return bool(location.client.get_server_id() != location.server_id)
+    except DagsterUserCodeUnreachableError:
+        return False

@@ -1,0 +1,268 @@
+"""Dagster's home under the state directory: its configuration, and its first initialisation.
+
+The repository's ``dagster.yaml`` is what plain ``dagster dev`` uses; this module adds what only ``make up``
+has, lasting storage, a queue of runs and the chosen launcher, so that both share every other choice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from tsobs_pipelines.dagster_storage.integrity import check_present, check_whole, dagster_files
+from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
+from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
+
+BASE = Path(__file__).parents[2] / "dagster.yaml"
+"""The configuration that ``dagster dev`` reads from the checkout."""
+
+_INITIALISE_LOCK = 0x7473_6F62_73
+"""Postgres' advisory lock of this name is for whoever initialises Dagster's tables."""
+
+HISTORY = timedelta(days=31)
+"""How far before the first start the first partition lies."""
+
+_ONE_OF_EACH = {"applyLimitPerUniqueValue": True}
+
+_RUN_QUEUE: Mapping[str, object] = {
+    "run_coordinator": {
+        "module": "dagster.core.run_coordinator",
+        "class": "QueuedRunCoordinator",
+        "config": {
+            "dequeue_interval_seconds": 1,
+            # A code server that died serves again within seconds; its runs wait instead of failing.
+            "max_user_code_failure_retries": 100,
+            "user_code_failure_retry_delay": 2,
+        },
+    },
+    # One backfill at a time leaves room for everything else, and what one schedule or sensor asks for happens
+    # in its order.
+    "concurrency": {
+        "runs": {
+            "max_concurrent_runs": 10,
+            "tag_concurrency_limits": [
+                {"key": "dagster/backfill", "limit": 1},
+                {"key": QUEUE_TAG, "value": BACKFILLS, "limit": 1},
+                {"key": "dagster/schedule_name", "value": _ONE_OF_EACH, "limit": 1},
+                {"key": "dagster/sensor_name", "value": _ONE_OF_EACH, "limit": 1},
+            ],
+        }
+    },
+}
+
+_LAUNCHERS: Mapping[str, Mapping[str, object]] = {
+    "default": {"module": "dagster", "class": "DefaultRunLauncher"},
+    # Broker and results by Celery's own variables, for launcher and workers alike.
+    "celery": {"module": "dagster_celery", "class": "CeleryRunLauncher"},
+    "k8s": {"module": "dagster_k8s", "class": "K8sRunLauncher"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where Dagster's files are, below the state directory."""
+
+    root: Path
+
+    @property
+    def socket(self) -> Path:
+        """The code server's Unix socket."""
+        return self.root / "code.sock"
+
+    @property
+    def fork_socket(self) -> Path:
+        """The fork server's Unix socket."""
+        return self.root / "fork.sock"
+
+    @property
+    def workspace(self) -> Path:
+        """The workspace file of webserver and daemon."""
+        return self.root / "workspace.yaml"
+
+
+def dagster_home(settings: Settings) -> Home:
+    """The home for these settings."""
+    return Home((settings.state_dir / "dagster").resolve())
+
+
+def dagster_environment(settings: Settings) -> dict[str, str]:
+    """What a process needs in its environment to be part of this instance."""
+    environment = {
+        "DAGSTER_HOME": str(dagster_home(settings).root),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        # Else a backfill fails for good when the daemon looks while the code server is being started again.
+        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
+    }
+    if settings.dagster_database_url is not None:
+        environment["TSOBS_DAGSTER_DATABASE_URL"] = settings.dagster_database_url.get_secret_value()
+    return environment
+
+
+def log_options(settings: Settings) -> dict[str, str]:
+    """How Dagster's commands are told what to log."""
+    form = "json" if settings.log_format_json else "colored"
+    return {"--log-level": settings.log_level.lower(), "--log-format": form}
+
+
+def prepare_state(settings: Settings, today: date) -> None:
+    """Make the state directory, private to its user, and keep the first partition's date in it.
+
+    Raises:
+        SettingsError: the directory can't be made or written to.
+    """
+    state = settings.state_dir
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.chmod(0o700)
+        probe = state / ".writable"
+        probe.write_text("", "utf-8")
+        probe.unlink()
+        start = state / START_DATE_FILE
+        if not start.exists():
+            start.write_text(f"{today - HISTORY:%Y-%m-%d}\n", "utf-8")
+        dagster_home(settings).root.mkdir(exist_ok=True)
+        # Where tsobs 0.1 before December 2026 kept its run queue; what was under way there is tried again.
+        shutil.rmtree(state / "broker", ignore_errors=True)
+    except OSError as error:
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={str(state)!r}: expected a directory that can be written to ({error.strerror})"
+        ) from error
+
+
+def base_configuration() -> dict[str, object]:
+    """What the project's ``dagster.yaml`` says."""
+    loaded: dict[str, object] = yaml.safe_load(BASE.read_text("utf-8"))
+    return loaded
+
+
+def instance_configuration(settings: Settings) -> dict[str, object]:
+    """The content of ``dagster.yaml`` in Dagster's home."""
+    base = base_configuration()
+    return {
+        **base,
+        "python_logs": _at_level(base["python_logs"], settings.log_level),
+        "storage": _storage(settings),
+        # Runs log as JSON; capturing stdout would start two processes for each step.
+        "compute_logs": {
+            "module": "dagster._core.storage.noop_compute_log_manager",
+            "class": "NoOpComputeLogManager",
+        },
+        "run_monitoring": _run_monitoring(settings, base),
+        **_RUN_QUEUE,
+        "run_launcher": _LAUNCHERS[settings.run_launcher],
+    }
+
+
+def _at_level(value: object, level: str) -> object:
+    """The configuration with ``level`` wherever it names a level of a logger or handler."""
+    if not isinstance(value, dict):
+        return value
+    names = {"python_log_level", "threshold"}
+    return {key: level if key in names else _at_level(item, level) for key, item in value.items()}
+
+
+def _run_monitoring(settings: Settings, base: Mapping[str, object]) -> object:
+    configured = base["run_monitoring"]
+    if settings.run_launcher != "default" or not isinstance(configured, dict):
+        return configured
+    # A run that is launched starts within seconds, unless the daemon was killed while launching it.
+    return {**configured, "start_timeout_seconds": 45}
+
+
+def _storage(settings: Settings) -> dict[str, object]:
+    if settings.dagster_database_url is not None:
+        # By its name in the environment: the configuration file holds no password.
+        return {"postgres": {"postgres_url": {"env": "TSOBS_DAGSTER_DATABASE_URL"}}}
+    place = {"base_dir": str(dagster_home(settings).root / "storage")}
+    if settings.dagster_patches == "off":
+        return {"sqlite": place}
+    kept = {"module": "tsobs_pipelines.dagster_storage.sqlite", "class": "SqliteStorage", "config": place}
+    return {"custom": kept}
+
+
+def write_home(settings: Settings) -> Home:
+    """Write the configuration of instance and workspace; both are replaced whole."""
+    home = dagster_home(settings)
+    _replace(home.root / "dagster.yaml", instance_configuration(settings))
+    workspace = {"load_from": [{"grpc_server": {"socket": str(home.socket), "location_name": "tsobs"}}]}
+    _replace(home.workspace, workspace)
+    return home
+
+
+def _replace(path: Path, content: Mapping[str, object]) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    temporary.replace(path)
+
+
+def initialise_instance(settings: Settings) -> None:
+    """Create or migrate Dagster's storage, before anything else opens it; once for each version of Dagster.
+
+    Webserver, daemon and workers that start together on an empty directory race in Dagster's migrations.
+
+    Raises:
+        SettingsError: the storage can't be used.
+    """
+    home = dagster_home(settings)
+    done = home.root / "initialised"
+    postgres = settings.dagster_database_url is not None
+    state = f"dagster {version('dagster')} on {'Postgres' if postgres else 'SQLite'}\n"
+    files = () if postgres else dagster_files(home.root / "storage")
+    if done.exists() and done.read_text("utf-8").endswith(state.partition(" on ")[2]):
+        check_present(files, done)
+    check_whole(files)
+    if done.exists() and done.read_text("utf-8") == state:
+        return
+    # In a process of its own: the supervisor lives for months, and needs none of what this imports.
+    child = subprocess.run(
+        [sys.executable, "-m", "tsobs_pipelines.dagster_storage.home"],
+        env={**os.environ, **dagster_environment(settings)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
+        raise SettingsError(f"Dagster's storage can't be used: {last[:300]}")
+    done.write_text(state, "utf-8")
+
+
+def _initialise() -> None:
+    """Open every part of the storage once, in a process whose environment says which."""
+    import dagster as dg  # noqa: PLC0415 - only here
+
+    url = os.environ.get("TSOBS_DAGSTER_DATABASE_URL")
+    with _one_at_a_time(url), dg.DagsterInstance.get() as instance:
+        with contextlib.redirect_stdout(io.StringIO()):
+            instance.upgrade()
+        instance.get_runs(limit=1)
+        instance.event_log_storage.get_maximum_record_id()
+        instance.all_instigator_state()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(url: str | None) -> Iterator[None]:
+    """On a Postgres, machines that start at once would race in Dagster's migrations."""
+    if url is None:
+        yield
+        return
+    from sqlalchemy import create_engine, func, select  # noqa: PLC0415 - only here
+
+    with create_engine(url).connect() as connection:
+        connection.execute(select(func.pg_advisory_lock(_INITIALISE_LOCK)))
+        yield
+
+
+if __name__ == "__main__":
+    _initialise()

@@ -1,0 +1,62 @@
+"""What supervisor and forks share: how multiprocessing finds the fork server, and how a fork becomes a part.
+
+The supervisor imports this module, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
+
+from tsobs_pipelines.logs.context import log_context
+
+READY = b"+"
+"""What the server writes to its ``ready`` pipe when it is warm."""
+
+RUNS = "runs"
+"""The part that runs are in the logs; the fork server prints little beside them."""
+
+
+def use_running_server() -> None:
+    """Make multiprocessing take the fork server that this process knows: it would start one of its own."""
+    _known_server()["ensure_running"] = resource_tracker.ensure_running
+
+
+def know_server(address: str, alive: int) -> None:
+    """Have multiprocessing fork from the server at this Unix socket; ``alive`` is the pipe that keeps it."""
+    known = _known_server()
+    if known["_forkserver_alive_fd"] is not None:
+        os.close(known["_forkserver_alive_fd"])
+    known.update(_forkserver_address=address, _forkserver_alive_fd=alive)
+
+
+def _known_server() -> dict[str, Any]:
+    # There is no public way to name a server. Python has kept these names since 3.4.
+    return vars(forkserver._forkserver)  # noqa: SLF001
+
+
+def name_process(name: str) -> None:
+    """Show this name in ``ps -o comm`` and ``top``: forks have their parent's command line."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as comm:  # noqa: PTH123 - without pathlib
+        comm.write(f"tsobs {name}")
+
+
+def become(name: str, entry: str, output: Connection, *arguments: object) -> NoReturn:
+    """Be a part: print to ``output`` and call ``entry``, ``module:function``. Called in a fork."""
+    for number in (1, 2):
+        os.dup2(output.fileno(), number)
+    output.close()
+    name_process(name)
+    with log_context(part=name):
+        call(entry, *arguments)
+
+
+def call(entry: str, *arguments: object) -> NoReturn:
+    """Call ``module:function``; what it returns is the exit status."""
+    module, _, function = entry.partition(":")
+    sys.exit(getattr(import_module(module), function)(*arguments))

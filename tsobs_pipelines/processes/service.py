@@ -1,0 +1,81 @@
+"""``tsobs run PART``: one part as a service of its own, for containers and systemd."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime
+from typing import NoReturn
+
+from filelock import FileLock, Timeout
+
+from tsobs_pipelines.dagster_storage.home import (
+    Home,
+    dagster_environment,
+    initialise_instance,
+    prepare_state,
+    write_home,
+)
+from tsobs_pipelines.dagster_storage.integrity import check_whole
+from tsobs_pipelines.processes.forking import call, name_process
+from tsobs_pipelines.processes.parts import Part, parts
+from tsobs_pipelines.processes.probes import accepts_connections
+from tsobs_pipelines.processes.supervisor import READY_TIMEOUT_S, Plan
+from tsobs_pipelines.processes.up import become_supervisor
+from tsobs_pipelines.settings import Settings, SettingsError
+
+GRACE_S = 55.0
+"""How long a run that is under way may go on when the code server is told to end."""
+
+
+def run_part(settings: Settings, name: str, *arguments: str) -> NoReturn:
+    """Be this part, called with these arguments; the parts that it needs are waited for.
+
+    The code server brings a fork server for its runs. The webserver with a host that is not loopback knows no
+    users, so whatever lies before it has to.
+
+    Raises:
+        SettingsError: the state directory can't be used, or a part that this one needs does not come up.
+    """
+    home = _prepare(settings)
+    known = {part.name: part for part in parts(settings, home)}
+    part = known[name]
+    for needed in part.needs:
+        _wait_for(known[needed])
+    if name == "code" and settings.run_launcher == "default":
+        plan = Plan((part,), str(home.fork_socket), time.monotonic(), grace_s=GRACE_S)
+        become_supervisor(settings, plan, {})
+    os.environ.update(dagster_environment(settings))
+    os.environ["TSOBS_START_DATE"] = settings.start_date.isoformat()
+    if name != "api" and settings.dagster_patches == "on":
+        from tsobs_pipelines.dagster_patches import apply_all  # noqa: PLC0415 - the API has no need of Dagster
+
+        apply_all()
+    name_process(name)
+    call(part.entry, *arguments)
+
+
+def _prepare(settings: Settings) -> Home:
+    prepare_state(settings, datetime.now(UTC).date())
+    # Parts that start together on an empty directory would race in Dagster's migrations.
+    lock = FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S)
+    try:
+        with lock:
+            check_whole([settings.state_dir / "tsobs.db"])
+            home = write_home(settings)
+            initialise_instance(settings)
+    except Timeout:
+        raise SettingsError(
+            f"{settings.state_dir}: another part prepares it for {READY_TIMEOUT_S:g} s: is it stuck?"
+        ) from None
+    return home
+
+
+def _wait_for(part: Part) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while part.address is not None and not accepts_connections(part.address):
+        if time.monotonic() > deadline:
+            raise SettingsError(
+                f"{part.name} does not answer after {READY_TIMEOUT_S:g} s: is its service running?"
+            )
+        time.sleep(0.2)

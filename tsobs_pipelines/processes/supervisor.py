@@ -1,0 +1,363 @@
+"""Starts the fork server and the parts, starts again what dies, and ends everything together.
+
+This process lives for months and imports as little as it can: what is in its plan was worked out before
+(``up.py``, ``service.py``), and what the parts print is filed by one of them (``logs.py``).
+
+A part that dies is started again after a pause that doubles from 1 s to 30 s and is forgotten after a minute
+of good health. When the fork server dies, the parts and all runs die with it, and all are started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from typing import NamedTuple
+
+from tsobs_pipelines.processes.forking import (
+    READY,
+    RUNS,
+    become,
+    know_server,
+    name_process,
+    use_running_server,
+)
+from tsobs_pipelines.processes.parts import LOGS, Part
+from tsobs_pipelines.processes.probes import accepts_connections
+
+PLAN = "_TSOBS_PLAN"
+"""The environment variable that holds the plan, as JSON."""
+
+READY_TIMEOUT_S = 120.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+HEALTHY_AFTER_S = 60.0
+LOGS_GRACE_S = 2.0
+LOOK_EVERY_S = 0.1
+SERVER = "fork server"
+SUPERVISOR = "supervisor"
+LOGGER = "tsobs_pipelines.processes.supervisor"
+
+
+class Plan(NamedTuple):
+    """What to run: the parts, the fork server's socket, and what to tell the person at the terminal.
+
+    ``banner`` is printed once everything serves, with the seconds since ``begun`` (monotonic) for its ``{}``;
+    ``grace_s`` is how long the parts may take to end.
+    """
+
+    parts: tuple[Part, ...]
+    socket: str
+    begun: float
+    banner: str | None = None
+    farewell: str | None = None
+    grace_s: float = 7.5
+
+    def environment(self) -> dict[str, str]:
+        """The plan as an environment variable."""
+        return {PLAN: json.dumps(self)}
+
+    @classmethod
+    def take(cls, environment: MutableMapping[str, str]) -> Plan:
+        """The plan that :meth:`environment` made, removed from there: the parts have no use for it."""
+        parts, *rest = json.loads(environment.pop(PLAN))
+        return cls(tuple(Part(*one)._replace(needs=tuple(one[3])) for one in parts), *rest)
+
+
+class Attempts:
+    """When something may be started (again), and how long it may then take until it serves."""
+
+    def __init__(self) -> None:
+        self.due = self.begun = 0.0
+        self.ready = False
+        self._pause = FIRST_PAUSE_S
+        self._patience = READY_TIMEOUT_S
+
+    def begin(self, now: float) -> None:
+        """It was started."""
+        self.begun, self.ready = now, False
+
+    def end(self, now: float) -> float:
+        """It ended; seconds until it is due again."""
+        if now - self.begun > HEALTHY_AFTER_S:
+            self._pause = FIRST_PAUSE_S
+        pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE_S)
+        self.due, self.ready = now + pause, False
+        return pause
+
+    def overdue(self, now: float) -> float | None:
+        """The patience in s, if that is used up; it doubles, or a busy machine would begin anew for ever."""
+        if self.ready or now - self.begun < self._patience:
+            return None
+        patience, self._patience = self._patience, self._patience * 2
+        return patience
+
+
+class Child:
+    """A part and, while it runs, its process."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.attempts = Attempts()
+        self.process: ForkServerProcess | None = None
+
+    def serves(self) -> bool:
+        """Whether it takes connections; a part without an address serves at once."""
+        return self.part.address is None or accepts_connections(self.part.address)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.process is not None and self.process.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+
+class Server:
+    """The fork server's process, as its parent sees it."""
+
+    def __init__(self, path: str, output: int) -> None:
+        self.attempts = Attempts()
+        self.pid: int | None = None
+        self.ready_pipe = -1
+        self._path = path
+        self._output = output
+
+    def start(self) -> None:
+        """Start it and tell multiprocessing of it; it has written to ``ready_pipe`` when it is warm."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)  # noqa: PTH108 - pathlib would be another 2 MB
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self._path)
+            listener.listen()
+            alive, keep_alive = os.pipe()
+            self.ready_pipe, ready = os.pipe()
+            given = [listener.fileno(), alive, ready]
+            for descriptor in given:
+                os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's
+            words = [sys.executable, "-m", "tsobs_pipelines.processes", "fork-server", os.getpid(), *given]
+            self.pid = os.posix_spawn(
+                sys.executable,
+                [str(word) for word in words],
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._output, number) for number in (1, 2)],
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
+            )
+            os.close(alive)
+            os.close(ready)
+        know_server(self._path, keep_alive)
+
+    def ended(self) -> int | None:
+        """Its exit status, once, when it has ended."""
+        if self.pid is None:
+            return None
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        self.pid = None
+        return os.waitstatus_to_exitcode(status)
+
+    def kill(self) -> None:
+        """End it with everything that was forked from it and what that has started."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Keeps the parts of a plan running until SIGINT or SIGTERM."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._children = [Child(part) for part in plan.parts]
+        self._context = get_context("forkserver")
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._announced = plan.banner is None
+        self._outputs: dict[str, tuple[Connection, Connection]] = {}
+        if any(part.name == LOGS for part in plan.parts):
+            names = [child.part.name for child in self._children if child.part.name != LOGS]
+            self._outputs = {name: self._context.Pipe(duplex=False) for name in (SUPERVISOR, RUNS, *names)}
+            os.set_blocking(self._outputs[SUPERVISOR][1].fileno(), False)
+        self._server = Server(plan.socket, self._output(RUNS))
+
+    def run(self) -> None:
+        """Start everything and stay until a signal says to end it."""
+        self._listen_to_signals()
+        try:
+            while not self._stopping:
+                self._advance(time.monotonic())
+                self._wait(self._pause(time.monotonic()))
+            self._end()
+        finally:
+            self._server.kill()
+
+    def _listen_to_signals(self) -> None:
+        wake, woken = os.pipe()
+        for descriptor in (wake, woken):
+            os.set_blocking(descriptor, False)
+        self._selector.register(wake, selectors.EVENT_READ, lambda: os.read(wake, 4096))
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def _output(self, name: str) -> int:
+        return self._outputs[name][1].fileno() if name in self._outputs else 1
+
+    def _printed(self, name: str) -> str:
+        """What was printed there, while nobody is there to file it."""
+        output = self._outputs[name][0] if name in self._outputs else None
+        if output is None or not output.poll():
+            return ""
+        return os.read(output.fileno(), 1 << 16).decode(errors="replace").rstrip()
+
+    def _advance(self, now: float) -> None:
+        """Do all that is due."""
+        status = self._server.ended()
+        if status is not None:
+            self._server_ended(status, now)
+        if self._server.pid is None and now >= self._server.attempts.due:
+            self._start_server(now)
+        elif self._server.pid is not None and (patience := self._server.attempts.overdue(now)):
+            self._say(f"the {SERVER} is not warm after {patience:g} s; ending it")
+            self._server.kill()
+        if self._server.attempts.ready:
+            for child in self._children:
+                self._advance_child(child, now)
+        if not self._announced and all(child.attempts.ready for child in self._children):
+            self._announced = True
+            self._say((self._plan.banner or "").replace("{}", f"{now - self._plan.begun:.0f}"))
+
+    def _start_server(self, now: float) -> None:
+        self._server.attempts.begin(now)
+        self._server.start()
+        self._selector.register(self._server.ready_pipe, selectors.EVENT_READ, self._server_says)
+
+    def _server_says(self) -> None:
+        pipe = self._server.ready_pipe
+        if os.read(pipe, 1) == READY:
+            self._server.attempts.ready = True
+            seconds = time.monotonic() - self._server.attempts.begun
+            self._log("INFO", "fork server ready", pid=self._server.pid, seconds=round(seconds, 1))
+        self._selector.unregister(pipe)
+        os.close(pipe)
+
+    def _server_ended(self, status: int, now: float) -> None:
+        if not self._server.attempts.ready:
+            self._say(self._printed(RUNS))
+        pause = self._server.attempts.end(now)
+        self._say(f"the {SERVER} ended with status {status}; starting everything again in {pause:g} s")
+        self._log("ERROR", "fork server ended", status=status, pause_s=pause)
+        for child in self._children:
+            if child.process is not None:
+                self._forget(child, child.process)
+
+    def _advance_child(self, child: Child, now: float) -> None:
+        attempts, name = child.attempts, child.part.name
+        if child.process is None:
+            needed = (one for one in self._children if one.part.name in child.part.needs)
+            if now >= attempts.due and all(one.attempts.ready for one in needed):
+                self._start(child, now)
+        elif not attempts.ready and child.serves():
+            attempts.ready = True
+            self._log("INFO", "part ready", part=name, seconds=round(now - attempts.begun, 1))
+        elif patience := attempts.overdue(now):
+            self._say(f"{name} is not ready after {patience:g} s; ending it")
+            child.signal(signal.SIGKILL)
+
+    def _start(self, child: Child, now: float) -> None:
+        child.attempts.begin(now)
+        part = child.part
+        output = Connection(os.dup(self._output(part.name)), readable=False)
+        given = [{name: ends[0] for name, ends in self._outputs.items()}] if part.name == LOGS else []
+        process = self._context.Process(
+            target=become, args=(part.name, part.entry, output, *given), name=part.name
+        )
+        try:
+            process.start()
+        except (OSError, EOFError):
+            child.attempts.end(now)  # the fork server is dying, and all will be started again
+            return
+        finally:
+            output.close()
+        child.process = process
+        self._selector.register(process.sentinel, selectors.EVENT_READ, lambda: self._ended(child, process))
+        self._log("INFO", "part started", part=part.name, pid=process.pid)
+
+    def _ended(self, child: Child, process: ForkServerProcess) -> None:
+        self._forget(child, process)
+        if self._stopping:
+            return
+        name, status = child.part.name, process.exitcode
+        pause = child.attempts.end(time.monotonic())
+        self._say(f"{name} ended with status {status}; starting it again in {pause:g} s")
+        self._log("ERROR", "part ended", part=name, status=status, pause_s=pause)
+
+    def _forget(self, child: Child, process: ForkServerProcess) -> None:
+        self._selector.unregister(process.sentinel)
+        process.join()
+        child.process, child.attempts.ready = None, False
+
+    def _pause(self, now: float) -> float | None:
+        """Seconds until there is something to do that nothing announces."""
+        if self._server.pid is None:
+            return max(self._server.attempts.due - now, 0.0)
+        if not self._server.attempts.ready:
+            return LOOK_EVERY_S * 10
+        waiting = [child.attempts for child in self._children if not child.attempts.ready]
+        if not waiting:
+            return None
+        return max(min(attempts.due for attempts in waiting) - now, LOOK_EVERY_S)
+
+    def _wait(self, seconds: float | None) -> None:
+        for key, _ in self._selector.select(seconds):
+            key.data()
+
+    def _end(self) -> None:
+        """End the parts, then the one that files what they print, then what is left."""
+        logs = [child for child in self._children if child.part.name == LOGS]
+        others = [child for child in self._children if child.part.name != LOGS]
+        for children, grace in ((others, self._plan.grace_s), (logs, LOGS_GRACE_S)):
+            for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, LOGS_GRACE_S)):
+                for child in children:
+                    child.signal(number)
+                deadline = time.monotonic() + seconds
+                while any(child.process for child in children) and (left := deadline - time.monotonic()) > 0:
+                    self._wait(left)
+        self._server.kill()
+        if self._plan.farewell:
+            self._say(self._plan.farewell)
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)  # noqa: T201 - to the person at the terminal
+
+    def _log(self, level: str, message: str, **more: object) -> None:
+        """Hand a record to the part that files it; never waits for it."""
+        at = datetime.now(UTC).isoformat()
+        record = {"timestamp": at, "level": level, "logger": LOGGER, "message": message, **more}
+        if SUPERVISOR in self._outputs:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._output(SUPERVISOR), json.dumps(record).encode() + b"\n")
+
+
+def main() -> int:
+    """Run the plan that is in the environment."""
+    name_process("supervisor")
+    use_running_server()
+    Supervisor(Plan.take(os.environ)).run()
+    return 0

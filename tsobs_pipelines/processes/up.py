@@ -1,0 +1,130 @@
+"""``tsobs up``: preflight checks, then this process becomes the supervisor."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import click
+
+from tsobs_pipelines.dagster_storage.home import (
+    dagster_environment,
+    initialise_instance,
+    prepare_state,
+    write_home,
+)
+from tsobs_pipelines.dagster_storage.integrity import check_whole
+from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
+from tsobs_pipelines.processes.parts import parts
+from tsobs_pipelines.processes.probes import why_not_free
+from tsobs_pipelines.processes.supervisor import Plan
+from tsobs_pipelines.secret_url import masked
+from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
+
+
+def check_ports(settings: Settings) -> None:
+    """Make sure that the ports can be listened on.
+
+    Raises:
+        SettingsError: one can't; the text names the setting.
+    """
+    wanted = (
+        ("TSOBS_DAGSTER_PORT", "127.0.0.1", settings.dagster_port),
+        ("TSOBS_API_PORT", settings.api_host, settings.api_port),
+    )
+    for name, host, port in wanted:
+        reason = why_not_free(host, port)
+        if reason is not None:
+            raise SettingsError(f"{name}={port}: can't listen on {host} port {port} ({reason})")
+    if settings.dagster_port == settings.api_port:
+        raise SettingsError(f"TSOBS_API_PORT={settings.api_port}: the same as TSOBS_DAGSTER_PORT")
+
+
+FEW_THREADS = {
+    # glibc gives many threads a heap each, needless where one runs at a time.
+    "MALLOC_ARENA_MAX": "2",
+    # numpy would start a thread for each core, which no fork has.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+"""For the fork server and all that is forked from it."""
+
+
+def banner(settings: Settings) -> str:
+    """What the person at the terminal reads once everything answers; ``{}`` stands for the seconds."""
+    tailnet = settings.sidecar_url or "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)"
+    further = [f"               {one.name} {one.sidecar_url}" for one in settings.further_tailnets]
+    prices = "DEMO market (set TSOBS_PRICE_SOURCE)" if settings.demo_prices else masked(settings.price_source)
+    store = f"InfluxDB {settings.influx_url}" if settings.influx_url else "SQL"
+    alerts = "Telegram" if settings.telegram_bot_token else "outbox only (set TELEGRAM_BOT_TOKEN)"
+    return "\n".join(
+        [
+            "tsobs is up ({} s)",
+            f"  Dagster UI   {settings.dagster_url}",
+            f"  VPN page     {settings.public_url}/vpn.html",
+            f"  API          {settings.public_url}/docs",
+            f"  tailnet      {tailnet}",
+            *further,
+            f"  prices       {prices}",
+            f"  time series  {store}",
+            f"  alerts       {alerts}",
+            f"  logs         {settings.state_dir / 'logs'}, or: tsobs logs --follow",
+            f"The history since {settings.start_date} fills itself in. Ctrl-C ends everything.",
+        ]
+    )
+
+
+def run_up(settings: Settings) -> NoReturn:
+    """Start everything and stay until SIGINT or SIGTERM.
+
+    Raises:
+        SettingsError: a port is taken, the state directory can't be used, or tsobs runs there already.
+    """
+    begun = time.monotonic()
+    prepare_state(settings, datetime.now(UTC).date())
+    _be_the_only_one(settings)
+    check_ports(settings)
+    for name, similar in unknown_names().items():
+        hint = f", did you mean {similar}?" if similar else ""
+        click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)
+    home = write_home(settings)
+    click.echo("starting tsobs …")
+    check_whole([settings.state_dir / "tsobs.db"])
+    initialise_instance(settings)
+    plan = Plan(
+        tuple(parts(settings, home)), str(home.fork_socket), begun, banner(settings), "tsobs has ended"
+    )
+    # The terminal is for a few lines; what is logged goes to the day's file.
+    become_supervisor(settings, plan, INTAKE_ENVIRONMENT)
+
+
+def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -> NoReturn:
+    """Replace this process, and all that it has imported, by the supervisor of this plan."""
+    environment = {
+        **FEW_THREADS,
+        **os.environ,
+        **dagster_environment(settings),
+        **more,
+        **plan.environment(),
+        "TSOBS_START_DATE": settings.start_date.isoformat(),
+    }
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "tsobs_pipelines.processes", "supervisor"]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - no shell
+
+
+def _be_the_only_one(settings: Settings) -> None:
+    """Hold the state directory's lock until this process, which becomes another program, has ended."""
+    lock = os.open(settings.state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={str(settings.state_dir)!r}: tsobs is already running on this directory"
+        ) from None
+    os.set_inheritable(lock, True)  # noqa: FBT003 - the standard library's

@@ -1,0 +1,23 @@
+"""Tags of jobs: which runs may wait behind others, and how long each may take.
+
+The limits that go with them are in Dagster's configuration (``dagster_storage/home.py``).
+"""
+
+from __future__ import annotations
+
+QUEUE_TAG = "tsobs/queue"
+TICKS = "ticks"
+BACKFILLS = "backfills"
+
+PRIORITY_TAG = "dagster/priority"
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+
+
+def tick_tags(max_runtime_s: int = 240) -> dict[str, str]:
+    """Tags of a job that a schedule or sensor starts every few minutes: it goes before all others."""
+    return {QUEUE_TAG: TICKS, PRIORITY_TAG: "10", MAX_RUNTIME_TAG: str(max_runtime_s)}
+
+
+def backfill_tags(max_runtime_s: int = 3600) -> dict[str, str]:
+    """Tags of a job over many partitions: one at a time."""
+    return {QUEUE_TAG: BACKFILLS, MAX_RUNTIME_TAG: str(max_runtime_s)}
