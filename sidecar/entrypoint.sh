@@ -35,6 +35,46 @@ absolute() {
   done
 }
 
+# is_tailscale_address TEXT: whether it is in the ranges that Tailscale gives to nodes.
+is_tailscale_address() {
+  local part
+  [[ ! ${1,,} =~ ^fd7a:115c:a1e0:[0-9a-f:]{1,24}$ ]] || return 0
+  [[ $1 =~ ^100\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$ ]] || return 1
+  for part in "${BASH_REMATCH[@]:1}"; do
+    ((10#$part < 256)) || return 1
+  done
+  ((10#${BASH_REMATCH[1]} >= 64 && 10#${BASH_REMATCH[1]} < 128))
+}
+
+check_sample_hosts() {
+  local name
+  local -a names
+  read -r -d '' -a names <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
+  for name in "${names[@]}"; do
+    if [[ $name =~ ^[0-9.]+$ || $name == *:* ]]; then
+      is_tailscale_address "$name" ||
+        die "SAMPLE_HOSTS: $name is no address of a node (100.64.0.0/10 or fd7a:115c:a1e0::/48); tailscaled can't ping a machine behind a subnet router: name the router"
+    elif [[ $name != '*' ]]; then
+      [[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$ ]] ||
+        die "SAMPLE_HOSTS: $name is neither a host name nor a DNS name nor *"
+    fi
+  done
+}
+
+# check_curl: whether curl can ask the LocalAPI, into SIDECAR_CURL: `ok`, or why it can't.
+# shellcheck disable=SC2034 # exported with all SIDECAR_ names
+check_curl() {
+  local version
+  version=$(curl -q --version 2>/dev/null) || version=''
+  if [[ -z $version ]]; then
+    SIDECAR_CURL='curl is not installed'
+  elif [[ $version =~ ^curl\ ([0-9]+)\.([0-9]+) ]] && ((BASH_REMATCH[1] * 1000 + BASH_REMATCH[2] >= 7075)); then
+    SIDECAR_CURL=ok
+  else
+    SIDECAR_CURL='curl is older than 7.75'
+  fi
+}
+
 check_settings() {
   local name program mode
   absolute SIDECAR_TOKEN_FILE SIDECAR_LOG SIDECAR_RUN_DIR TAILSCALE_BIN TS_SOCKET JOURNAL_DIR
@@ -50,11 +90,8 @@ check_settings() {
   esac
   [[ $SIDECAR_BIND =~ ^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*|localhost)$ ]] ||
     die "SIDECAR_BIND=$SIDECAR_BIND: expected an IP address or localhost"
-  for name in $(tr ',\n' '  ' <<<"$SAMPLE_HOSTS"); do
-    [[ $name =~ ^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$ ]] ||
-      die "SAMPLE_HOSTS: $name is neither a host name nor a DNS name"
-  done
-  for program in "$TAILSCALE_BIN" socat jq timeout flock awk dd; do
+  check_sample_hosts
+  for program in "$TAILSCALE_BIN" socat jq timeout flock awk dd gzip; do
     command -v -- "$program" >/dev/null || die "$program is not installed (or TAILSCALE_BIN is wrong)"
   done
   if [[ -n $SIDECAR_TOKEN_FILE ]]; then
@@ -107,6 +144,7 @@ end_parts() {
 }
 
 check_settings
+check_curl
 allow_hosts
 
 OWN_RUN_DIR=no

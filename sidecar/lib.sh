@@ -19,11 +19,15 @@ export LC_ALL=C TZ=UTC
 : "${JOURNAL_DIR:=/var/lib/tsobs-sidecar}"
 : "${JOURNAL_RETENTION_DAYS:=30}"
 
+# Set by entrypoint.sh: `ok`, or why curl can't ask the LocalAPI.
+: "${SIDECAR_CURL:=}"
+
 # Seconds a CLI call may take, where the design gives no other figure.
 : "${SIDECAR_CLI_SECONDS:=5}"
 # Seconds from accepting a connection to the end of its headers.
 : "${SIDECAR_REQUEST_SECONDS:=5}"
 
+# shellcheck disable=SC2034 # used by localapi.sh
 readonly PING_SECONDS=2
 readonly NETCHECK_SECONDS=20
 # shellcheck disable=SC2034 # used by samples.sh and journal.sh
@@ -75,31 +79,6 @@ outcome() {
     124 | 137 | 143) _outcome=timeout ;;
     *) _outcome=failed ;;
   esac
-}
-
-# ping_once ADDRESS: one LocalAPI ping as a line `STATUS<TAB>ANSWER` into PING; `ping` in tailnet.jq reads it.
-ping_once() {
-  local answer status=0
-  answer=$(ts "$PING_SECONDS" debug localapi POST "ping?ip=$1&type=disco" 2>/dev/null) || status=$?
-  answer=${answer//[$'\n\t\r']/ }
-  PING=$status$'\t'${answer:0:3500}
-}
-
-# ping_burst ADDRESS COUNT: that many of them, the cold one first. One after the other while the peer answers,
-# so that each measures the path and not the others; all the rest at once after one without an answer, so that
-# a dead peer costs two time-outs and not one for each ping.
-ping_burst() {
-  local left=$2 PING
-  while ((left > 0)); do
-    ping_once "$1"
-    printf '%s\n' "$PING"
-    ((--left))
-    [[ $PING == 0$'\t'* ]] || break
-  done
-  while ((left-- > 0)); do
-    { ping_once "$1" && printf '%s\n' "$PING"; } &
-  done
-  wait
 }
 
 # take_lock NAME SECONDS: hold the lock NAME until this process ends, or fail after SECONDS.
@@ -162,7 +141,7 @@ jq_tailnet() {
 }
 
 produce_status() {
-  ts "$SIDECAR_CLI_SECONDS" status --json 2>/dev/null | jq_tailnet -acn 'include "tailnet"; input | status' 2>/dev/null
+  raw_status | jq_tailnet -acn 'include "tailnet"; input | status' 2>/dev/null
   first_failure "${PIPESTATUS[@]}"
 }
 

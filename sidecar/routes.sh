@@ -4,7 +4,7 @@
 # Sourced by the handler. The journal's routes are in samples.sh.
 
 readonly WHOIS_SLOTS=16 PING_SLOTS=16 TEXT_PING_SLOTS=8 NETCHECK_SLOTS=8 DEBUG_SLOTS=2
-readonly LIVE_PINGS=5
+readonly BURST=5 BURST_US=20000000
 readonly NETCHECK_KEPT_US=60000000
 # Who looks at a node asks for /status and then pings: both are of one status.
 readonly NODES_KEPT_US=1000000
@@ -146,15 +146,17 @@ resolve() {
   local found
   # shellcheck disable=SC2016
   found=$(jq_tailnet -r --arg name "$1" 'include "tailnet";
-    if .BackendState != "Running" then "stopped" else nodes | meant($name)
+    if .BackendState != "Running" then "stopped" else nodes_by_name | meant($name)
       | if length == 0 then "none"
-        elif length > 1 then "many " + (map(dns) | sort | join(", "))
+        elif length > 1 then (if any(dns != "") then "many " else "nameless " end)
+          + (map(designation) | sort | join(", "))
         else .[0] | "one " + (address // "") + " " + tojson end
     end' <<<"$SHARED") || refuse 502 'tailscale gave no readable answer'
   case $found in
     stopped) refuse 502 'tailscale is not running' ;;
     none) refuse 404 'no such peer' ;;
-    many\ *) refuse 400 "several peers have this host name: use one of ${found#many }" ;;
+    many\ *) refuse 400 "several nodes have this name: use one of ${found#many }" ;;
+    nameless\ *) refuse 400 "several nodes have this name and no DNS name: use one of ${found#nameless }" ;;
   esac
   found=${found#one }
   ADDRESS=${found%% *} PEER=${found#* }
@@ -175,8 +177,10 @@ ping_as_json() {
   resolve_address "$1" || resolve "$1"
   slot ping "$PING_SLOTS"
   # shellcheck disable=SC2016
-  out=$(ping_burst "$ADDRESS" "$LIVE_PINGS" | jq_tailnet -acRn --arg seconds "$PING_SECONDS" \
-    'include "tailnet"; [inputs | ping($seconds)]') || refuse 502 'tailscale failed'
+  begin_round "$((STARTED + BURST_US))"
+  probe "$ADDRESS"
+  out=$(printf '%s' "$PINGS" | jq_tailnet -acRn 'include "tailnet";
+    [inputs | split("\t")[] | select(. != "") | (try fromjson catch null) | ping]') || refuse 502 'tailscale failed'
   answer 200 application/json "$out"
 }
 
@@ -187,7 +191,7 @@ ping_as_text() {
   check_name "$1"
   resolve "$1"
   slot text-ping "$TEXT_PING_SLOTS"
-  out=$(ts 20 ping --until-direct=false "--timeout=${PING_SECONDS}s" --c "$LIVE_PINGS" -- "$ADDRESS" 2>&1) || status=$?
+  out=$(ts 20 ping --until-direct=false "--timeout=${PING_SECONDS}s" --c "$BURST" -- "$ADDRESS" 2>&1) || status=$?
   while IFS= read -r line; do
     case $line in
       'pong from '* | 'ping "'*'" timed out' | *'is local Tailscale IP'* | 'no reply' | \

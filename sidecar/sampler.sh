@@ -3,94 +3,123 @@
 # for each round. Started by entrypoint.sh, which has checked the settings.
 #
 # A round pings first and reads the status then: a peer's address in use shows only for seconds after traffic.
-# The addresses to ping are those of the round before; when the status says that they have changed, or there
-# were none yet, the round is taken once more.
+# The addresses to ping are those of the round before; when the status has others, they are pinged as well and
+# the status is read again.
 # shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 # shellcheck source=lib.sh
 . "$SIDECAR_DIR/lib.sh"
+# shellcheck source=localapi.sh
+. "$SIDECAR_DIR/localapi.sh"
 # shellcheck source=journal.sh
 . "$SIDECAR_DIR/journal.sh"
+# shellcheck source=probe.sh
+. "$SIDECAR_DIR/probe.sh"
+# shellcheck source=resident_jq.sh
+. "$SIDECAR_DIR/resident_jq.sh"
 
-readonly PINGS=6 HOSTS_AT_ONCE=16 NETCHECK_EVERY=10 LONGEST_GAP=10
+readonly BURST=6 NETCHECK_EVERY=10 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
 readonly WORK=$SIDECAR_RUN_DIR/round
 
-TARGETS='[]' ADDRESSES='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0
+TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0
+# The names are arguments of jq, never patterns of bash.
+set -f
 read -ra NAMES <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
+set +f
 
-# probe ADDRESS…: the pings to all of them as lines `index<TAB>STATUS<TAB>ANSWER` in the file $WORK.pings.
-probe() {
-  local line running=0 i=0 count=$#
-  for (( ; i < count; i++)); do
-    if ((running == HOSTS_AT_ONCE)); then
-      wait -n
-      ((--running))
-    fi
-    ping_burst "$1" "$PINGS" >"$WORK.burst.$i" &
-    ((++running))
-    shift
-  done
-  wait
-  for ((i = 0; i < count; i++)); do
-    while IFS= read -r line; do
-      printf '%s\t%s\n' "$i" "$line"
-    done <"$WORK.burst.$i"
-  done >"$WORK.pings"
+# ping_targets: a burst to each of the targets that had none yet: those of the names first, then the others.
+ping_targets() {
+  local -a named others
+  read -ra named <<<"${TARGETS%%|*}"
+  read -ra others <<<"${TARGETS#*|}"
+  probe "${named[@]}"
+  probe "${others[@]}"
 }
 
-# describe AT: the journal's line for the round into ROUND, the state into STATE, and the next round's targets
-# into NEXT; or 1 and the reason in REASON.
+# describe AT STARTED: the journal's line into ROUND, the daemon's state into STATE, and the addresses that should
+# be pinged into TARGETS; or 1 and the reason in REASON.
 describe() {
-  local out result status=0
-  (ts "$SIDECAR_CLI_SECONDS" status --json) >"$WORK.status" 2>/dev/null || status=$?
+  local raw status=0 result head us whole=false
+  raw=$(
+    raw_status | tr -d '\n\t'
+    exit "${PIPESTATUS[0]}"
+  ) || status=$?
   outcome result "$status"
   case $result in
     timeout) REASON="tailscale status: no answer within $SIDECAR_CLI_SECONDS s" && return 1 ;;
     failed) REASON="tailscale status: exit status $status" && return 1 ;;
   esac
+  ((SLOT / SAMPLE_INTERVAL % NETCHECK_EVERY != 0)) || whole=true
+  unfinished
+  now_us us
+  printf -v head '{"at":"%s","interval":%d,"took":%d.%03d,"whole":%s,"unfinished":%s}' "$1" "$SAMPLE_INTERVAL" \
+    $(((us - $2) / 1000000)) $(((us - $2) / 1000 % 1000)) "$whole" "$UNFINISHED"
   # shellcheck disable=SC2016
-  out=$(jq_tailnet -acn --slurpfile raw "$WORK.status" --rawfile pings "$WORK.pings" --arg at "$1" \
-    --arg seconds "$PING_SECONDS" --argjson pinged "${TARGETS:-[]}" 'include "tailnet";
-    $ARGS.positional as $names | $raw[0] | status | targets($names) as $targets
-      | .BackendState, round($at; $names; $pinged; $pings; $seconds), $targets, ($targets | map(.[1]) | join(" "))' \
-    --args "${NAMES[@]}" 2>/dev/null) || out=''
-  mapfile -t out <<<"$out"
-  if ((${#out[@]} != 4)); then
+  start_jq 'serve_rounds($ARGS.positional)' "${NAMES[@]}"
+  if ! ask_jq 2 "$head" "$PINGS" "$raw"; then
+    stop_jq
     REASON='tailscale status: no readable answer'
     return 1
   fi
-  STATE=${out[0]//\"/} ROUND=${out[1]} NEXT=${out[2]} NEXT_ADDRESSES=${out[3]//\"/}
+  STATE=${ANSWER%%$'\t'*} ROUND=${ANSWER#*$'\n'} TARGETS=${ANSWER%%$'\n'*}
+  TARGETS=${TARGETS#*$'\t'}
 }
 
-# take_round AT: the journal's line for the round into ROUND.
+# take_round AT STARTED: the journal's line for the round into ROUND.
 take_round() {
-  local again=yes addresses
-  while :; do
-    read -ra addresses <<<"$ADDRESSES"
-    probe "${addresses[@]}"
-    if ! describe "$1"; then
-      not_taken "$1" "$REASON"
-      STATE=Unknown TARGETS='[]' ADDRESSES=''
-      return
-    fi
-    [[ $NEXT != "$TARGETS" ]] || return 0
-    TARGETS=$NEXT ADDRESSES=$NEXT_ADDRESSES
-    [[ $again == yes && -n $ADDRESSES ]] || return 0
-    again=no
+  local us
+  # What is left of the interval is for the status and for writing. An interval too short for a ping that is not
+  # answered is overrun instead, and the rounds that were due meanwhile say so.
+  us=$((SAMPLE_INTERVAL * 1000000 - 2000000 - SIDECAR_CLI_SECONDS * 1000000))
+  ((us > SAMPLE_INTERVAL * 600000)) || us=$((SAMPLE_INTERVAL * 600000))
+  ((us > LEAST_PINGS_US)) || us=$LEAST_PINGS_US
+  begin_round "$(($2 + us))"
+  ping_targets
+  if describe "$1" "$2"; then
+    pending || return 0
+    ping_targets
+    describe "$1" "$2" && return
+  fi
+  not_taken "$1" "$REASON"
+  STATE=Unknown TARGETS=''
+}
+
+# pending: whether a target had no ping yet.
+pending() {
+  local address
+  for address in ${TARGETS//|/ }; do
+    [[ ${TAKEN[$address]-} ]] || return 0
   done
+  return 1
 }
 
 # not_taken AT REASON: the line for a round that could not be taken into ROUND.
 not_taken() {
   local reason
   json_text reason "$2"
-  ROUND='{"v":1,"at":"'$1'","daemon":"","state":"Unknown","peers":{},"pings":{},"error":'$reason'}'
+  ROUND='{"v":2,"at":"'$1'","interval":'$SAMPLE_INTERVAL',"daemon":"","state":"Unknown","error":'$reason'}'
 }
 
-# add_netcheck SINCE: the answer of the netcheck that ran beside the round, as a member of it.
+# start_netcheck SINCE: ask for a netcheck beside the round.
+start_netcheck() {
+  NETCHECK_SINCE=$1
+  exec {NETCHECK}< <(shared netcheck "$1" produce_netcheck)
+}
+
+# add_netcheck: the answer of the netcheck as a member of ROUND. One that is not done when the round is due to end
+# is left to the next round.
 add_netcheck() {
-  if read_shared netcheck "$1" "$1" && [[ $SHARED_RESULT == ok ]]; then
+  local LEFT status=0
+  DEADLINE_US=$((SAMPLE_INTERVAL * 1000000 - 500000))
+  ((DEADLINE_US > LEAST_PINGS_US)) || DEADLINE_US=$LEAST_PINGS_US
+  ((DEADLINE_US += NETCHECK_SINCE))
+  seconds_left || LEFT=0.01
+  read -r -t "$LEFT" <&"$NETCHECK" || status=$?
+  ((status <= 128)) || return 0
+  exec {NETCHECK}<&-
+  NETCHECK=''
+  if read_shared netcheck "$NETCHECK_SINCE" "$NETCHECK_SINCE" && [[ $SHARED_RESULT == ok ]]; then
     ROUND="${ROUND%\}},\"netcheck\":$SHARED}"
   else
     log WARNING 'netcheck failed'
@@ -174,7 +203,9 @@ note_missed() {
 }
 
 main() {
-  local at started before netcheck last
+  local at started before last
+  # A jq or curl that ended is a failed question, not our end.
+  trap '' PIPE
   exec {ALIVE}<"$SIDECAR_RUN_DIR/alive"
   beat
   remove_old
@@ -185,17 +216,13 @@ main() {
     beat
     printf -v at '%(%Y-%m-%dT%H:%M:%SZ)T' "$SLOT"
     now_us started
-    before=$STATE REASON='' netcheck=''
-    if ((SLOT / SAMPLE_INTERVAL % NETCHECK_EVERY == 0)) && [[ $STATE == Running ]]; then
-      shared netcheck "$started" produce_netcheck &
-      netcheck=$!
+    before=$STATE REASON=''
+    if [[ -z $NETCHECK && $STATE == Running ]] && ((SLOT / SAMPLE_INTERVAL % NETCHECK_EVERY == 0)); then
+      start_netcheck "$started"
     fi
-    take_round "$at"
+    take_round "$at" "$started"
     note_state "$before"
-    if [[ -n $netcheck ]]; then
-      wait "$netcheck" 2>/dev/null
-      add_netcheck "$started"
-    fi
+    [[ -z $NETCHECK ]] || add_netcheck
     write_round "$at"
     note_missed
     [[ $at != *T00:0* ]] || remove_old

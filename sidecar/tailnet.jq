@@ -26,70 +26,136 @@ def whois: need("object")
 def netcheck: need("object");
 
 # --- names ---------------------------------------------------------------------------------------------------
+# tsobs_pipelines/tailnet/peers.py has the same rule; tests/data/names.json drives the tests of both.
 
-def lower: tostring | ascii_downcase;
-def dns: (.DNSName // "") | lower | rtrimstr(".");
-def host: (.HostName // "") | lower;
-def address: [.TailscaleIPs[]? | select(test("^[0-9a-fA-F.:]+$"))][0] // null;
+def text: strings // "";
+def dns: .DNSName | text | ascii_downcase | rtrimstr(".");
+def machine: dns | split(".")[0] // "";
+def suffix: dns | split(".")[1:] | join(".");
+def host: .HostName | text | ascii_downcase;
+def address: [.TailscaleIPs[]? | strings | select(test("^[0-9a-fA-F.:]+$"))][0] // null;
 
-# The nodes that NAME means, most exact meaning first: an address or a full DNS name, then a host name, then
-# the first label of a DNS name.
-def meant($name): ($name | lower | rtrimstr(".")) as $wanted
-  | [.[] | select(dns == $wanted or any(.TailscaleIPs[]; . == $wanted))] as $exact
-  | if $exact != [] then $exact
-    else [.[] | select(host == $wanted)] as $hosts
-      | if $hosts != [] then $hosts
-        else [.[] | select((dns | split(".")[0]) == $wanted)]
-        end
-    end;
+# What an error calls a node: its DNS name, or the address of a node that has none.
+def designation: if dns != "" then dns else address // "a node without name and address" end;
 
-def nodes: [.Self, .Peer[]] | map(select(. != {TailscaleIPs: []}));
+# The names of a node, each behind the rank of its kind: an address or the full DNS name; the machine name (the
+# first label of the DNS name) in the tailnet's own SUFFIX; what the machine calls itself; and the last two of
+# nodes that are shared in from other tailnets. A node without a DNS name counts to the own tailnet.
+def ranked_names($own):
+  (dns == "" or $own == "" or suffix == $own) as $mine
+  | [("1" + dns, (.TailscaleIPs | texts[] | "1" + ascii_downcase),
+      (if $mine then "2" else "4" end) + machine, (if $mine then "3" else "5" end) + host)
+     | select(length > 1)]
+  | unique[];
+
+# The nodes of a list by their ranked names, for `meant`.
+def by_name($own): reduce .[] as $node ({}; reduce ($node | ranked_names($own)) as $name (.; .[$name] += [$node]));
+
+# The nodes that NAME means, by what `by_name` gave: those of the best rank that has any. A machine that calls
+# itself by its machine name, as others do, is one of several: after a reinstall it is the old one.
+def meant($name): . as $nodes | ($name | ascii_downcase | rtrimstr(".")) as $wanted
+  | if $wanted == "" then [] else [("1", "2", "3", "4", "5") | $nodes[. + $wanted] // empty][0] // [] end
+  | if length == 1 and . == $nodes["2" + $wanted] and (.[0] | host) == $wanted and ($nodes["1" + $wanted] == null)
+    then $nodes["3" + $wanted] else . end;
+
+# The nodes of a projected status by their names, its own one among them.
+def nodes_by_name: (.Self | suffix) as $own | [.Self, .Peer[]] | map(select(. != {TailscaleIPs: []})) | by_name($own);
 
 # --- pings ---------------------------------------------------------------------------------------------------
 
-# One line of `ping_once` in lib.sh.
-def ping($seconds): (index("\t") // length) as $tab | .[:$tab] as $status | .[$tab + 1:] as $answer
-  | if $status == "124" or $status == "137" or $status == "143" then {Err: "no reply within \($seconds) s"}
-    elif $status != "0" then {Err: "probe failed: exit status \($status)"}
-    else (try ($answer | fromjson) catch null)
-      | if type == "object" and ((.LatencySeconds | type) == "number" or (.Err | strings // "") != "") then
-          only(["IP", "NodeIP", "NodeName", "Err", "LatencySeconds", "Endpoint", "PeerRelay", "DERPRegionID",
-            "DERPRegionCode", "IsLocalIP"])
-        else {Err: "probe failed: unreadable answer"}
-        end
-    end;
+def ping_members: ["Err", "Endpoint", "PeerRelay", "DERPRegionID", "DERPRegionCode", "IsLocalIP"];
+
+# A ping's answer as the daemon gave it, or what `failed` in localapi.sh says in its place.
+def ping: if type == "object" and ((.LatencySeconds | type) == "number" or (.Err | strings // "") != "") then
+    if has("LatencySeconds") then only(["IP", "NodeIP", "NodeName", "Err", "LatencySeconds"] + ping_members)
+    else {Err} end
+  else {Err: "probe failed: unreadable answer"} end;
+
+# Pings in a row that differ in their latency alone, as one: latencies to microseconds, or how many failed alike.
+def runs: reduce (.[] | ping) as $ping ([];
+    ($ping | only(ping_members) | with_entries(select(.value | . != "" and . != 0 and . != false and . != null))) as $way
+    | if length > 0 and .[-1].way == $way then .[-1].pings += [$ping] else . + [{way: $way, pings: [$ping]}] end)
+  | map(.way + if .way.Err then {times: (.pings | length)}
+      else {LatencySeconds: [.pings[].LatencySeconds * 1e6 | round | . / 1e6]} end);
 
 # --- the journal ---------------------------------------------------------------------------------------------
 
-# The nodes to sample as [name, node], by the configured NAMES, or all peers when there are none. A name that
-# several peers have gives each of them under its DNS name, so that a reader can tell which they are.
-def sampled($names): . as $status | [.Peer[]] as $peers
-  | if $names == [] then
-      $peers | group_by(host) | map(if length == 1 and (.[0] | host) != "" then [.[0].HostName, .[0]]
-        else .[] | [dns, .] end)
-    else
-      [$names[] as $name | ($peers | meant($name)) as $found
-        | if $found | length == 1 then [$name, $found[0]] else $found[] | [dns, .] end]
-    end
-  | map(select(.[0] | length > 0));
+# Nodes that never answer a ping: Mullvad's exit nodes, nodes of people that something is shared with, Funnel's.
+def never_answers: .ShareeNode == true or host == "funnel-ingress-node" or (dns | endswith(".mullvad.ts.net"))
+  or any(.Tags | texts[]; . == "tag:mullvad-exit-node");
 
-# For the next round: [name, address] of each node that can be pinged.
-def targets($names): if .BackendState == "Running" then
-    [sampled($names)[] | [.[0], (.[1] | address)] | select(.[1])]
-  else [] end;
+# What every peer that is sampled unasked is called: its machine name, its DNS name if it is shared in, and for
+# those without one what they call themselves where that is unique, or the address.
+def key_of($nodes; $own): . as $node
+  | if dns != "" then if $own == "" or suffix != $own then dns else machine end
+    elif host != "" and ($nodes["3" + host] | length) == 1 and ($nodes["2" + host] // []) == [] then .HostName
+    else address // "" end;
 
-# One round of the journal. `$pings` holds lines `index<TAB>STATUS<TAB>ANSWER`, an index of `$pinged`, which is
-# what `targets` gave for it.
-def round($at; $names; $pinged; $pings; $seconds): . as $status
-  | ($pings | split("\n") | map(select(length > 0) | index("\t") as $tab
-      | [$pinged[.[:$tab] | tonumber][0], (.[$tab + 1:] | ping($seconds))])) as $lines
-  | (sampled($names) | map({key: .[0], value: .[1]}) | from_entries) as $nodes
-  | {v: 1, at: $at, daemon: (.Version | split("-")[0] // ""), state: .BackendState, peers: $nodes,
-     pings: (if .BackendState == "Running" then
-         reduce $lines[] as $line ({}; if $nodes[$line[0]] then .[$line[0]] += [$line[1]] else . end)
-       else {} end),
-     self: .Self}
-  | if .state == "Running" then . else . + {error: "tailscaled is not running: \(.state)"} end;
+# The nodes to sample of a raw status, most important first, each {name} with `node`, or with `unprobed` and why.
+# NAMES are host names, DNS names and addresses; `*`, or no name at all, is all that is left of the peers that
+# answer pings, those that are online first. A name that means several nodes gives each of them as well.
+def sampled($names): (.Self | object) as $self | ($self | suffix) as $own
+  | [.Peer | object | .[] | objects] as $peers
+  | ([$self] + $peers | by_name($own)) as $nodes
+  | [$names[] | select(. != "*") | . as $name | ($nodes | meant($name)) as $found
+     | if $found == [] then {name: $name, unprobed: "absent"}
+       elif $found == [$self] then {name: $name, unprobed: "self"}
+       elif ($found | length) == 1 then {name: $name, node: $found[0]}
+       else {name: $name, unprobed: "ambiguous", nodes: ($found | map(designation) | sort)},
+         ($found[] | select(. != $self) | {name: designation, node: .}) end] as $named
+  | $named + if $names == [] or any($names[]; . == "*") then
+      ([$named[] | {key: (.node // empty | designation), value: true}] | from_entries) as $there
+      | $peers | map(select((never_answers | not) and ($there[designation] | not)))
+        | sort_by(.Online != true, designation)
+        | map({name: key_of($nodes; $own), node: ., rest: true} | select(.name != ""))
+    else [] end;
+
+# The addresses to ping of what `sampled` gave, in order: of the nodes that were named, `|`, of the rest.
+def targets: [.[] | select(.node) | {address: (.node | address), rest} | select(.address)]
+  | [(map(select(.rest | not)), map(select(.rest))) | map(.address) | join(" ")] | join(" | ");
+
+# The projected status of a node without what says nothing (false, 0, empty, never), with times to the second.
+# What hardly ever changes (ID, OS, Created) is there when WHOLE.
+def journalled($whole): peer
+  | with_entries(select((.key | . == "Online" or . == "RxBytes" or . == "TxBytes")
+      or (.value | . != "" and . != 0 and . != false and . != null)))
+  | with_entries(.value |= if type == "string" and test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T") then
+      sub("\\.[0-9]+Z$"; "Z") else . end)
+  | with_entries(select(.value != "0001-01-01T00:00:00Z"))
+  | if $whole then . else del(.ID, .OS, .Created) end;
+
+# One round of the journal from the raw status and what `sampled` made of it. HEAD has `at`, `interval`, `took`,
+# `whole`, and `unfinished`: the addresses whose pings were not done in time. PINGS are LocalAPI answers in the
+# order in which they were taken. KNOWN has the ID of each address as the round before had it.
+def round($names; $sampled; $head; $pings; $known): . as $status
+  | (reduce $pings[] as $ping ({}; .[$ping | objects | .IP | text] += [$ping])) as $by_address
+  | ($head.unfinished | map({key: ., value: true}) | from_entries) as $unfinished
+  | {v: 2, at: $head.at, interval: $head.interval, took: $head.took,
+     daemon: (.Version | text | split("-")[0] // ""), state: (.BackendState | text),
+     every: ($names == [] or any($names[]; . == "*")),
+     self: (.Self | object | journalled($head.whole)),
+     nodes: (reduce $sampled[] as $one ({}; if has($one.name) then . else .[$one.name] = ($one
+       | if .node == null then {unprobed} + if .nodes then {nodes} else {} end
+         else (.node | address) as $address
+           | (.node | journalled($head.whole or .ID != $known[$address // ""]))
+             + if $address == null then {unprobed: "no-address"}
+               else (if $unfinished[$address] then {unprobed: "out-of-time"} else {} end)
+                 + {pings: ($by_address[$address] // [] | runs)} end end) end))}
+  | if .state == "Running" then . else del(.nodes) + {error: "tailscaled is not running: \(.state)"} end;
+
+# The sampler's jq, which lives as long as it: for each round three lines come in, the head, the pings with tabs
+# between them, and the raw status; two go out, the state and the targets with a tab between them, and the round.
+# Both are empty when the status can't be read.
+def serve_rounds($names): foreach (inputs | [., input, input]) as [$head, $pings, $status] ({known: {}};
+    ($status | try fromjson catch null) as $raw
+    | if ($raw | type) != "object" then .out = ["", ""]
+      else ($raw | sampled($names)) as $sampled | .known as $known
+        | ($pings | split("\t") | map(try fromjson catch null)) as $answers
+        | .out = [($raw.BackendState | text | gsub("[^A-Za-z]"; "")) + "\t" + (if $raw.BackendState == "Running" then $sampled | targets else "|" end),
+            ($raw | round($names; $sampled; $head | fromjson; $answers; $known) | tojson)]
+        | .known = ([$sampled[] | .node // empty | select(address) | {key: address, value: .ID}] | from_entries)
+      end;
+    .out[]);
 
 # --- debug ---------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,10 @@ STARTED=${EPOCHREALTIME/[.,]/}
 
 # shellcheck source=lib.sh
 . "$SIDECAR_DIR/lib.sh"
+# shellcheck source=localapi.sh
+. "$SIDECAR_DIR/localapi.sh"
+# shellcheck source=probe.sh
+. "$SIDECAR_DIR/probe.sh"
 # shellcheck source=http.sh
 . "$SIDECAR_DIR/http.sh"
 # shellcheck source=routes.sh

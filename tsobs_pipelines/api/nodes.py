@@ -18,7 +18,7 @@ from tsobs_pipelines.api.series import RELAYS, Bucket, buckets, loss_of, number,
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.tailnet.peers import PeerError, PeerNames, peer_names
+from tsobs_pipelines.tailnet.peers import OWN, PeerError, PeerNames, peer_names
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
@@ -30,7 +30,6 @@ KNOWN_FOR = timedelta(days=30)
 DAY = timedelta(hours=24)
 RECENT = DAY
 SPARK = timedelta(minutes=30)
-_OWN = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Live:
     @property
     def home_region(self) -> str:
         """Code of the DERP region that the sidecar's own node calls home; empty when it is not known."""
-        own = self.peers.get(_OWN)
+        own = self.peers.get(OWN)
         return clean(own.home_region) if own is not None else ""
 
     def peer(self, hostname: str) -> tuple[Peer | None, bool]:
@@ -53,7 +52,7 @@ class Live:
             key = self.names.find(hostname)
         except PeerError:
             return None, False
-        return self.peers[key], key == _OWN
+        return self.peers[key], key == OWN
 
 
 def live_status(sidecar: Sidecar) -> Live:
@@ -64,7 +63,7 @@ def live_status(sidecar: Sidecar) -> Live:
         return Live(PartState(ok=False, detail=str(error)), {}, peer_names({}))
     state = status.get("BackendState")
     found = status.get("Peer")
-    nodes = {_OWN: status.get("Self"), **(found if isinstance(found, dict) else {})}
+    nodes = {OWN: status.get("Self"), **(found if isinstance(found, dict) else {})}
     peers = {key: read_fields(node, Peer) for key, node in nodes.items() if isinstance(node, dict)}
     detail = f"tailscaled {status.get('Version', '')} is {state}"
     return Live(PartState(ok=state == "Running", detail=detail), peers, peer_names(peers))

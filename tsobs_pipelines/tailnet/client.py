@@ -23,11 +23,7 @@ from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, Si
 from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY, UNKNOWN, classify
 from tsobs_pipelines.tailnet.path import Path as TailnetPath
-from tsobs_pipelines.tailnet.peers import (
-    AmbiguousPeerError,
-    UnknownPeerError,
-    peer_names,
-)
+from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, UnknownPeerError, peer_names
 from tsobs_pipelines.tailnet.ping import (
     NoPong,
     PingResult,
@@ -57,9 +53,6 @@ PING_DEADLINE_S: Final = 30.0
 NETCHECK_DEADLINE_S: Final = 30.0
 DEBUG_DEADLINE_S: Final = 25.0
 JOURNAL_DEADLINE_S: Final = 120.0
-
-_OWN: Final = ""
-"""The key of the sidecar's own node among those of a status, whose keys are never empty."""
 
 PINGS_A_BURST: Final = 5
 MAX_PINGS: Final = 50
@@ -251,11 +244,11 @@ class TailscaleHealthService:
             url = f"{self._sidecar.base_url}/status"
             raise SidecarUnavailableError(url, f"tailscaled is not running ({clean(state)})", 200)
         own, peers = status.get("Self"), status.get("Peer")
-        parts = {_OWN: own, **(peers if isinstance(peers, dict) else {})}
+        parts = {OWN: own, **(peers if isinstance(peers, dict) else {})}
         nodes = {key: node for key, node in parts.items() if isinstance(node, dict)}
         known = {key: read_fields(node, Peer) for key, node in nodes.items()}
         key = peer_names(known).find(hostname)
-        return _Node(known[key], _address_of(nodes[key], known[key], hostname), key == _OWN)
+        return _Node(known[key], _address_of(nodes[key], known[key], hostname), key == OWN)
 
     def _burst(self, address: str, hostname: str) -> list[PingResult]:
         """One burst of five pings: with microseconds from the LocalAPI, else the text of the command."""

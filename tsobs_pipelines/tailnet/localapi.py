@@ -19,7 +19,7 @@ NEVER: Final = "0001-01-01T00:00:00Z"
 """Go's zero time, which Tailscale writes for what has not happened."""
 
 _Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 _Latencies = dict[str, Annotated[float, msgspec.Meta(ge=0, le=3.6e12)]]
 
 
@@ -28,6 +28,7 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
 
     host_name: str = msgspec.field(name="HostName", default="")
     dns_name: str = msgspec.field(name="DNSName", default="")
+    addresses: tuple[str, ...] = msgspec.field(name="TailscaleIPs", default=())
     online: bool | None = msgspec.field(name="Online", default=None)
     tx_bytes: _Counter | None = msgspec.field(name="TxBytes", default=None)
     rx_bytes: _Counter | None = msgspec.field(name="RxBytes", default=None)
@@ -40,7 +41,7 @@ class ApiPing(msgspec.Struct, frozen=True, gc=False):
     """One LocalAPI ping result; ``err`` is not empty when there was no pong."""
 
     err: str = msgspec.field(name="Err", default="")
-    seconds: _Seconds | None = msgspec.field(name="LatencySeconds", default=None)
+    seconds: Seconds | None = msgspec.field(name="LatencySeconds", default=None)
     endpoint: str = msgspec.field(name="Endpoint", default="")
     peer_relay: str = msgspec.field(name="PeerRelay", default="")
     region_id: int = msgspec.field(name="DERPRegionID", default=0)
@@ -64,7 +65,7 @@ class Netcheck(msgspec.Struct, frozen=True):
     region_s: _Latencies | None = msgspec.field(name="DERPLatency", default=None)
 
 
-_Kind = TypeVar("_Kind", Peer, Netcheck)
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def read_fields(value: Mapping[str, object], kind: type[_Kind]) -> _Kind:
@@ -85,9 +86,12 @@ def _fits(value: Mapping[str, object], kind: type[_Kind]) -> bool:
     return True
 
 
+MALFORMED: Final = "malformed ping result"
+
+
 def read_ping(value: object) -> ApiPing:
     """One ping result, or what stands in its place: anything malformed is a ping that failed."""
     try:
         return msgspec.convert(value, ApiPing)
     except msgspec.ValidationError:
-        return ApiPing(err="malformed ping result")
+        return ApiPing(err=MALFORMED)

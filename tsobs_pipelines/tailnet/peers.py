@@ -1,92 +1,165 @@
-"""Which peer a name means.
+"""Which node of a tailnet a name means.
 
-What belongs here: finding a node by host name or DNS name among those of a status or of a journalled round.
-What does not: fetching the status.
-
-``HostName`` is what a machine calls itself and not unique; ``DNSName`` is unique and ends with a dot.
+The sidecar has the same rule (``by_name`` and ``meant`` in ``sidecar/tailnet.jq``); ``tests/data/names.json``
+drives the tests of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, NamedTuple
 
 from tsobs_pipelines.tailnet.localapi import Peer
 from tsobs_pipelines.tailnet.ping import clean
 
+OWN: Final = ""
+"""The key of the sidecar's own node among those of a status, whose keys are never empty."""
+
 
 class PeerError(LookupError):
-    """A name does not mean exactly one peer."""
+    """A name does not mean exactly one node."""
 
 
 class UnknownPeerError(PeerError):
-    """No peer has this host name or DNS name."""
+    """No node of the tailnet has this name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no peer of the tailnet is called {clean(name)!r}")
         self.name = name
 
 
+class NotSampledError(UnknownPeerError):
+    """The sampler was not told to sample a node of this name."""
+
+
 class AmbiguousPeerError(PeerError):
-    """Several peers have this host name; the text names their DNS names."""
+    """Several nodes have this name.
+
+    ``dns_names`` are their DNS names, and the addresses of those that have none; the text names them.
+    """
 
     def __init__(self, name: str, dns_names: Iterable[str]) -> None:
         self.name = name
         self.dns_names = tuple(sorted(clean(dns_name) for dns_name in dns_names))
-        shown = ", ".join(self.dns_names)
-        super().__init__(f"{clean(name)!r} is the host name of several peers: use one of {shown}")
+        kind = (
+            "use one of"
+            if any(map(_is_dns_name, self.dns_names))
+            else "they have no DNS names, so use one of"
+        )
+        super().__init__(f"{clean(name)!r} is the name of several nodes: {kind} {', '.join(self.dns_names)}")
 
 
-_Identity: TypeAlias = tuple[str, str, str]
+class _Identity(NamedTuple):
+    key: str
+    host_name: str
+    dns_name: str
+    addresses: Sequence[str]
+
+
+_ADDRESS: Final = re.compile("[0-9a-fA-F.:]+")
+_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+# The rank of each kind of name, the best first.
+_EXACT, _MACHINE, _HOST, _SHARED_MACHINE, _SHARED_HOST = range(5)
 
 
 class PeerNames:
-    """The nodes of one status by their names; a node is its key there."""
+    """The nodes of one status by their names; a node is its key there.
 
-    __slots__ = ("_by_alias", "_by_dns_name", "_by_host_name")
+    In this order a name is an address or a full DNS name; the machine name, which is the first label of the
+    DNS name, in the tailnet's own suffix; the host name that a machine gives itself; and the last two of
+    nodes that are shared in from other tailnets. A machine that calls itself by its machine name, as others
+    do, is one of several: after a reinstall it is the old one. A node without a DNS name counts to the own
+    tailnet, and so do all of them while its suffix is not known.
+    """
 
-    def __init__(self, identities: Iterable[_Identity]) -> None:
-        self._by_dns_name: dict[str, str] = {}
-        self._by_host_name: dict[str, dict[str, str]] = {}
-        self._by_alias: dict[str, str] = {}
-        for key, host_name, full_name in identities:
-            dns_name = full_name.rstrip(".").lower()
-            if dns_name:
-                self._by_dns_name[dns_name] = key
-                self._by_alias[dns_name.partition(".")[0]] = key
-            if host_name:
-                self._by_host_name.setdefault(host_name.lower(), {})[dns_name or key] = key
-            if key:
-                self._by_alias.setdefault(key.lower(), key)
+    __slots__ = ("_found", "_shown")
+
+    def __init__(self, identities: Iterable[_Identity], own_suffix: str) -> None:
+        self._found: dict[tuple[int, str], list[str]] = {}
+        self._shown: dict[str, str] = {}
+        for node in identities:
+            for ranked in set(_ranked_names(node, own_suffix)):
+                self._found.setdefault(ranked, []).append(node.key)
+            self._shown[node.key] = _designation(node)
 
     def find(self, name: str) -> str:
         """The key of the one node called ``name``.
 
-        A full DNS name comes first, then a host name, then the first label of a DNS name, then the key
-        itself.
-
         Raises:
-            AmbiguousPeerError: several nodes have this host name.
+            AmbiguousPeerError: several nodes have this name.
             UnknownPeerError: none is called so.
         """
-        wanted = name.rstrip(".").lower()
-        if (key := self._by_dns_name.get(wanted)) is not None:
-            return key
-        same = self._by_host_name.get(wanted, {})
-        if len(same) > 1:
-            raise AmbiguousPeerError(name, same)
-        found = next(iter(same.values()), self._by_alias.get(wanted))
-        if found is None:
-            raise UnknownPeerError(name)
-        return found
+        return self._one_of(name, range(_SHARED_HOST + 1))
+
+    def find_by_unique_name(self, name: str) -> str:
+        """:meth:`find` by the names that no two nodes of a tailnet share: for a list that may lack some."""
+        return self._one_of(name, (_EXACT, _MACHINE))
+
+    def _one_of(self, name: str, ranks: Iterable[int]) -> str:
+        wanted = plain_name(name)
+        for rank in ranks if wanted else ():
+            keys = self._found.get((rank, wanted), [])
+            same = self._found.get((_HOST, wanted), [])
+            if rank == _MACHINE and len(keys) == 1 and keys[0] in same:
+                keys = same
+            if len(keys) > 1:
+                raise AmbiguousPeerError(name, (self._shown[key] for key in keys))
+            if keys:
+                return keys[0]
+        raise UnknownPeerError(name)
+
+
+def _ranked_names(node: _Identity, own_suffix: str) -> Iterator[tuple[int, str]]:
+    dns_name = plain_name(node.dns_name)
+    machine, _, suffix = dns_name.partition(".")
+    is_own = not dns_name or own_suffix in {"", suffix}
+    names = [
+        (_EXACT, dns_name),
+        *((_EXACT, _lower(address)) for address in node.addresses),
+        (_MACHINE if is_own else _SHARED_MACHINE, machine),
+        (_HOST if is_own else _SHARED_HOST, _lower(node.host_name)),
+    ]
+    return ((rank, name) for rank, name in names if name)
+
+
+def _designation(node: _Identity) -> str:
+    """What an error calls it: its DNS name, or the address of a node that has none."""
+    addresses = filter(_ADDRESS.fullmatch, node.addresses)
+    return plain_name(node.dns_name) or next(addresses, "a node without name and address")
+
+
+def plain_name(dns_name: str) -> str:
+    """The name as it is compared: in lower case, without the dot at the end."""
+    return _lower(dns_name).removesuffix(".")
+
+
+def _lower(name: str) -> str:
+    """In lower case as DNS has it, in ASCII alone."""
+    return name.translate(_ASCII_LOWER)
+
+
+def _is_dns_name(shown: str) -> bool:
+    return ":" not in shown and any(char.isalpha() for char in shown)
 
 
 @lru_cache(maxsize=16)
-def _names(identities: tuple[_Identity, ...]) -> PeerNames:
-    return PeerNames(identities)
+def _names(identities: tuple[_Identity, ...], own_suffix: str) -> PeerNames:
+    return PeerNames(identities, own_suffix)
 
 
-def peer_names(peers: Mapping[str, Peer]) -> PeerNames:
-    """The names of these nodes; rounds in a row mostly have the same ones, so that the last are kept."""
-    return _names(tuple([(key, peer.host_name, peer.dns_name) for key, peer in peers.items()]))
+def peer_names(peers: Mapping[str, Peer], own: Peer | None = None) -> PeerNames:
+    """The names of these nodes; rounds in a row mostly have the same ones, so that the last are kept.
+
+    ``own`` is the sidecar's own node, which says which DNS suffix the tailnet has; the one called :data:`OWN`
+    among ``peers`` where it is not given.
+    """
+    here = own or peers.get(OWN)
+    suffix = plain_name(here.dns_name).partition(".")[2] if here else ""
+    identities = [
+        _Identity(key, peer.host_name, peer.dns_name, tuple(peer.addresses)) for key, peer in peers.items()
+    ]
+    return _names(tuple(identities), suffix)

@@ -19,7 +19,7 @@ from tsobs_pipelines.tailnet.burst import Burst, read_burst
 from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError, peer_names
+from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError
 from tsobs_pipelines.tailnet.ping import clean, is_local
 from tsobs_pipelines.timeseries.schema import Row
 
@@ -139,11 +139,10 @@ def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collecte
         for node in nodes:
             yield _row(this.at, tailnet, node, _NO_PEER, _NO_BURST)
         return
-    names = peer_names(this.peers)
     for node in nodes:
         peer, burst = _NO_PEER, _NO_BURST
         try:
-            key = names.find(node)
+            key = this.find(node)
             peer = this.peers[key]
             burst = read_burst(this.pings.get(key, ()), peer.online)
         except AmbiguousPeerError as error:

@@ -32,6 +32,15 @@ def sampling(new_sidecar: Sidecar) -> Iterator[Sidecar]:
         yield new_sidecar
 
 
+ANSWERED = [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.000327] * 6}]
+
+
+def nodes(this: Line) -> dict[str, dict[str, object]]:
+    found = this["nodes"]
+    assert isinstance(found, dict)
+    return found
+
+
 def times(rounds: list[Line]) -> list[datetime]:
     return [datetime.fromisoformat(str(this["at"])) for this in rounds]
 
@@ -45,13 +54,13 @@ def fresh(sidecar: Sidecar, count: int = 2) -> list[Line]:
 def test_a_round_is_what_the_daemon_said(sampling: Sidecar, tailscale: FakeTailscale) -> None:
     rounds = sampling.wait_for_rounds(3)
     for this in rounds:
-        assert (this["v"], this["daemon"], this["state"]) == (1, "1.102.5", "Running")
-        peers, pings, own = this["peers"], this["pings"], this["self"]
-        assert isinstance(peers, dict)
+        assert (this["v"], this["daemon"], this["state"]) == (2, "1.102.5", "Running")
+        assert (this["interval"], this["every"]) == (1, False)
+        own, git = this["self"], nodes(this)["git"]
         assert isinstance(own, dict)
-        assert list(peers) == ["git"]
-        assert peers["git"]["TxBytes"] == 5678
-        assert pings == {"git": [pong(GIT)] * 6}
+        assert list(nodes(this)) == ["git"]
+        assert (git["TxBytes"], git["Online"], git["LastHandshake"]) == (5678, True, "2026-11-24T02:04:00Z")
+        assert git["pings"] == ANSWERED
         assert own["HostName"] == "observer"
         assert "SECRET" not in json.dumps(this)
     at = times(rounds)
@@ -78,31 +87,29 @@ def test_a_dead_peer_does_not_hold_up_the_others(new_sidecar: Sidecar, tailscale
     tailscale.hang(f"pong.{GIT}")
     new_sidecar.settings |= {"SAMPLE_INTERVAL": "5", "SAMPLE_HOSTS": "git, chocolate-factory-dev"}
     with running(new_sidecar) as sidecar:
-        pings = sidecar.wait_for_rounds(1)[0]["pings"]
-    assert pings == {
-        "git": [{"Err": "no reply within 2 s"}] * 6,
-        "chocolate-factory-dev": [pong(DEV)] * 6,
-    }
+        found = nodes(sidecar.wait_for_rounds(1)[0])
+    assert found["git"]["pings"] == [{"Err": "no reply within 2 s", "times": 6}]
+    assert found["chocolate-factory-dev"]["pings"] == ANSWERED
 
 
 def test_without_names_every_peer_is_sampled(new_sidecar: Sidecar) -> None:
     new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
     with running(new_sidecar) as sidecar:
-        peers = sidecar.wait_for_rounds(1)[0]["peers"]
-    assert isinstance(peers, dict)
-    assert set(peers) == {"git", "chocolate-factory-dev"}
+        this = sidecar.wait_for_rounds(1)[0]
+    assert set(nodes(this)) == {"git", "chocolate-factory-dev"}
+    assert this["every"] is True
 
 
 def test_an_unknown_name_and_a_shared_one(sampling: Sidecar, tailscale: FakeTailscale) -> None:
     tailscale.say("status", status(node("git", GIT), node("git-1", DEV, "git")))
-    last = fresh(sampling)[-1]
-    assert isinstance(last["peers"], dict)
-    assert isinstance(last["pings"], dict)
-    both = {"git.tail1234.ts.net", "git-1.tail1234.ts.net"}
-    assert set(last["peers"]) == set(last["pings"]) == both
+    both = ["git-1.tail1234.ts.net", "git.tail1234.ts.net"]
+    found = nodes(fresh(sampling)[-1])
+    assert found.pop("git") == {"unprobed": "ambiguous", "nodes": both}
+    assert sorted(found) == both
+    assert [found[name]["pings"] for name in both] == [ANSWERED] * 2
     tailscale.say("status", status(node("other", DEV)))
     last = fresh(sampling)[-1]
-    assert (last["state"], last["peers"], last["pings"]) == ("Running", {}, {})
+    assert (last["state"], last["nodes"]) == ("Running", {"git": {"unprobed": "absent"}})
 
 
 def test_a_peer_with_a_new_address_is_pinged_there_in_the_same_round(
@@ -111,8 +118,8 @@ def test_a_peer_with_a_new_address_is_pinged_there_in_the_same_round(
     sampling.wait_for_rounds(1)
     tailscale.say("status", status(node("git", "100.64.0.77")))
     tailscale.say("pong.100.64.0.77", pong("100.64.0.77"))
-    moved = next(this for this in fresh(sampling, 3) if "100.64.0.77" in json.dumps(this["peers"]))
-    assert moved["pings"] == {"git": [pong("100.64.0.77")] * 6}
+    moved = next(this for this in fresh(sampling, 3) if "100.64.0.77" in json.dumps(this["nodes"]))
+    assert nodes(moved)["git"]["pings"] == ANSWERED
 
 
 @pytest.mark.parametrize(
@@ -124,7 +131,7 @@ def test_a_daemon_that_does_not_run_is_a_line_that_says_so(
     tailscale.say("status", status(node("git", GIT), state=state))
     last = fresh(sampling)[-1]
     assert last["error"] == f"tailscaled is not running: {reason}"
-    assert last["pings"] == {}
+    assert "nodes" not in last
     tailscale.say("status", status(node("git", GIT)))
     assert "error" not in fresh(sampling)[-1]
 
@@ -157,7 +164,7 @@ def test_a_torn_line_stays_alone(new_sidecar: Sidecar) -> None:
         sidecar.wait_for_rounds(2)
         lines = path.read_bytes().split(b"\n")
         assert lines[0] == torn
-        assert all(json.loads(line)["v"] == 1 for line in lines[1:-1])
+        assert all(json.loads(line)["v"] == 2 for line in lines[1:-1])
         assert any("torn" in str(line["message"]) for line in sidecar.log)
 
 

@@ -116,7 +116,7 @@ def test_healing_fills_the_history_in_one_run_and_is_then_content(observatory: O
 def test_what_could_not_be_read_is_in_the_metadata(observatory: Observatory) -> None:
     day = DAYS[1]
     late = round_line(day + timedelta(minutes=5))
-    lines = [late[:99] + b"\n", late.replace(b'"v":1', b'"v":2'), b"x" * (20 << 20) + b"\n", late, late]
+    lines = [late[:99] + b"\n", late.replace(b'"v":1', b'"v":9'), b"x" * (20 << 20) + b"\n", late, late]
     observatory.journal.append(*lines, day=day.date())
     (tags,) = observatory.heal()
     found = counts(observatory.run("heal_connections", **tags), "connection_metrics")

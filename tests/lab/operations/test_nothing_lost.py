@@ -125,7 +125,7 @@ def healed(chain: Chain) -> Iterator[Running]:
     chain.append(
         *map(round_line, minutes(chain.yesterday + timedelta(minutes=1001), 439)),
         late[:200] + b"\n",
-        late.replace(b'"v":1', b'"v":2'),
+        late.replace(b'"v":1', b'"v":9'),
         b'{"v":1,"at":"' + b"x" * 20_000_000 + b'"}\n',
         late,  # the clock was set back
         late,

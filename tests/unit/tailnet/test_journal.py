@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.journals import minutes, round_line
 from tsobs_pipelines.tailnet.journal import MAX_LINE, JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HEAD = {"v": 1, "at": "2026-11-20T00:00:00Z", "state": "Running"}
@@ -36,6 +37,100 @@ def test_a_round_as_the_sidecar_writes_it() -> None:
     assert counts.bytes == len(round_line(START, 12.0))
 
 
+def version_2(**changes: object) -> bytes:
+    """A line of version 2 as the sidecar writes it."""
+    status = {"HostName": "git", "DNSName": "git.tail.test.", "TailscaleIPs": ["100.64.0.2"], "Online": True}
+    value = {
+        "v": 2,
+        "at": "2026-11-20T00:00:00Z",
+        "interval": 30,
+        "took": 0.125,
+        "daemon": "1.102.5",
+        "state": "Running",
+        "every": False,
+        "self": {"HostName": "observer", "DNSName": "observer.tail.test."},
+        "nodes": {
+            "git": {
+                **status,
+                "TxBytes": 7,
+                "RxBytes": 8,
+                "pings": [
+                    {"DERPRegionID": 9, "DERPRegionCode": "fra", "LatencySeconds": [0.02]},
+                    {"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.001, 0.002, 0.003]},
+                    {"Err": "no reply within 2 s", "times": 2},
+                ],
+            },
+            "gone": {"unprobed": "absent"},
+            "twin": {"unprobed": "ambiguous", "nodes": ["twin-1.tail.test", "twin-2.tail.test"]},
+            "own": {"unprobed": "self"},
+            "late": {**status, "DNSName": "late.tail.test.", "unprobed": "out-of-time", "pings": []},
+            "nowhere": {"HostName": "nowhere", "unprobed": "no-address"},
+        },
+    }
+    return json.dumps({**value, **changes}).encode() + b"\n"
+
+
+def test_a_round_of_version_2_has_all_that_one_of_version_1_has() -> None:
+    [this], counts = read(version_2())
+    assert (this.at, this.daemon, this.taken, counts.skipped_total) == (START, "1.102.5", True, 0)
+    assert (this.interval_s, this.took_s, this.every) == (30, 0.125, False)
+    git = this.peers["git"]
+    assert (git.host_name, git.online, git.tx_bytes, git.rx_bytes) == ("git", True, 7, 8)
+    assert [ping.seconds for ping in this.pings["git"]] == [0.02, 0.001, 0.002, 0.003, None, None]
+    assert [ping.endpoint for ping in this.pings["git"]] == ["", *["10.88.2.2:41641"] * 3, "", ""]
+    assert [ping.region_code for ping in this.pings["git"]] == ["fra", *[""] * 5]
+    assert {ping.err for ping in this.pings["git"][4:]} == {"no reply within 2 s"}
+
+
+def test_a_name_without_a_verdict_says_why() -> None:
+    [this], _ = read(version_2())
+    assert {name: why.reason for name, why in this.unprobed.items()} == {
+        "gone": "absent",
+        "twin": "ambiguous",
+        "own": "self",
+        "late": "out-of-time",
+        "nowhere": "no-address",
+    }
+    assert [this.find(name) for name in ("git", "late", "nowhere")] == ["git", "late", "nowhere"]
+    assert [this.find(name) for name in ("GIT", "git.", "git.tail.test")] == ["git"] * 3
+    with pytest.raises(AmbiguousPeerError, match=r"twin-1\.tail\.test, twin-2\.tail\.test"):
+        this.find("twin")
+    for name in ("gone", "own"):
+        with pytest.raises(UnknownPeerError) as absent:
+            this.find(name)
+        assert not isinstance(absent.value, NotSampledError)
+    with pytest.raises(NotSampledError):
+        this.find("nobody asked for this one")
+
+
+def test_a_node_that_was_sampled_by_two_of_its_names_is_one() -> None:
+    value = json.loads(version_2())
+    value["nodes"]["100.64.0.2"] = value["nodes"]["git"]
+    [this], _ = read(json.dumps(value).encode() + b"\n")
+    assert this.find("git") == "git"
+    assert this.find("git.tail.test") in {"git", "100.64.0.2"}
+
+
+def test_where_every_peer_is_sampled_a_name_that_is_not_there_is_absent() -> None:
+    [this], _ = read(version_2(every=True))
+    with pytest.raises(UnknownPeerError) as absent:
+        this.find("nobody")
+    assert not isinstance(absent.value, NotSampledError)
+
+
+@pytest.mark.parametrize("pings", [5, "x", [5], [{"LatencySeconds": [-1]}], [{"Err": "x", "times": 10**9}]])
+def test_one_malformed_node_of_version_2_costs_itself(pings: object) -> None:
+    value = json.loads(version_2())
+    value["nodes"]["git"]["pings"] = pings
+    value["nodes"]["git"]["TxBytes"] = "many"
+    value["nodes"]["gone"] = 5
+    [this], counts = read(json.dumps(value).encode() + b"\n")
+    assert (counts.rounds, counts.skipped_total) == (1, 0)
+    assert [ping.err for ping in this.pings["git"]] == ["malformed ping result"]
+    assert (this.peers["git"].tx_bytes, this.peers["git"].rx_bytes) == (None, 8)
+    assert this.unprobed["twin"].reason == "ambiguous"
+
+
 def test_a_round_that_could_not_be_taken_is_a_round() -> None:
     rounds, counts = read(line(state="Stopped"), line(at="2026-11-20T00:01:00Z", state="", error="no socket"))
     assert [(this.taken, this.error) for this in rounds] == [(False, ""), (False, "no socket")]
@@ -55,8 +150,11 @@ def test_a_round_that_could_not_be_taken_is_a_round() -> None:
         (b"null\n", "wrong-type"),
         (b'"2026"\n', "wrong-type"),
         (b"{}\n", "wrong-type"),
-        (line(v=2), "version"),
-        (line(v=2, at={"seconds": 5}, peers=[]), "version"),
+        (line(v=3), "version"),
+        (line(v=3, at={"seconds": 5}, peers=[]), "version"),
+        (line(v=2, at={"seconds": 5}), "wrong-type"),
+        (line(v=2, nodes=[]), "wrong-type"),
+        (line(v=2, peers={}, pings={}), "wrong-type"),
         (line(v=0), "version"),
         (line(v="1"), "wrong-type"),
         (line(v=True), "wrong-type"),

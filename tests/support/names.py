@@ -1,0 +1,59 @@
+"""Which node a name means, by the sidecar's jq and by Python, in one form: tests hold them side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from tsobs_pipelines.tailnet.localapi import Peer, read_fields
+from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, UnknownPeerError, peer_names
+
+ROOT = Path(__file__).parents[2]
+TABLE = ROOT / "tests" / "data" / "names.json"
+
+Node: TypeAlias = Mapping[str, object]
+Meaning: TypeAlias = int | str | list[str] | None
+"""The place of the one peer, ``self``, the names of several nodes, or ``None`` for no node."""
+
+
+class Question(NamedTuple):
+    """A name asked for in a tailnet."""
+
+    own: Node
+    peers: Sequence[Node]
+    name: str
+
+
+def by_python(asked: Question) -> Meaning:
+    """As tsobs finds it."""
+    nodes = {OWN: asked.own, **{str(place): peer for place, peer in enumerate(asked.peers)}}
+    names = peer_names({key: read_fields(node, Peer) for key, node in nodes.items()})
+    try:
+        key = names.find(asked.name)
+    except AmbiguousPeerError as error:
+        return list(error.dns_names)
+    except UnknownPeerError:
+        return None
+    return "self" if key == OWN else int(key)
+
+
+_PROGRAM = """include "tailnet";
+inputs | .name as $name
+  | {Self: (.own | peer + {place: "self"}), Peer: (.peers | to_entries
+      | map({key: "\\(.key)", value: (.key as $place | .value | peer + {place: $place})}) | from_entries)}
+  | nodes_by_name | meant($name) | if . == [] then null elif length == 1 then .[0].place
+      else map(designation) | sort end"""
+
+
+def by_jq(questions: Sequence[Question]) -> list[Meaning]:
+    """As the sidecar finds it."""
+    done = subprocess.run(
+        ["jq", "-L", ROOT / "sidecar", "-cn", _PROGRAM],
+        input="\n".join(json.dumps(asked._asdict()) for asked in questions).encode(),
+        capture_output=True,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
