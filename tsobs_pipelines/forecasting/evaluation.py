@@ -1,15 +1,18 @@
 """Error measures of a forecast: each a function of plain sequences, with its formula and source.
 
-What belongs here: arithmetic. What does not: which hours are compared (``scoring.py``) and what an error
-means (``verdict.py``). No numpy: a 5-minute run scores 24 values and should import as little as it can.
-
 All sequences of one call have the same length ``n`` and hold finite numbers; otherwise :class:`ValueError`.
+A difference that is no more than rounding noise of the two numbers counts as none, so that no measure divides
+by it. No numpy: a 5-minute run scores 24 values and should import as little as it can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, isfinite, sqrt
+from math import fsum, isclose, isfinite, sqrt
+
+RELATIVE_NOISE = 1e-12
+ABSOLUTE_NOISE = 1e-13
+"""What sums and means of some prices are off by, at most; prices have steps of 0.00001 EUR/kWh."""
 
 
 def mae(actual: Sequence[float], forecast: Sequence[float]) -> float:
@@ -18,7 +21,7 @@ def mae(actual: Sequence[float], forecast: Sequence[float]) -> float:
     Source: Hyndman and Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., section 5.8.
     """
     _require_pairs(actual, forecast)
-    return fsum(abs(y - f) for y, f in zip(actual, forecast, strict=True)) / len(actual)
+    return fsum(abs(_difference(y, f)) for y, f in zip(actual, forecast, strict=True)) / len(actual)
 
 
 def rmse(actual: Sequence[float], forecast: Sequence[float]) -> float:
@@ -27,24 +30,19 @@ def rmse(actual: Sequence[float], forecast: Sequence[float]) -> float:
     Source: Hyndman and Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., section 5.8.
     """
     _require_pairs(actual, forecast)
-    return sqrt(fsum((y - f) ** 2 for y, f in zip(actual, forecast, strict=True)) / len(actual))
+    return sqrt(_squares(actual, forecast) / len(actual))
 
 
 def r2(actual: Sequence[float], forecast: Sequence[float]) -> float | None:
     """Coefficient of determination, ``1 - Σ(y - ŷ)² / Σ(y - ȳ)²``.
 
-    ``None`` when undefined: fewer than two values, or actual values that are all the same. Strongly negative
-    on flat days, which says little about the forecast. Source: Draper and Smith, *Applied Regression
-    Analysis*, 3rd ed., chapter 1; as ``sklearn.metrics.r2_score`` with ``force_finite=False``.
+    ``None`` when undefined: fewer than two values, or actual values that are the same but for rounding noise.
+    Strongly negative on flat days, which says little about the forecast. Source: Draper and Smith, *Applied
+    Regression Analysis*, 3rd ed., chapter 1; as ``sklearn.metrics.r2_score`` with ``force_finite=False``.
     """
     _require_pairs(actual, forecast)
-    if len(actual) < 2 or min(actual) == max(actual):
-        return None
-    mean = fsum(actual) / len(actual)
-    total = fsum((y - mean) ** 2 for y in actual)
-    if total == 0.0:  # the values differ by less than their squares can show
-        return None
-    return 1.0 - fsum((y - f) ** 2 for y, f in zip(actual, forecast, strict=True)) / total
+    total = _squares(actual, [fsum(actual) / len(actual)] * len(actual))
+    return 1.0 - _squares(actual, forecast) / total if total > 0.0 else None
 
 
 def mase(actual: Sequence[float], forecast: Sequence[float], scale: float) -> float | None:
@@ -94,6 +92,15 @@ def skill(error: float, reference_error: float) -> float | None:
     absolute instead of the squared error.
     """
     return 1.0 - error / reference_error if reference_error > 0 else None
+
+
+def _difference(first: float, second: float) -> float:
+    same = isclose(first, second, rel_tol=RELATIVE_NOISE, abs_tol=ABSOLUTE_NOISE)
+    return 0.0 if same else first - second
+
+
+def _squares(first: Sequence[float], second: Sequence[float]) -> float:
+    return fsum(_difference(one, other) ** 2 for one, other in zip(first, second, strict=True))
 
 
 def _require_pairs(first: Sequence[float], second: Sequence[float]) -> None:

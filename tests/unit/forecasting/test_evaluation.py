@@ -92,6 +92,21 @@ def test_a_flat_day_has_no_r2_and_one_value_none_either() -> None:
     assert r2([1.0, 2.0], [1.0, 2.0]) == 1.0
 
 
+@pytest.mark.parametrize("price", [0.05, 0.1 + 0.2, 4.0, 0.0, -0.02])
+def test_rounding_noise_is_no_variation_and_no_error(price: float) -> None:
+    noisy = [price + sign * 2e-16 * max(abs(price), 0.1) for sign in (-1, 0, 1)] * 8
+    assert len(set(noisy)) > 1
+    assert r2(noisy, [0.06] * 24) is None
+    assert mae(noisy, [price] * 24) == 0.0
+    assert rmse(noisy, [price] * 24) == 0.0
+    assert naive_scale([*noisy, *reversed(noisy)], 24) == 0.0
+
+
+def test_the_smallest_step_of_a_price_is_variation() -> None:
+    assert r2([4.0] * 23 + [4.00001], [4.0] * 24) is not None
+    assert mae([4.0], [4.00001]) == pytest.approx(0.00001)
+
+
 def test_one_value_has_every_other_measure() -> None:
     assert mae([0.1], [0.3]) == pytest.approx(0.2)
     assert rmse([0.1], [0.3]) == pytest.approx(0.2)
