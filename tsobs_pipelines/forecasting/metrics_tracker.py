@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 HISTORY_NAME = "metrics_history.csv"
 LOCK_TIMEOUT_S = 60
 DAY = timedelta(days=1)
+JITTER = timedelta(hours=1)
+"""By how much less than a day after its last call a daily caller may come, a clock change included."""
+
 _PROOF_BYTES = 256
 """How much of the known part's end is compared to see that the file only grew."""
 
@@ -88,7 +91,10 @@ class ModelMetricsTracker:
         version: str = "1",
         window: tuple[datetime, datetime] | None = None,
     ) -> bool:
-        """Log the metrics of one window, by default the 24 hours before now; ``None`` is an absent value.
+        """Log the metrics of one window; ``None`` is an absent value.
+
+        The window is by default the 24 hours before now. It begins where the one of the day before ended, if
+        that is up to an hour later: the rows of a daily caller that comes some seconds early do not overlap.
 
         A window logged before is replaced when a value differs and left alone when none does, so logging is
         safe to repeat. Returns whether the file changed.
@@ -99,11 +105,11 @@ class ModelMetricsTracker:
             OSError: the file can't be read or written.
         """
         now = self._clock()
-        start, end = window or (now - DAY, now)
         present = {name: value for name, value in metrics.items() if value is not None}
-        row = checked_row(MetricsRow(model_name, version, start, end, present, now.replace(microsecond=0)))
         with self._lock():
-            return self._put(row)
+            start, end = window or (self._start_of_day(model_name, version, now), now)
+            row = MetricsRow(model_name, version, start, end, present, now.replace(microsecond=0))
+            return self._put(checked_row(row))
 
     def rows(self, model_name: str, version: str | None = None) -> list[MetricsRow]:
         """Every row of the model (and version), by window, the oldest first."""
@@ -151,6 +157,13 @@ class ModelMetricsTracker:
             rows = [row for row in rows if row.version == rows[-1].version]
         values = [row.metrics[metric] for row in baseline_rows(rows, metric, before)]
         return median(values) if len(values) >= MINIMUM_DAYS else None
+
+    def _start_of_day(self, model_name: str, version: str, now: datetime) -> datetime:
+        """24 hours before ``now``, or where the window that ended closest to that ended, if that is later."""
+        usual = now - DAY
+        ends = [row.window_end for row in self.rows(model_name, version)]
+        nearest = min(ends, key=lambda end: abs(end - usual), default=usual)
+        return nearest if usual < nearest <= usual + JITTER else usual
 
     def _put(self, row: MetricsRow) -> bool:
         history = self._read()

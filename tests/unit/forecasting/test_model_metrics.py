@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -129,6 +132,48 @@ def test_a_day_scored_every_hour_counts_once(tracker: ModelMetricsTracker) -> No
         shifted = (window(6)[0] + timedelta(hours=hour), window(6)[1] + timedelta(hours=hour))
         tracker.log_metrics(MODEL, {"mae": 5.0, "n": 24}, window=shifted)
     assert tracker.get_baseline(MODEL, "mae", before=window(8)[0]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_caller_that_comes_daily_but_not_to_the_second_counts_each_day(tmp_path: Path, seed: int) -> None:
+    jitter = random.Random(seed)  # noqa: S311 - no secret
+    now = [START]
+    tracker = ModelMetricsTracker(str(tmp_path), clock=lambda: now[0])
+    for day in range(1, 15):
+        now[0] = START + DAY * day + timedelta(seconds=jitter.uniform(-30, 30))
+        tracker.log_metrics(MODEL, {"mae": 0.01 * day, "n": 24})
+        assert (tracker.get_baseline(MODEL, "mae") is not None) == (day >= 7)
+    rows = tracker.rows(MODEL)
+    assert len(rows) == 14
+    assert all(before.window_end <= after.window_start for before, after in pairwise(rows))
+    assert tracker.get_baseline(MODEL, "mae") == pytest.approx(0.075)
+    verdict = judge(rows)
+    assert verdict is not None
+    assert verdict.days == 13
+
+
+def test_a_caller_that_comes_every_five_minutes_logs_24_hours_each_time(tmp_path: Path) -> None:
+    now = [START]
+    tracker = ModelMetricsTracker(str(tmp_path), clock=lambda: now[0])
+    for step in range(2 * 24 * 12):
+        now[0] = START + timedelta(minutes=5) * step
+        tracker.log_metrics(MODEL, {"mae": 0.01, "n": 24})
+    second_day = [row for row in tracker.rows(MODEL) if row.window_end >= START + DAY]
+    assert len(second_day) == 24 * 12
+    assert {row.window_end - row.window_start for row in second_day} == {DAY}
+
+
+def test_a_caller_at_the_same_hour_of_the_clock_counts_the_days_of_clock_changes(tmp_path: Path) -> None:
+    zone = ZoneInfo("Europe/Madrid")
+    for change in (datetime(2026, 3, 29, 6, tzinfo=zone), datetime(2026, 10, 25, 6, tzinfo=zone)):
+        now = [START]
+        tracker = ModelMetricsTracker(str(tmp_path / f"{change:%B}"), clock=lambda now=now: now[0])  # type: ignore[misc]
+        for day in range(-7, 8):
+            now[0] = (change + DAY * day).astimezone(UTC)
+            tracker.log_metrics(MODEL, {"mae": 0.01, "n": 24})
+        verdict = judge(tracker.rows(MODEL))
+        assert verdict is not None
+        assert verdict.days == 14
 
 
 def test_versions_are_not_mixed(tracker: ModelMetricsTracker) -> None:
