@@ -7,7 +7,6 @@ variants: ``python -m bench.forecast_study chosen "default Prophet"``.
 
 from __future__ import annotations
 
-import logging
 import sys
 from datetime import date
 
@@ -30,7 +29,8 @@ from bench.prices import (
 from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting.delivery import DAY
 from tsobs_pipelines.forecasting.models.features import lay_out
-from tsobs_pipelines.forecasting.models.prophet_model import Parameters, clean_up
+from tsobs_pipelines.forecasting.models.prophet_model import Parameters
+from tsobs_pipelines.forecasting.models.stan import quiet, stan_folder
 
 VARIANTS = {
     "chosen": Parameters(),
@@ -45,16 +45,13 @@ DEFAULT_WINDOW = 60
 
 def default_prophet(prices: PriceMap, days: list[date]) -> Matrix:
     """Prophet as it comes, on the 60 days before each."""
-    stan = logging.getLogger("cmdstanpy")
-    stan.addHandler(logging.NullHandler())
-    stan.disabled = True
 
     def one(day: date) -> list[list[float]]:
         laid = lay_out(prices, day, DEFAULT_WINDOW, MARKET).bridged
         times = pd.date_range(day - DAY * DEFAULT_WINDOW, periods=laid.size + 24, freq="h")
-        model = Prophet()
-        model.fit(pd.DataFrame({"ds": times[:-24], "y": laid.ravel()}), seed=1)
-        clean_up(model)
+        with quiet(), stan_folder() as folder:
+            model = Prophet()
+            model.fit(pd.DataFrame({"ds": times[:-24], "y": laid.ravel()}), seed=1, output_dir=str(folder))
         np.random.seed(1)  # the generator that Prophet draws from
         made = model.predict(pd.DataFrame({"ds": times[-24:]}))
         found: list[list[float]] = made[["yhat", "yhat_lower", "yhat_upper"]].to_numpy().tolist()

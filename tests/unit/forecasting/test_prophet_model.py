@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import logging
 import math
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from datetime import date, datetime
 from pathlib import Path
@@ -13,6 +19,7 @@ import pytest
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market
 from tsobs_pipelines.forecasting.models.interface import FittedModel, HourForecast, NotEnoughPricesError
 from tsobs_pipelines.forecasting.models.prophet_model import Parameters, ProphetPriceForecast
+from tsobs_pipelines.temporary import remove_left_behind, temporary_folder
 
 MARKET = Market("Europe/Madrid")
 MODEL = ProphetPriceForecast()
@@ -99,25 +106,90 @@ def test_a_forecast_without_the_week_before_is_refused() -> None:
         MODEL.predict(fitted, old, MARKET)
 
 
-def test_a_fit_leaves_no_temporary_file_and_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fit_leaves_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
     day = date(2025, 6, 12)
-    prices = market_prices(day, 40)
-    MODEL.fit(prices, day, MARKET)
-    before = files()
     with caplog.at_level(logging.INFO):
-        forecast(prices, day)
-    assert files() == before
+        forecast(market_prices(day, 40), day)
     assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
-def files() -> set[Path]:
-    """Files that fits of this process have left: cmdstanpy keeps one folder for a process."""
-    from cmdstanpy import _TMPDIR  # noqa: PLC0415 - its only name
+PROGRAM = """
+import os, signal, sys, tempfile
+from datetime import date
+from pathlib import Path
+from tests.unit.forecasting.test_prophet_model import MARKET, MODEL, market_prices
+from tsobs_pipelines.forecasting.models.interface import FittedModel
 
-    assert Path(_TMPDIR).is_relative_to(tempfile.gettempdir())
-    return {path for path in Path(_TMPDIR).rglob("*") if path.is_file()}
+left = lambda: sorted(path.name for path in Path(tempfile.gettempdir()).rglob("*"))
+day = date(2025, 6, 12)
+prices = market_prices(day, 40)
+if sys.argv[1] == "predict":
+    MODEL.predict(FittedModel.from_json(Path(sys.argv[2]).read_text()), prices, MARKET)
+    assert left() == [], left()
+elif sys.argv[1] == "killed":
+    from prophet import Prophet
+    fit = Prophet.fit
+    Prophet.fit = lambda *args, **kwargs: (fit(*args, **kwargs), os.kill(os.getpid(), signal.SIGKILL))
+    MODEL.fit(prices, day, MARKET)
+else:
+    for _ in range(2):
+        MODEL.predict(MODEL.fit(prices, day, MARKET), prices, MARKET)
+        assert left() == [], left()
+os._exit(0)  # as the processes of a pool end
+"""
 
 
-def test_the_version_changes_with_the_parameters() -> None:
+def run_program(temporary: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[3]
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=root)
+
+
+def test_nothing_of_a_fit_or_a_forecast_is_left_in_the_temporary_folder(tmp_path: Path) -> None:
+    day = date(2025, 6, 12)
+    model = tmp_path / "model.json"
+    model.write_text(MODEL.fit(market_prices(day, 40), day, MARKET).to_json())
+    for what in ("fit", "predict"):
+        temporary = tmp_path / what
+        done = run_program(temporary, what, str(model))
+        assert done.returncode == 0, done.stderr
+        assert list(temporary.iterdir()) == []
+
+
+def test_housekeeping_removes_what_a_killed_fit_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    done = run_program(temporary, "killed")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert any(path.name.startswith("prophet_model") for path in temporary.rglob("*"))
+    others = temporary / "tmp12345678"
+    others.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with temporary_folder() as living:
+        (living / "a file").touch()
+        assert remove_left_behind() == 1
+        assert set(temporary.iterdir()) == {living, others}
+        assert (living / "a file").exists()
+    assert list(temporary.iterdir()) == [others]
+
+
+def test_the_version_changes_with_the_parameters_and_the_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ProphetPriceForecast(parameters=Parameters(windows=(56,))).version != MODEL.version
     assert ProphetPriceForecast().version == MODEL.version
+    installed = importlib.metadata.version
+    for library in ("prophet", "holidays"):
+        monkeypatch.setattr(
+            importlib.metadata,
+            "version",
+            lambda name, newer=library: "99.0" if name == newer else installed(name),
+        )
+        assert ProphetPriceForecast().version != MODEL.version
+
+
+def test_a_model_of_another_version_is_refused() -> None:
+    day = date(2025, 6, 12)
+    prices = market_prices(day, 40)
+    old = dataclasses.replace(MODEL.fit(prices, day, MARKET), version="1.abcdef")
+    with pytest.raises(ValueError, match=r"of version 1\.abcdef, expected .*: fit it again"):
+        MODEL.predict(old, prices, MARKET)

@@ -32,6 +32,7 @@ from tsobs_pipelines.logs.files import log_directory
 from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.temporary import remove_left_behind
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, SUMMARY
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 from tsobs_pipelines.upkeep.disk import disk_of, sizes
@@ -97,6 +98,11 @@ def tidy_models(store: TimeSeriesStore, settings: Settings, now: datetime) -> Fi
     return {"models_removed": sum(removed)}
 
 
+def tidy_temporary() -> Figures:
+    """Remove the temporary folders of processes that were killed."""
+    return {"temporary_folders_removed": remove_left_behind()}
+
+
 def sqlite_files(instance: dg.DagsterInstance, settings: Settings) -> list[Path]:
     """The SQLite files that grow and shrink; a run's own file of events does neither."""
     files = [settings.database_file] if settings.database_file else []
@@ -130,6 +136,7 @@ def keep_house(
         "alerts": lambda: tidy_alerts(settings, now),
         "time series": lambda: tidy_series(store(), settings, now),
         "models": lambda: tidy_models(store(), settings, now),
+        "temporary folders": tidy_temporary,
         # Last: the others have made the room.
         "SQLite files": lambda: tidy_sqlite(instance, settings),
     }

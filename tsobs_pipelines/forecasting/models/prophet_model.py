@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +40,7 @@ from tsobs_pipelines.forecasting.models.interface import (
     NotEnoughPricesError,
     Prices,
 )
+from tsobs_pipelines.forecasting.models.stan import quiet, stan_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
 # Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
 
-REVISION = "2"
+REVISION = "3"
 MINIMUM_TRAINING_DAYS = 14
+LIBRARIES = ("prophet", "holidays")
+"""What changes forecasts with its own version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,9 @@ class ProphetPriceForecast:
 
     @cached_property
     def version(self) -> str:
-        """The revision of the code and a digest of the parameters."""
-        digest = sha256(json.dumps(asdict(self.parameters), sort_keys=True).encode()).hexdigest()
+        """The revision of the code and a digest of the parameters and of the libraries that it fits with."""
+        made_of = {**asdict(self.parameters), **{name: metadata.version(name) for name in LIBRARIES}}
+        digest = sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
         return f"{REVISION}.{digest[:6]}"
 
     @property
@@ -143,7 +146,13 @@ class ProphetPriceForecast:
 
         Raises:
             NotEnoughPricesError: a lagged price is absent and no price of the week before can stand for it.
+            ValueError: another version of the model was fitted.
         """
+        if fitted.version != self.version:
+            raise ValueError(
+                f"the model fitted for {fitted.day} is of version {fitted.version}, "
+                f"expected {self.version}: fit it again"
+            )
         from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
 
         days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
@@ -153,8 +162,8 @@ class ProphetPriceForecast:
         parameters = json.loads(fitted.parameters)
         forecasts = []
         for part in parameters["parts"]:
-            scale = Scale(part["median"], part["spread"])
-            with _quiet():
+            scale = Scale(**part["scale"])
+            with quiet(), stan_folder():
                 model = model_from_json(json.dumps(part["prophet"]))
                 forecasts.append(
                     scale.back(
@@ -180,19 +189,18 @@ class ProphetPriceForecast:
         rows = usable[usable["ds"] >= np.datetime64(day - DAY * window)]
         scale = Scale.of(rows["price"].to_numpy())
         frame = scaled_frame(rows, scale, self.parameters.last_order)
-        model = self._prophet()
-        with _quiet():
-            model.fit(frame)
-            clean_up(model)
+        with quiet(), stan_folder() as folder:
+            model = self._prophet()
+            model.fit(frame, output_dir=str(folder))
             recent = frame[frame["ds"] >= np.datetime64(day - DAY * self.parameters.residual_days)]
             inside = scale.back(model.predict(recent)["yhat"].to_numpy())
-        del model.params["trend"]  # one value for each hour fitted on, read by nobody
+        model.params.pop("trend", None)  # one value for each hour fitted on, read by nobody
         model.history = model.history.tail(1)  # the prices are in the store; a model file needs none of them
+        model.fit_kwargs = {}  # they name the folder
         model.history_dates = model.history_dates.tail(1)
         part: dict[str, object] = {
             "window": window,
-            "median": scale.median,
-            "spread": scale.spread,
+            "scale": asdict(scale),
             "prophet": model_to_dict(model),
         }
         import pandas as pd  # noqa: PLC0415 - loaded by prophet already
@@ -203,22 +211,21 @@ class ProphetPriceForecast:
         from prophet import Prophet  # noqa: PLC0415 - needed for fits only
 
         chosen = self.parameters
-        with _quiet():
-            model = Prophet(
-                growth="flat",
-                yearly_seasonality=False,
-                weekly_seasonality=False,
-                daily_seasonality=False,
-                uncertainty_samples=0,
+        model = Prophet(
+            growth="flat",
+            yearly_seasonality=False,
+            weekly_seasonality=False,
+            daily_seasonality=False,
+            uncertainty_samples=0,
+        )
+        model.add_seasonality("daily", 1, chosen.daily_order, chosen.seasonality_prior)
+        for kind in DAY_KINDS:
+            model.add_regressor(f"is_{kind}", chosen.regressor_prior, standardize=True)
+            model.add_seasonality(
+                f"daily_{kind}", 1, chosen.kind_order, chosen.seasonality_prior, condition_name=kind
             )
-            model.add_seasonality("daily", 1, chosen.daily_order, chosen.seasonality_prior)
-            for kind in DAY_KINDS:
-                model.add_regressor(f"is_{kind}", chosen.regressor_prior, standardize=True)
-                model.add_seasonality(
-                    f"daily_{kind}", 1, chosen.kind_order, chosen.seasonality_prior, condition_name=kind
-                )
-            for column in (*LAGGED, *last_waves(chosen.last_order)):
-                model.add_regressor(column, chosen.regressor_prior, standardize=True)
+        for column in (*LAGGED, *last_waves(chosen.last_order)):
+            model.add_regressor(column, chosen.regressor_prior, standardize=True)
         return model
 
 
@@ -233,27 +240,3 @@ def _moment(local: pd.Timestamp, market: Market) -> datetime:
     from datetime import UTC  # noqa: PLC0415
 
     return local.to_pydatetime().replace(tzinfo=market.zone).astimezone(UTC)
-
-
-def clean_up(model: Prophet) -> None:  # type: ignore[name-defined] # noqa: F821
-    """Remove the two temporary files that a fit leaves while the process lives."""
-    if model.stan_backend is not None:
-        model.stan_backend.cleanup()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep cmdstanpy's progress and pandas' warnings about Prophet out of the logs."""
-    import warnings  # noqa: PLC0415
-
-    stan = logging.getLogger("cmdstanpy")
-    if not any(isinstance(handler, logging.NullHandler) for handler in stan.handlers):
-        stan.addHandler(logging.NullHandler())
-    was = stan.disabled
-    stan.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        stan.disabled = was
