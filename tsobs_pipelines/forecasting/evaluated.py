@@ -40,6 +40,8 @@ class EvaluatedDay:
     evaluation: Evaluation | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     verdict: Verdict | None = None
+    no_forecast: bool = False
+    """Whether hours of the day are over and none of them was forecast."""
     hours: Sequence[FrozenForecast] = ()
     prices: Prices = field(default_factory=dict)
 
@@ -84,14 +86,16 @@ def _evaluate_day(
     subject: Subject,
 ) -> EvaluatedDay:
     result = evaluate(window, frozen, prices, subject.market)
+    no_forecast = all(each.hour < subject.market.start_of(day) for each in frozen)
     if result is None:
-        return EvaluatedDay(day, _why_nothing(frozen, prices, window), logged=False)
+        why = _why_nothing(frozen, prices, window)
+        return EvaluatedDay(day, why, logged=False, no_forecast=no_forecast)
     version, model = tracked_version(result.version, subject.source), subject.model
     rows = tracker.rows(model, version)
     metrics = {**result.metrics, **_baseline(rows, window)}
     logged = tracker.log_metrics(model, metrics, version=version, window=(window.start, window.end))
     rows = tracker.rows(model, version)
-    row = next(each for each in reversed(rows) if each.window_end == window.end)
+    row = next(each for each in rows if (each.window_start, each.window_end) == (window.start, window.end))
     state = (
         f"scored {int(result.metrics['n'] or 0)} hours"
         if logged
@@ -104,6 +108,7 @@ def _evaluate_day(
         evaluation=result,
         metrics=metrics,
         verdict=judge(rows, as_of=window.end),
+        no_forecast=no_forecast,
         hours=sorted(frozen, key=lambda each: each.hour),
         prices=prices,
     )

@@ -61,11 +61,15 @@ class Evaluation:
 
 
 def window_of(day: date, now: datetime, market: Market) -> Window | None:
-    """The 24 hours that end with the day, or with the last full hour while it lasts; none before it began."""
-    end = min(market.end_of(day), market.hour_of(now))
-    if end <= market.start_of(day):
-        return None
-    return Window(end - TRAILING, end)
+    """The hours of the day once it is over, 23 to 25; while it lasts, the 24 hours to its last full hour.
+
+    None before its first hour is over.
+    """
+    start, end = market.start_of(day), market.end_of(day)
+    if now >= end:
+        return Window(start, end)
+    full = market.hour_of(now)
+    return Window(full - TRAILING, full) if full > start else None
 
 
 def prices_window(window: Window) -> Window:
@@ -82,7 +86,7 @@ def evaluate(
     Metrics: ``mae``, ``rmse``, ``r2``, ``n``, ``naive_mae`` (same hour the day before), ``skill``, ``mase``,
     ``coverage_80`` and ``backfilled`` (how many of the hours were forecast after the fact).
     """
-    hours = [window.start + HOUR * step for step in range(round((window.end - window.start) / HOUR))]
+    hours = [window.start + HOUR * step for step in range(-(-(window.end - window.start) // HOUR))]
     inside = {each.hour: each for each in forecasts if window.start <= each.hour < window.end}
     refused = tuple(hour for hour in hours if hour in inside and is_leaking(inside[hour], market))
     fair = [inside[hour] for hour in hours if hour in inside and hour not in refused]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -20,16 +21,16 @@ from tests.support.week_mean import WeekMean
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.forecast.keys import MAE_CHECK, PRICES_CHECK, PRICES_KEY, SKILL_CHECK
-from tsobs_pipelines.forecasting.delivery import DAY, HOUR, days_between
+from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market, days_between
 from tsobs_pipelines.forecasting.evaluated import evaluate_days, verdicts
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
-from tsobs_pipelines.forecasting.models.interface import ForecastModel
+from tsobs_pipelines.forecasting.models.interface import FittedModel, ForecastModel, Prices
 from tsobs_pipelines.forecasting.models.prophet_model import ProphetPriceForecast
 from tsobs_pipelines.forecasting.scoring import Subject, forecast_rows
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.schema import FORECASTS
 from tsobs_pipelines.timeseries.sql import SqlStore
-from tsobs_pipelines.timeseries.store import Window
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
 
 DAY_61 = FIRST + 60 * DAY
 SPRING = date(2015, 3, 29)
@@ -108,8 +109,10 @@ def daily_errors(real: Forecasts) -> pd.DataFrame:
     naive = naive.fillna(price.shift(24))
     rows = []
     for day in days_between(DAY_61, LAST):
-        end = pd.Timestamp(str(day + DAY), tz="Europe/Madrid").tz_convert("UTC")
-        hours = pd.date_range(end - pd.Timedelta(hours=24), periods=24, freq="h")
+        start, end = (
+            pd.Timestamp(str(each), tz="Europe/Madrid").tz_convert("UTC") for each in (day, day + DAY)
+        )
+        hours = pd.date_range(start, end, freq="h", inclusive="left")
         known = hours[hours.isin(forecast.index)]
         rows.append(
             {
@@ -141,9 +144,6 @@ def test_baseline_and_verdict_of_each_real_day_are_those_of_pandas(real: Forecas
     degraded = 0
     for verdict, (_, tested) in zip(ours, frame.iterrows(), strict=True):
         earlier = frame[frame["end"] <= tested["start"]]
-        # The 24 hours to the end of the 23-hour day begin on Saturday: one of the two counts, the newer.
-        if SPRING in earlier.index:
-            earlier = earlier.drop(SPRING - DAY)
         earlier = earlier.iloc[-30:]
         assert verdict.days == len(earlier)
         if len(earlier) < 7:
@@ -410,6 +410,53 @@ def test_a_day_without_a_forecast_is_not_scored_and_its_fit_fails_in_words(demo:
     assert failure.user_failure_data is not None
     assert "0 hours before" in str(failure.user_failure_data.description)
     assert rescored(demo, [today() - DAY]) == ["no forecast for these hours"]
+
+
+def test_the_checks_fail_where_no_forecast_could_be_made(demo: Forecasts) -> None:
+    days = today() - 4 * DAY, today() - DAY
+    assert demo.run("fill_prices", today() - 40 * DAY, today() - DAY).success
+    result = demo.run("fill_evaluations", *days)
+    for name in (MAE_CHECK, SKILL_CHECK):
+        check = check_results(result)[name]
+        assert not check.passed
+        assert check.description is not None
+        assert f"No hour of {today() - DAY} was forecast" in check.description
+    # All but the newest day have forecasts: that one still counts.
+    assert demo.run("fill_forecasts", days[0], days[1] - DAY).success
+    assert not any(check.passed for check in check_results(demo.run("fill_evaluations", *days)).values())
+    assert demo.run("fill_forecasts", days[1]).success
+    assert all(check.passed for check in check_results(demo.run("fill_evaluations", *days)).values())
+
+
+class Broken(WeekMean):
+    """A model that fails as it is told."""
+
+    error: Exception
+    fits = 0
+
+    def fit(self, prices: Prices, day: date, market: Market) -> FittedModel:
+        self.fits += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "fits"),
+    [
+        (KeyError("trend"), 1),
+        (ValueError("no such value"), 1),
+        (ImportError("no module named prophet"), 1),
+        (StoreUnavailableError("the store does not answer"), 3),
+        (ConnectionResetError("the network"), 3),
+    ],
+)
+def test_only_what_a_retry_may_mend_is_tried_again(demo: Forecasts, error: Exception, fits: int) -> None:
+    model = Broken()
+    model.error = error
+    broken = dataclasses.replace(demo, model=model)
+    result = broken.run("fill_forecasts", today() - DAY)
+    assert not result.success
+    assert model.fits == fits
+    assert str(error) in str(result.get_step_failure_events()[-1].step_failure_data)
 
 
 # The run every five minutes.

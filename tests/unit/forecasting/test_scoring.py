@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,10 @@ import pytest
 
 from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting import evaluation
-from tsobs_pipelines.forecasting.delivery import DAY, HOUR, days_between
+from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market, days_between
 from tsobs_pipelines.forecasting.gaps import DueDays, gaps, lacking_prices
 from tsobs_pipelines.forecasting.history_file import MetricsRow
+from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models.interface import Prices
 from tsobs_pipelines.forecasting.scoring import (
     FrozenForecast,
@@ -24,6 +27,8 @@ from tsobs_pipelines.forecasting.scoring import (
     tracked_version,
     window_of,
 )
+from tsobs_pipelines.forecasting.verdict import judge
+from tsobs_pipelines.timeseries.store import Window
 
 TODAY = date(2026, 5, 12)
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)
@@ -152,18 +157,44 @@ def test_what_is_made_after_publication_is_marked_as_backfilled() -> None:
     assert issue_moment(TODAY, out - timedelta(seconds=1), MARKET) == (out - timedelta(seconds=1), False)
 
 
-@pytest.mark.parametrize(("day", "scored"), [(SPRING, 24), (AUTUMN, 24)])
-def test_clock_change_days_are_scored_over_24_hours(day: date, scored: int) -> None:
-    """A trailing window is 24 hours long: on the spring day it begins with the last hour of Saturday."""
+@pytest.mark.parametrize(
+    ("day", "hours"), [(SPRING, 23), (AUTUMN, 25), (SPRING - DAY, 24), (AUTUMN + DAY, 24)]
+)
+def test_a_day_is_scored_by_its_own_hours(day: date, hours: int) -> None:
     prices = prices_of(day - 31 * DAY, day)
     frozen = [*frozen_of(day - DAY, prices), *frozen_of(day, prices)]
     window = window_of(day, MARKET.end_of(day), MARKET)
-    assert window is not None
+    assert window == Window(MARKET.start_of(day), MARKET.end_of(day))
     result = evaluate(window, frozen, prices, MARKET)
     assert result is not None
-    assert result.metrics["n"] == scored
+    assert result.metrics["n"] == hours
     assert result.metrics["mae"] == pytest.approx(0.002)
     assert result.metrics["naive_mae"] is not None
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Madrid", "Australia/Adelaide", "Australia/Lord_Howe", "Asia/Kathmandu"]
+)
+def test_the_days_of_a_year_leave_out_no_hour_and_take_none_twice(zone: str) -> None:
+    market = Market(zone)
+    now = datetime(2027, 1, 2, tzinfo=UTC)
+    windows = [window_of(day, now, market) for day in days_between(date(2026, 1, 1), date(2026, 12, 31))]
+    assert all(window is not None for window in windows)
+    whole = [window for window in windows if window is not None]
+    assert all(before.end == after.start for before, after in pairwise(whole))
+
+
+def test_each_earlier_day_is_in_the_baseline_across_clock_changes(tmp_path: Path) -> None:
+    for change in (SPRING, AUTUMN):
+        tracker = ModelMetricsTracker(str(tmp_path / str(change)))
+        first, last = change - 10 * DAY, change + 5 * DAY
+        for day in days_between(first, last):
+            window = window_of(day, MARKET.end_of(last), MARKET)
+            assert window is not None
+            tracker.log_metrics("m", {"mae": 0.01, "n": 23}, window=(window.start, window.end))
+        verdict = judge(tracker.rows("m"))
+        assert verdict is not None
+        assert verdict.days == 15
 
 
 def test_prices_that_come_in_pieces_are_scored_as_far_as_they_are_there() -> None:
@@ -202,12 +233,25 @@ def test_a_flat_day_has_no_r2_and_no_skill() -> None:
     assert {name for name, value in result.metrics.items() if value is None} == {"r2", "skill", "mase"}
 
 
+def test_rounding_noise_is_no_variation() -> None:
+    """Means of four quarter-hours differ in their last bits where all prices are the same."""
+    hours = prices_of(TODAY - 30 * DAY, TODAY)
+    prices = {hour: 0.1 + step % 3 * 1.4e-17 for step, hour in enumerate(hours)}
+    assert len(set(prices.values())) > 1
+    window = window_of(TODAY, MARKET.end_of(TODAY), MARKET)
+    assert window is not None
+    result = evaluate(window, frozen_of(TODAY, prices), prices, MARKET)
+    assert result is not None
+    assert {name for name, value in result.metrics.items() if value is None} == {"r2", "skill", "mase"}
+    assert result.metrics["naive_mae"] == 0.0
+
+
 # What healing asks for.
 
 
 def row_of(day: date, metrics: dict[str, float]) -> MetricsRow:
-    end = MARKET.end_of(day)
-    return MetricsRow("m", tracked_version("1", "demo"), end - DAY, end, metrics, end)
+    start, end = MARKET.start_of(day), MARKET.end_of(day)
+    return MetricsRow("m", tracked_version("1", "demo"), start, end, metrics, end)
 
 
 def scored(day: date, frozen: Sequence[FrozenForecast], prices: Prices) -> MetricsRow:

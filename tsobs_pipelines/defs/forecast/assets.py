@@ -11,6 +11,7 @@ from math import fsum
 import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.evaluation import evaluation_asset
@@ -89,6 +90,7 @@ def model_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays) ->
         io_manager_key=io_key(model.name),
         description=f"{model.name}, fitted for a delivery day on prices of the days before it.",
     )
+    @permanent_failures_at_once()
     def price_model(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dict[str, FittedModel]:
@@ -129,6 +131,7 @@ def forecast_asset(model: ForecastModel, keys: ForecastKeys, days: DeliveryDays)
         retry_policy=NETWORK_RETRIES,
         description=f"{model.name}: each delivery day's forecast, issued the day before and never changed.",
     )
+    @permanent_failures_at_once()
     def price_forecast(
         context: dg.AssetExecutionContext,
         settings: SettingsResource,

@@ -11,6 +11,7 @@ from datetime import date
 import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import (
@@ -71,6 +72,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
         ],
         description=f"{model_name}: frozen forecasts scored against the prices that came.",
     )
+    @permanent_failures_at_once()
     def forecast_evaluation(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
@@ -145,12 +147,17 @@ def _picture(names: _Names, each: EvaluatedDay, market: Market) -> str:
 
 
 def _checks(names: _Names, found: Sequence[EvaluatedDay]) -> Iterator[dg.AssetCheckResult]:
-    """Both checks, on the newest day of the run that has a verdict."""
-    verdict = next((each.verdict for each in reversed(found) if each.verdict is not None), None)
+    """Both checks, on the newest day of the run that has a verdict; they fail where it has no forecast."""
+    judged = next((each for each in reversed(found) if each.verdict is not None or each.no_forecast), None)
+    verdict = judged.verdict if judged is not None else None
+    unforecast = judged is not None and judged.no_forecast
     words = describe(verdict) if verdict is not None else "Nothing has been scored yet."
+    if judged is not None and judged.no_forecast:
+        asset = names.keys.model.to_user_string()
+        words = f"No hour of {judged.day} was forecast (see the runs of {asset}). {words}"
     failed = {
-        MAE_CHECK: verdict is not None and verdict.degraded is True,
-        SKILL_CHECK: verdict is not None and verdict.skill_warning is True,
+        MAE_CHECK: unforecast or (verdict is not None and verdict.degraded is True),
+        SKILL_CHECK: unforecast or (verdict is not None and verdict.skill_warning is True),
     }
     for name, bad in failed.items():
         yield dg.AssetCheckResult(

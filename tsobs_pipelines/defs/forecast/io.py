@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import dagster as dg
 
+from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.resources import SettingsResource
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.model_files import open_files
@@ -32,6 +33,7 @@ class ModelFilesIOManager(dg.ConfigurableIOManager):
     settings: dg.ResourceDependency[SettingsResource]
     model_name: str
 
+    @permanent_failures_at_once()
     def handle_output(self, context: dg.OutputContext, obj: dict[str, FittedModel]) -> None:
         """Write the models by partition; a day that could not be fitted has none."""
         config = self.settings.get()
@@ -44,6 +46,7 @@ class ModelFilesIOManager(dg.ConfigurableIOManager):
             place = files.describe(model_file(self.model_name, source, date.fromisoformat(first)))
             context.add_output_metadata({"file": place, "files": len(obj)})
 
+    @permanent_failures_at_once()
     def load_input(self, context: dg.InputContext) -> dict[str, FittedModel]:
         """The models of the partitions, as far as there are any."""
         config = self.settings.get()

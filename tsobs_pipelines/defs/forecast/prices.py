@@ -11,6 +11,7 @@ from typing import TypeAlias
 import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
@@ -47,6 +48,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         ],
         description="Hourly electricity prices of each delivery day, EUR/kWh.",
     )
+    @permanent_failures_at_once()
     def electricity_prices(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg] # Dagster wants it bare beside checks
