@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,7 +132,8 @@ def test_what_is_answered_and_written_while_everything_fails(tsobs: Running) -> 
     assert any(path.name == "dagster.yaml" for path in files)
     assert any(path.suffix == ".jsonl" for path in files)
     for path in files:
-        assert found_in(path.read_bytes()) == [], path
+        with suppress(FileNotFoundError):  # SQLite's files beside a database come and go
+            assert found_in(path.read_bytes()) == [], path
 
 
 COMMANDS = (["settings"], ["doctor"], ["doctor", "--json"], ["alerts"], ["alerts", "test"], ["backup", "to"])

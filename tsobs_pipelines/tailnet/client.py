@@ -9,6 +9,7 @@ A failed read is never an empty read: every method answers, or raises one of the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -35,6 +36,8 @@ from tsobs_pipelines.tailnet.ping import (
 )
 from tsobs_pipelines.tailnet.transport import Request, SidecarTransport
 
+log = logging.getLogger(__name__)
+
 __all__ = [
     "AmbiguousPeerError",
     "ConnectionStats",
@@ -53,6 +56,12 @@ PING_DEADLINE_S: Final = 30.0
 NETCHECK_DEADLINE_S: Final = 30.0
 DEBUG_DEADLINE_S: Final = 25.0
 JOURNAL_DEADLINE_S: Final = 120.0
+
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2999
+"""Of a journal's days: what lies beyond makes times that no store holds."""
+_MOST: Final = 2**40
+_SHOWN: Final = 40
 
 PINGS_A_BURST: Final = 5
 MAX_PINGS: Final = 50
@@ -120,6 +129,7 @@ class TailscaleHealthService:
     ) -> None:
         self.CRITICAL_NODES = critical_nodes
         self._sidecar = SidecarTransport(sidecar_url, token_file, transport)
+        self._refused_days: list[str] = []
 
     def close(self) -> None:
         """Give the connections back; the instance can't be used afterwards."""
@@ -206,19 +216,29 @@ class TailscaleHealthService:
         return WhoIs(shown[0].rstrip("."), shown[1], shown[2])
 
     def samples_index(self) -> dict[date, DayIndex]:
-        """The days of the journal with their lines and bytes, oldest first."""
+        """The days of the journal with their lines and bytes, oldest first.
+
+        A day whose entry makes no sense is left out, and named in the log: the others are collected. When
+        there is no other, that is an error.
+        """
         request = Request("/samples", STATUS_DEADLINE_S)
         days = self._sidecar.json_object(request).get("days")
         if not isinstance(days, dict):
             raise SidecarUnavailableError(f"{self._sidecar.base_url}/samples", "the index has no days", 200)
         index: dict[date, DayIndex] = {}
+        refused: list[str] = []
         for day, entry in sorted(days.items()):
             try:
-                index[date.fromisoformat(day)] = DayIndex(int(entry["rounds"]), int(entry["bytes"]))
+                index[_day_of(day)] = _day_index(entry)
             except (TypeError, ValueError, KeyError):
-                raise SidecarUnavailableError(
-                    f"{self._sidecar.base_url}/samples", "the index has a malformed day", 200
-                ) from None
+                refused.append(clean(day)[:_SHOWN])
+        if refused and not index:
+            reason = f"the index has no day that makes sense: {', '.join(refused[:10])}"
+            raise SidecarUnavailableError(f"{self._sidecar.base_url}/samples", reason, 200)
+        if refused != self._refused_days:
+            self._refused_days = refused
+            if refused:
+                log.warning("the journal's index has days that make no sense: %s", ", ".join(refused[:10]))
         return index
 
     def samples(self, day: date, after: datetime | None = None) -> Iterator[bytes]:
@@ -285,6 +305,22 @@ def _address_of(node: Mapping[str, object], peer: Peer, hostname: str) -> str:
     if isinstance(first, str) and first:
         return first
     return peer.dns_name.rstrip(".") or peer.host_name or hostname
+
+
+def _day_of(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day.isoformat() != text or not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ValueError(text)
+    return day
+
+
+def _day_index(entry: Mapping[str, object]) -> DayIndex:
+    rounds, size = entry["rounds"], entry["bytes"]
+    if not (isinstance(rounds, int) and isinstance(size, int)) or isinstance(rounds, bool):
+        raise TypeError(rounds)
+    if not (0 <= rounds <= _MOST and 0 <= size <= _MOST):
+        raise ValueError(rounds)
+    return DayIndex(rounds, size)
 
 
 def _rfc3339(at: datetime) -> str:

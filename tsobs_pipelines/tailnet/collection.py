@@ -20,7 +20,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from tsobs_pipelines.tailnet.changes import ConnectionChange, connection_changes, daemon_changes
 from tsobs_pipelines.tailnet.client import DayIndex
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.completeness import DayLines, storable
+from tsobs_pipelines.tailnet.journal import VERSIONS, JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, Collected, collect
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, TIME, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -63,6 +64,8 @@ class DayCollection:
     duplicates: int = 0
     ambiguous: Mapping[str, Sequence[str]] = field(default_factory=dict)
     own_node: str | None = None
+    unstorable: int = 0
+    """Rows that the store does not take: a name that is too long, a netcheck that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +81,29 @@ class Collector:
         """Replace everything the store has of ``day`` by what the journal has.
 
         A day that is not in the journal any more, or not yet, is left as it is.
+
+        Raises:
+            IncompleteDayError: what came is not the whole day; the store is left as it is, and the day is
+                healed later.
         """
         announced = self.journal.samples_index().get(day)
-        counts = JournalCounts()
-        rounds = read_rounds(self.journal.samples(day), counts, day)
-        collected = collect(rounds, self.nodes, self.tailnet, self._context_of_day(day))
-        written = _rounds_of(collected)
+        lines = DayLines(day)
+        rounds = lines.rounds(self.journal.samples(day))
+        collected = self._storable(collect(rounds, self.nodes, self.tailnet, self._context_of_day(day)))
+        written, counts = _rounds_of(collected), lines.counts
         if announced is not None or counts.lines:
             where = {"tailnet": self.tailnet}
             window = Window.of_day(day)
+            lines.check(announced, self.store.count_times(CONNECTIONS, window, where).get(day, 0))
             self.store.replace(CONNECTIONS, window, collected.connections, where)
             self.store.replace(NETCHECK, window, collected.netchecks, where)
+            lines.check_versions()
             # What the index counted before the read: lines that it never counts, such as torn ones, would
             # hide as many that come later, and a line that came between the two is only read once more.
-            lines = announced.rounds if announced else counts.lines
-            self._account(day, _Account(lines, written, counts.skipped_total, counts.duplicates))
+            told = announced.rounds if announced else counts.lines
+            self._account(
+                day, _Account(told, written, counts.skipped_total, counts.duplicates, max(VERSIONS))
+            )
         return _report(day, "full", written, counts, collected, ())
 
     def collect_new(self, day: date) -> DayCollection:
@@ -103,29 +114,37 @@ class Collector:
             return self.collect_day(day)
         last = max(_time(row) for row in before)
         announced = self.journal.samples_index().get(day)
-        counts = JournalCounts()
+        lines = DayLines(day)
         start = last - DELTA_LOOKBACK
-        found = list(read_rounds(self.journal.samples(day, start), counts, day))
+        found = list(lines.rounds(self.journal.samples(day, start)))
         new = [this for this in found if this.at > last]
         if len(new) < (announced.rounds if announced else 0) - account.lines:
             return self.collect_day(day)
         context = [this for this in found if this.at <= last]
         if start < Window.of_day(day).start:
             context += self._context_of_day(day)
-        collected = collect(new, self.nodes, self.tailnet, context)
+        collected = self._storable(collect(new, self.nodes, self.tailnet, context))
         rounds = account.rounds + _rounds_of(collected)
         if new:
             self.store.write(CONNECTIONS, collected.connections)
             self.store.write(NETCHECK, collected.netchecks)
             self._account(day, replace(account, lines=account.lines + len(new), rounds=rounds))
         changes = [*daemon_changes(new, context), *connection_changes(collected.connections, before)]
-        return _report(day, "incremental", rounds, counts, collected, changes)
+        return _report(day, "incremental", rounds, lines.counts, collected, changes)
 
     def _context_of_day(self, day: date) -> list[Round]:
         """The rounds of the day before that the first rounds of ``day`` are measured from."""
         start = Window.of_day(day).start
         before = self.journal.samples(day - _DAY, start - DELTA_LOOKBACK)
         return list(read_rounds(before, JournalCounts(), day - _DAY))
+
+    def _storable(self, collected: Collected) -> Collected:
+        """The rows that the store takes; the others are counted."""
+        connections, bad = storable(CONNECTIONS, collected.connections)
+        netchecks, bad_netchecks = storable(NETCHECK, collected.netchecks)
+        return replace(
+            collected, connections=connections, netchecks=netchecks, unstorable=bad + bad_netchecks
+        )
 
     def _account_of(self, day: date) -> _Account | None:
         rows = self.store.read(COLLECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
@@ -142,6 +161,8 @@ class _Account:
     rounds: int
     skipped: int
     duplicates: int
+    reader: int = 0
+    """The newest version of the journal's line that was known when the lines were read."""
 
     @classmethod
     def of(cls, row: Row) -> _Account:
@@ -172,6 +193,7 @@ def _report(
         duplicates=counts.duplicates,
         ambiguous=dict(collected.ambiguous),
         own_node=collected.own_node,
+        unstorable=collected.unstorable,
     )
 
 
@@ -202,6 +224,8 @@ def days_to_heal(
             reasons[day] = "never collected"
         elif stored.get(day, 0) < account.rounds:
             reasons[day] = f"{account.rounds - stored.get(day, 0)} rounds are gone from the store"
+        elif account.skipped and account.reader < max(VERSIONS):
+            reasons[day] = "lines were skipped that this version may read"
         elif day < settled and account.lines < lines:
             reasons[day] = f"{lines - account.lines} journal lines were not collected"
     return reasons

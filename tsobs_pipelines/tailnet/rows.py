@@ -43,6 +43,8 @@ class Collected:
     ambiguous_rounds: dict[str, int] = field(default_factory=dict)
     absent_rounds: dict[str, int] = field(default_factory=dict)
     failed_rounds: int = 0
+    unstorable: int = 0
+    """Rows that were left out, since the store takes none of their kind."""
 
 
 def collect(

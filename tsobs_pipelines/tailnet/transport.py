@@ -17,12 +17,16 @@ from typing import Final, Literal, NamedTuple
 import httpx
 
 from tsobs_pipelines.secret_url import SecretUrl, clear, masked
+from tsobs_pipelines.tailnet.deadlines import deadline_transport, until
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.ping import clean
 
 CONNECT_TIMEOUT_S: Final = 3.0
 MAX_BODY: Final = 32 * 2**20
 """Bytes of the largest answer that is held in memory; the status of 10,000 peers has about 5 MB."""
+
+
+_END: Final = "tsobs_end"
 
 
 class Request(NamedTuple):
@@ -33,7 +37,7 @@ class Request(NamedTuple):
     query: Mapping[str, str] = {}
 
 
-def _trust(base_url: str) -> ssl.SSLContext | bool:
+def _trust(base_url: str) -> ssl.SSLContext | Literal[True]:
     """Whom to trust: over plain HTTP nobody, which saves reading every certificate authority from disk."""
     return True if base_url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -54,7 +58,7 @@ class SidecarTransport:
         # No proxy from the environment: the sidecar is a neighbour, and the token is meant for it alone.
         self._client = httpx.Client(
             base_url=base_url,
-            transport=transport or httpx.HTTPTransport(retries=1, verify=_trust(base_url)),
+            transport=transport or deadline_transport(_trust(base_url)),
             headers={"Accept-Encoding": "identity", "User-Agent": "tsobs"},
             follow_redirects=False,
             trust_env=False,
@@ -123,7 +127,11 @@ class SidecarTransport:
         message = self._client.build_request(
             "GET", request.path, params=dict(request.query), headers=self._authorization(), timeout=timeout
         )
-        response = self._send(request, message)
+        # One deadline for all of it: a sidecar that sends a byte a second would never be late for one read.
+        end = time.monotonic() + request.deadline_s
+        with until(end):
+            response = self._send(request, message)
+        response.extensions[_END] = end
         try:
             yield response
         finally:
@@ -146,9 +154,14 @@ class SidecarTransport:
             raise SidecarUnavailableError(
                 self._url(request), "the answer has no Content-Length, so that a cut would not show", 200
             )
-        end = time.monotonic() + request.deadline_s
+        end = response.extensions[_END]
+        chunks = response.iter_raw()
         try:
-            for chunk in response.iter_raw():
+            while True:
+                with until(end):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
                 yield chunk
                 if time.monotonic() > end:
                     raise SidecarUnavailableError(

@@ -161,9 +161,12 @@ COLLECTIONS = Measurement(
     name="tailscale_collections",
     tags=("tailnet",),
     identity=("tailnet",),
-    fields=_ints("lines", "lines", "rounds", "skipped", "duplicates"),
+    fields=(*_ints("lines", "lines", "rounds", "skipped", "duplicates"), *_ints("version", "reader")),
 )
-"""What was collected of one journal day; ``time`` is the day's start. Healing holds it against the index."""
+"""What was collected of one journal day; ``time`` is the day's start. Healing holds it against the index.
+
+``reader`` is the newest version of the journal's line that was known when the lines were read.
+"""
 
 PRICES = Measurement(
     name="electricity_prices",

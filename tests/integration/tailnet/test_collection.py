@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.journals import NODES, MemoryJournal, minutes, round_line
+from tsobs_pipelines.tailnet import collection, completeness
 from tsobs_pipelines.tailnet.collection import Collector, days_to_heal
+from tsobs_pipelines.tailnet.completeness import IncompleteDayError
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, Row
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -205,3 +208,112 @@ class TestHealing:
         journal.take(minutes(START, 3))
         first = DAY + timedelta(days=1)
         assert days_to_heal(journal.samples_index(), store, "default", first, self.NOW) == {}
+
+
+HTML = b"<!doctype html>\n<html>\n" + b"<p>Please sign in</p>\n" * 40
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([], "announced 10 lines, 0 came"),
+        ([HTML], "no rounds of a journal"),
+        ([line + b"\n" for line in HTML.splitlines()], "no rounds of a journal"),
+        ([round_line(at) for at in minutes(START, 9)], "announced 10 lines, 9 came"),
+        ([round_line(at).replace(b'"v":1', b'"v":9') for at in minutes(START, 10)], "upgrade it"),
+        ([round_line(at) for at in minutes(START, 5)] * 2, "has 5 rounds, the store 10 and keeps them"),
+    ],
+    ids=["empty", "html", "html by line", "cut", "newer version", "fewer rounds"],
+)
+def test_a_day_is_replaced_only_by_what_was_announced(
+    collector: Collector, journal: MemoryJournal, store: TimeSeriesStore, lines: list[bytes], said: str
+) -> None:
+    journal.take(minutes(START, 10))
+    collector.collect_day(DAY)
+    whole, index = rows_of(store), dict(journal.samples_index())
+    books = store.read(COLLECTIONS, Window.of_day(DAY), WHERE)
+    journal.days[DAY] = lines
+    journal.samples_index = lambda: index  # type: ignore[method-assign]
+    with pytest.raises(IncompleteDayError, match=said):
+        collector.collect_day(DAY)
+    assert rows_of(store) == whole
+    assert store.read(COLLECTIONS, Window.of_day(DAY), WHERE) == books
+
+
+@pytest.mark.parametrize("broken", [[HTML], [round_line(START).replace(b'"v":1', b'"v":9')] * 10])
+def test_a_day_that_could_not_be_read_is_healed_later(
+    collector: Collector, journal: MemoryJournal, store: TimeSeriesStore, broken: list[bytes]
+) -> None:
+    journal.take(minutes(START, 10))
+    whole, index = journal.days[DAY], dict(journal.samples_index())
+    journal.days[DAY] = broken
+    journal.samples_index = lambda: index  # type: ignore[method-assign]
+    with pytest.raises(IncompleteDayError):
+        collector.collect_new(DAY)
+    tomorrow = START + timedelta(days=1, hours=1)
+    assert list(days_to_heal(index, store, "default", DAY, tomorrow)) == [DAY]
+    journal.days[DAY] = whole
+    collector.collect_day(DAY)
+    assert len(rows_of(store)) == 30
+    assert days_to_heal(index, store, "default", DAY, tomorrow) == {}
+
+
+def test_the_newest_lines_in_an_unknown_version_fail_it_and_what_is_known_is_kept(
+    collector: Collector, journal: MemoryJournal, store: TimeSeriesStore
+) -> None:
+    journal.take(minutes(START, 5))
+    collector.collect_new(DAY)
+    journal.append(*(round_line(at).replace(b'"v":1', b'"v":9') for at in minutes(START, 8)[5:]), day=DAY)
+    with pytest.raises(IncompleteDayError, match="newest 3 lines"):
+        collector.collect_new(DAY)
+    assert len(rows_of(store)) == 15
+    tomorrow = START + timedelta(days=1, hours=1)
+    assert list(days_to_heal(journal.samples_index(), store, "default", DAY, tomorrow)) == [DAY]
+
+
+def test_lines_that_an_older_version_skipped_are_collected_after_an_upgrade(
+    collector: Collector,
+    journal: MemoryJournal,
+    store: TimeSeriesStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal.take(minutes(START, 3))
+    newer = round_line(START + timedelta(minutes=3)).replace(b'"v":1', b'"v":9')
+    journal.append(newer, round_line(START + timedelta(minutes=4)), day=DAY)
+    collector.collect_day(DAY)
+    tomorrow = START + timedelta(days=1, hours=1)
+    assert days_to_heal(journal.samples_index(), store, "default", DAY, tomorrow) == {}
+    monkeypatch.setattr(collection, "VERSIONS", (1, 2, 9))
+    assert list(days_to_heal(journal.samples_index(), store, "default", DAY, tomorrow)) == [DAY]
+    collector.collect_day(DAY)
+    assert days_to_heal(journal.samples_index(), store, "default", DAY, tomorrow) == {}
+
+
+@pytest.mark.parametrize("netcheck", [{}, {"RegionLatency": {}}, []])
+def test_a_netcheck_that_says_nothing_costs_itself(
+    collector: Collector, journal: MemoryJournal, store: TimeSeriesStore, netcheck: object
+) -> None:
+    journal.take(minutes(START, 2))
+    odd = json.loads(round_line(START + timedelta(minutes=2))) | {"netcheck": netcheck}
+    journal.append(json.dumps(odd).encode() + b"\n", day=DAY)
+    report = collector.collect_day(DAY)
+    assert (report.rounds, report.rows_written) == (3, 9)
+    assert report.unstorable == (0 if netcheck == [] else 1)
+    assert len(rows_of(store)) == 9
+
+
+def test_a_name_that_no_store_takes_costs_its_own_rows(
+    journal: MemoryJournal, store: TimeSeriesStore
+) -> None:
+    journal.take(minutes(START, 4))
+    report = Collector(journal, store, (*NODES, "n" * 300), "default").collect_day(DAY)
+    assert (report.rows_written, report.unstorable) == (12, 4)
+
+
+def test_an_endless_day_is_cut_off(
+    collector: Collector, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completeness, "MOST_ROUNDS", 50)
+    journal.take(minutes(START, 60))
+    with pytest.raises(IncompleteDayError, match="more than 50 rounds"):
+        collector.collect_day(DAY)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +21,7 @@ from tsobs_pipelines.tailnet import client as client_module
 from tsobs_pipelines.tailnet import transport
 from tsobs_pipelines.tailnet.client import (
     AmbiguousPeerError,
+    DayIndex,
     SidecarRefusedError,
     SidecarUnavailableError,
     TailscaleHealthService,
@@ -203,6 +206,55 @@ def test_an_index_that_makes_no_sense_is_an_error(told: ToldSidecar, days: objec
     told.answers["/samples"] = {"days": days}
     with TailscaleHealthService(told.url) as service, pytest.raises(SidecarUnavailableError, match="index"):
         service.samples_index()
+
+
+@pytest.mark.parametrize(
+    ("day", "entry"),
+    [
+        ("9999-12-31", {"rounds": 1, "bytes": 1}),
+        ("0001-01-01", {"rounds": 1, "bytes": 1}),
+        ("2026-13-45", {"rounds": 1, "bytes": 1}),
+        ("20261124", {"rounds": 1, "bytes": 1}),
+        ("2026-W48-2", {"rounds": 1, "bytes": 1}),
+        ("2026-11-23", {"rounds": float("inf"), "bytes": 1}),
+        ("2026-11-23", {"rounds": -1, "bytes": 1}),
+        ("2026-11-23", {"rounds": 10**30, "bytes": 1}),
+        ("2026-11-23", {"rounds": True, "bytes": 1}),
+        ("2026-11-23", {"rounds": "1", "bytes": 1}),
+        ("2026-11-23", {"rounds": 1.5, "bytes": 1}),
+        ("2026-11-23", None),
+    ],
+)
+def test_a_day_of_the_index_that_makes_no_sense_is_left_out_by_name(
+    told: ToldSidecar, caplog: pytest.LogCaptureFixture, day: str, entry: object
+) -> None:
+    told.answers["/samples"] = {"days": {day: entry, "2026-11-24": {"rounds": 3, "bytes": 9}}}
+    with TailscaleHealthService(told.url) as service:
+        for _ in range(3):
+            assert service.samples_index() == {date(2026, 11, 24): DayIndex(3, 9)}
+    assert [record.getMessage().count(day) for record in caplog.records] == [1]
+
+
+def drip(connection: socket.socket, said: bytes) -> None:
+    """Send a byte at a time, the last one for ever."""
+    for byte in said + said[-1:] * 200:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 200 OK\r\nX-Slow: aaaaaaaaaa", b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"],
+    ids=["headers", "body"],
+)
+def test_a_byte_at_a_time_does_not_prolong_the_deadline(said: bytes) -> None:
+    with raw_sidecar(lambda connection: drip(connection, said)) as url:
+        slow = transport.SidecarTransport(url)
+        began = time.monotonic()
+        with pytest.raises(SidecarUnavailableError, match="1 s"):
+            slow.json_object(transport.Request("/status", 1.0))
+        assert time.monotonic() - began < 4
+        slow.close()
 
 
 def test_not_being_well_is_an_answer(told: ToldSidecar) -> None:

@@ -73,6 +73,7 @@ def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict
         "rows_written": dg.MetadataValue.int(sum(day.rows_written for day in days)),
         "failed_rounds": dg.MetadataValue.int(sum(day.failed_rounds for day in days)),
         "skipped_lines": dg.MetadataValue.int(sum(sum(day.skipped.values()) for day in days)),
+        "unstorable_rows": dg.MetadataValue.int(sum(day.unstorable for day in days)),
         "duplicate_rounds": dg.MetadataValue.int(sum(day.duplicates for day in days)),
         "first_round": dg.MetadataValue.text(first.isoformat() if first else "none"),
         "last_round": dg.MetadataValue.text(newest.last_round.isoformat() if newest.last_round else "none"),
