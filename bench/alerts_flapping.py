@@ -14,24 +14,25 @@ from tsobs_pipelines.alerting.machine import Voice
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules.latency import LATENCY, latency_signals
 from tsobs_pipelines.alerting.rules.relay import RELAY, relay_signals
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def day(bad: int, good: int) -> list[Row]:
+def day(bad: int, good: int) -> list[ConnectionRow]:
     """A day in which a node is slow and relayed for some minutes, then neither for some."""
-    rows: list[Row] = []
+    rows: list[ConnectionRow] = []
     for minute in range(1440):
         ill = minute % (bad + good) < bad
         rows.append(
-            {
-                "time": START + timedelta(minutes=minute),
-                "hostname": "git",
-                "connection_type": "relay" if ill else "direct",
-                "relay_node": "fra" if ill else "none",
-                "latency_avg": 300.0 if ill else 20.0,
-            }
+            ConnectionRow(
+                time=START + timedelta(minutes=minute),
+                tailnet="default",
+                hostname="git",
+                connection_type="relay" if ill else "direct",
+                relay_node="fra" if ill else "none",
+                latency_avg=300.0 if ill else 20.0,
+            )
         )
     return rows
 
@@ -41,11 +42,11 @@ def messages(rule: Rule, signals: Signals) -> int:
     return sum(change.voice is not Voice.HELD for change in step_topics(rule, {}, signals)[1])
 
 
-def naive(rows: list[Row]) -> tuple[int, int]:
+def naive(rows: list[ConnectionRow]) -> tuple[int, int]:
     """A message at each look that finds the newest round slow or relayed."""
     looks = rows[4::5]
-    slow = sum(isinstance(ms := row["latency_avg"], float) and ms > 100 for row in looks)
-    return slow, sum(row["connection_type"] == "relay" for row in looks)
+    slow = sum((row.latency_avg or 0) > 100 for row in looks)
+    return slow, sum(row.connection_type == "relay" for row in looks)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ import dagster as dg
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 TRIALS = 7
 RESOURCES = {"settings": SettingsResource(), "store": StoreResource()}
@@ -53,17 +53,17 @@ def report(instance: dg.DagsterInstance, last: datetime, day: datetime, mode: st
     )
 
 
-def rows(start: datetime, count: int) -> list[Row]:
+def rows(start: datetime, count: int) -> list[ConnectionRow]:
     """Rounds of three healthy nodes."""
     return [
-        {
-            "time": start + timedelta(minutes=minute),
-            "tailnet": "demo",
-            "hostname": node,
-            "connection_type": "direct",
-            "relay_node": "none",
-            "latency_avg": 20.0 + minute % 7,
-        }
+        ConnectionRow(
+            time=start + timedelta(minutes=minute),
+            tailnet="demo",
+            hostname=node,
+            connection_type="direct",
+            relay_node="none",
+            latency_avg=20.0 + minute % 7,
+        )
         for minute in range(count)
         for node in NODES
     ]

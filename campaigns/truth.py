@@ -76,8 +76,7 @@ def rounds(sidecar: ScriptedSidecar, state: Path) -> Verdict:
     )
     found: Counter[tuple[datetime, str]] = Counter()
     for row in store.read(CONNECTIONS, window):
-        assert isinstance(row["time"], datetime)
-        found[row["time"], str(row["hostname"])] += 1
+        found[row.time, row.hostname] += 1
     store.close()
     wanted = sidecar.wanted()
     doubles = sum(count - 1 for count in found.values())

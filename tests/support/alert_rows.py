@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from tsobs_pipelines.tailnets import DEMO, Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -16,7 +16,7 @@ TAILNET = Tailnet(name=DEMO, critical_nodes=("git",))
 
 def row(
     minute: float, latency: float | None = 20.0, path: str = "direct", host: str = "git", relay: str = "none"
-) -> Row:
+) -> ConnectionRow:
     """One node in one round, ``minute`` minutes after midnight."""
     return CONNECTIONS.conform(
         {
@@ -31,12 +31,12 @@ def row(
     )
 
 
-def rows(latencies: Sequence[float | None], start: float = 0, host: str = "git") -> list[Row]:
+def rows(latencies: Sequence[float | None], start: float = 0, host: str = "git") -> list[ConnectionRow]:
     """A round a minute with these latencies."""
     return [row(start + i, latency, host=host) for i, latency in enumerate(latencies)]
 
 
-def paths(text: str, start: float = 0, host: str = "git") -> list[Row]:
+def paths(text: str, start: float = 0, host: str = "git") -> list[ConnectionRow]:
     """A round a minute: d(irect), r(elay), p(eer-relay), u(nknown), o(ffline), x (unreachable)."""
     names = {
         "d": "direct",

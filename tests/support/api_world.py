@@ -43,7 +43,7 @@ from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.timeseries.open import open_store
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 NOW = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
@@ -151,7 +151,7 @@ def write_log(settings: Settings, level: str, message: str, *, logger: str = "te
 
 def rounds(
     count: int, *, hostname: str = "git", end: datetime = NOW, tailnet: str = "demo", every_s: int = 60
-) -> list[Row]:
+) -> list[ConnectionRow]:
     """``count`` rounds up to ``end``, with a saw of latencies, a spike, a relayed stretch and one loss."""
     last = end.replace(second=0, microsecond=0)
     found = []

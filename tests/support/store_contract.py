@@ -9,25 +9,43 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, MEASUREMENTS, Field, Measurement, Row, SchemaError
-from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
+from tsobs_pipelines.timeseries.schema import (
+    CONNECTIONS,
+    MEASUREMENTS,
+    Identity,
+    Measurement,
+    Row,
+    SchemaError,
+    Tag,
+    Unit,
+    Value,
+)
+from tsobs_pipelines.timeseries.store import Aggregate, Downsampled, TimeSeriesStore, Window
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 DAY = Window.of_day(START.date())
 LONG = Window(START - timedelta(days=400), START + timedelta(days=400))
 MINUTE = timedelta(minutes=1)
 
-SAMPLE = Measurement(
-    name="contract_sample",
-    tags=("place", "kind"),
-    identity=("place",),
-    fields=(Field("level", "float", "m"), Field("count", "int", "drops"), Field("note", "str", "text")),
-)
+
+class SampleRow(Row, frozen=True):
+    """A row with each type of column."""
+
+    place: Identity
+    kind: Tag
+    level: Annotated[float | None, Unit("m")] = None
+    count: Annotated[int | None, Unit("drops")] = None
+    note: Annotated[str | None, Unit("text")] = None
+
+
+SAMPLE = Measurement("contract_sample", SampleRow)
 
 HOSTILE = (
     "plain",
@@ -82,15 +100,15 @@ rows_of_sample = st.builds(
 
 def sample(
     minute: float, place: str = "a", kind: str = "direct", level: float | None = 1.0, count: int | None = 1
-) -> Row:
+) -> SampleRow:
     """A row, ``minute`` minutes after the start."""
     time = START + minute * MINUTE
     return SAMPLE.conform({"time": time, "place": place, "kind": kind, "level": level, "count": count})
 
 
-def in_order(rows: Sequence[Row]) -> list[Row]:
+def in_order(rows: Sequence[SampleRow]) -> list[SampleRow]:
     """The last row of each key, in the order of time and identity."""
-    by_key = {(row["time"], row["place"]): row for row in rows}
+    by_key = {(row.time, row.place): row for row in rows}
     return [by_key[key] for key in sorted(by_key)]
 
 
@@ -102,11 +120,11 @@ class StoreContract:
     ) -> None:
         for measurement in MEASUREMENTS:
             tags = {tag: f"some {tag}" for tag in measurement.tags}
-            full: Row = {"time": START, **tags}
+            full: dict[str, Value] = {"time": START, **tags}
             for number, field in enumerate(measurement.fields):
                 full[field.name] = number + 0.5 if field.type == "float" else number
             first = measurement.fields[0].name
-            sparse: Row = {"time": START + MINUTE, **tags, first: full[first]}
+            sparse: dict[str, Value] = {"time": START + MINUTE, **tags, first: full[first]}
             store.write(measurement, [sparse, full])
             assert store.read(measurement, DAY) == [measurement.conform(full), measurement.conform(sparse)]
 
@@ -122,7 +140,7 @@ class StoreContract:
 
     @few
     @given(written=st.lists(rows_of_sample, max_size=12))
-    def test_what_is_written_is_read(self, store: TimeSeriesStore, written: list[Row]) -> None:
+    def test_what_is_written_is_read(self, store: TimeSeriesStore, written: list[SampleRow]) -> None:
         store.delete(SAMPLE, LONG)
         store.write(SAMPLE, written)
         assert store.read(SAMPLE, DAY) == in_order(written)
@@ -130,7 +148,7 @@ class StoreContract:
     @few
     @given(old=st.lists(rows_of_sample, max_size=8), new=st.lists(rows_of_sample, max_size=8))
     def test_a_replacement_leaves_the_new_rows_alone(
-        self, store: TimeSeriesStore, old: list[Row], new: list[Row]
+        self, store: TimeSeriesStore, old: list[SampleRow], new: list[SampleRow]
     ) -> None:
         store.delete(SAMPLE, LONG)
         store.write(SAMPLE, old)
@@ -147,7 +165,7 @@ class StoreContract:
         assert store.latest(SAMPLE, DAY, {"place": text}) == [mine]
         assert store.count_times(SAMPLE, DAY, {"kind": text}) == {START.date(): 1}
         count = [Aggregate("level", "count", "n")]
-        assert store.downsample(SAMPLE, DAY, MINUTE, count, {"place": text}) == [{"time": START, "n": 1}]
+        assert store.downsample(SAMPLE, DAY, MINUTE, count, {"place": text}) == [Downsampled(START, {"n": 1})]
         changed = sample(0, place=text, kind="changed")
         store.write(SAMPLE, [changed])
         assert store.read(SAMPLE, DAY, {"place": text}) == [changed]
@@ -209,9 +227,9 @@ class StoreContract:
         assert store.read(SAMPLE, LONG) == [sample(0)]
 
     def test_a_bad_row_stops_the_write_of_all(self, store: TimeSeriesStore) -> None:
-        rows: list[Row] = [sample(minute) for minute in range(6_000)]
+        rows = [sample(minute) for minute in range(6_000)]
         with pytest.raises(SchemaError):
-            store.write(SAMPLE, [*rows, {**sample(1), "count": 0.5}])
+            store.write(SAMPLE, [*rows, structs.asdict(sample(1)) | {"count": 0.5}])
         assert store.read(SAMPLE, LONG) == []
 
     def test_two_replacements_at_once_leave_one_of_them(self, store: TimeSeriesStore) -> None:
@@ -237,7 +255,7 @@ class StoreContract:
     def test_whole_numbers_stay_exact_and_fields_keep_their_type(self, store: TimeSeriesStore) -> None:
         counts = [2**53 + 1, 2**63 - 1, -(2**63), 0, 5]
         store.write(SAMPLE, [sample(n, count=count, level=float(n)) for n, count in enumerate(counts)])
-        store.write(SAMPLE, [{**sample(9), "level": 3, "count": 4.0}])
+        store.write(SAMPLE, [structs.asdict(sample(9)) | {"level": 3, "count": 4.0}])
         rows = store.read(SAMPLE, DAY)
         assert [row["count"] for row in rows] == [*counts, 4]
         assert {type(row["count"]) for row in rows} == {int}
@@ -272,9 +290,9 @@ class StoreContract:
         ]
         found = store.downsample(SAMPLE, window, timedelta(seconds=every), wanted)
         expected = plain_downsample(rows, window, every)
-        assert [row["time"] for row in found] == list(expected)
+        assert [row.time for row in found] == list(expected)
         for row in found:
-            for name, value in expected[row["time"]].items():  # type: ignore[index]
+            for name, value in expected[row.time].items():
                 assert row[name] == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-6)), (
                     name
                 )
@@ -345,13 +363,12 @@ class StoreContract:
 
 
 def plain_downsample(
-    rows: Sequence[Row], window: Window, every: int
+    rows: Sequence[SampleRow], window: Window, every: int
 ) -> dict[datetime, dict[str, float | int | None]]:
     """The aggregates ``<field>_<function>`` of each bucket, computed in the plainest way."""
-    buckets: dict[datetime, list[Row]] = {}
+    buckets: dict[datetime, list[SampleRow]] = {}
     for row in rows:
-        time = row["time"]
-        assert isinstance(time, datetime)
+        time = row.time
         if window.start <= time < window.end:
             start = datetime.fromtimestamp(time.timestamp() // every * every, UTC)
             buckets.setdefault(start, []).append(row)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
+from typing import Any
 
 from tsobs_pipelines.alerting.evidence import RowEvidence, Signals
 from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
@@ -102,7 +103,7 @@ def observe_rows(store: TimeSeriesStore, tailnet: Tailnet, rule: Rule, complete_
             rows = store.read(evidence.measurement, window, where)
             if rule.align is not None and window.end == until:
                 until = max(start, rule.floor(complete_to + period_of(rows)))
-                rows = [row for row in rows if _time(row) < until]
+                rows = [row for row in rows if row.time < until]
             for subject, found in evidence.signals(rows, tailnet).items():
                 signals.setdefault(subject, []).extend(found)
         return Observed(start, until, signals)
@@ -120,7 +121,7 @@ def past_rows(store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule
     return signals
 
 
-def _row_evidence(rule: Rule) -> RowEvidence:
+def _row_evidence(rule: Rule) -> RowEvidence[Any]:
     if not isinstance(rule.evidence, RowEvidence):
         msg = f"alert rule {rule.key!r} is not judged by rows"
         raise TypeError(msg)
@@ -148,12 +149,6 @@ def chunks(start: datetime, end: datetime) -> list[Window]:
 
 def period_of(rows: Sequence[Row]) -> timedelta:
     """For how long after the newest round there is certainly none, judged by the newest rounds."""
-    times = sorted({_time(row) for row in rows[-200:]})[-6:]
+    times = sorted({row.time for row in rows[-200:]})[-6:]
     gaps = [after - before for before, after in pairwise(times)]
     return min([LONGEST_PERIOD, *gaps]) if gaps else _INSTANT
-
-
-def _time(row: Row) -> datetime:
-    value = row["time"]
-    assert isinstance(value, datetime)  # noqa: S101 - the schema says so
-    return value

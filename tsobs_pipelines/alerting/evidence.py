@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from tsobs_pipelines.alerting.machine import Signal, TopicState
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Measurement, Row
+from tsobs_pipelines.timeseries.schema import Measurement, RowT
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 Signals: TypeAlias = Mapping[str, Sequence[Signal]]
@@ -49,15 +49,15 @@ class RunEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class RowEvidence:
+class RowEvidence(Generic[RowT]):
     """Rows of a tailnet, read on from where the rule stands whenever rounds were collected.
 
     ``signals`` gets rows of ``measurement`` in the order of time: live, all that is new up to the newest
     round; for the past, whole UTC days.
     """
 
-    signals: Callable[[Sequence[Row], Tailnet], Signals]
-    measurement: Measurement = CONNECTIONS
+    measurement: Measurement[RowT]
+    signals: Callable[[Sequence[RowT], Tailnet], Signals]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +85,5 @@ class RunEvidence:
     signals: Callable[[Sequence[RunEnd]], Signals]
 
 
-Evidence: TypeAlias = RowEvidence | ForecastEvidence | LookEvidence | RunEvidence
+# Only a rule itself knows which rows it is judged by: whoever reads them hands them on.
+Evidence: TypeAlias = RowEvidence[Any] | ForecastEvidence | LookEvidence | RunEvidence

@@ -7,7 +7,7 @@ What belongs here: one question to each part. What does not: what the answers me
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 from tsobs_pipelines.api.dependencies import Parts, Sidecar
@@ -81,8 +81,8 @@ def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
     try:
         # Small looks: the last minutes, and only without a round in them the accounts of whole days.
         recent = Window(moment.now - STALE_AFTER, moment.now + timedelta(minutes=1))
-        times = [row["time"] for row in parts.store.latest(CONNECTIONS, recent, where)]
-        newest = max((time for time in times if isinstance(time, datetime)), default=None)
+        times = [row.time for row in parts.store.latest(CONNECTIONS, recent, where)]
+        newest = max(times, default=None)
         days = Window.trailing(moment.now, KNOWN_FOR)
         ever = newest is not None or bool(parts.store.latest(COLLECTIONS, days, where))
     except StoreError:

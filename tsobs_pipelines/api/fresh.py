@@ -18,7 +18,7 @@ from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class FreshRounds:
     ``wait_s`` is after how many seconds another look can find more.
     """
 
-    rows: Sequence[Row] = ()
+    rows: Sequence[ConnectionRow] = ()
     problem: str = ""
     wait_s: float = SHORTEST_WAIT_S
     regions: Mapping[int, str] = field(default_factory=dict)
@@ -59,15 +59,11 @@ class FreshRounds:
     @property
     def newest(self) -> datetime | None:
         """The time of the newest round."""
-        return time_of(self.rows[-1]) if self.rows else None
+        return self.rows[-1].time if self.rows else None
 
-    def of(self, hostname: str, after: datetime | None) -> list[Row]:
+    def of(self, hostname: str, after: datetime | None) -> list[ConnectionRow]:
         """The node's rows that are later than ``after``."""
-        return [
-            row
-            for row in self.rows
-            if row["hostname"] == hostname and (after is None or time_of(row) > after)
-        ]
+        return [row for row in self.rows if row.hostname == hostname and (after is None or row.time > after)]
 
 
 class FreshReader:
@@ -87,7 +83,7 @@ class FreshReader:
         now, held = self._clock(), self.held(tailnet.name)
         oldest = now - HELD_FOR
         known = [time for time in (held.newest, stored_until) if time is not None and time <= now]
-        kept = [row for row in held.rows if time_of(row) >= oldest]
+        kept = [row for row in held.rows if row.time >= oldest]
         try:
             found = self._rounds(tailnet, max([oldest, *known]), now)
         except SidecarError as error:
@@ -95,7 +91,7 @@ class FreshReader:
             fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S, held.regions)
         else:
             rows = [*kept, *connection_rows(found, tailnet.critical_nodes, tailnet.name)]
-            wait_s = _wait_s([time_of(row) for row in rows], now)
+            wait_s = _wait_s([row.time for row in rows], now)
             fresh = FreshRounds(rows, "", wait_s, {**held.regions, **_regions(found)})
         self._held[tailnet.name] = fresh
         return fresh
@@ -112,15 +108,6 @@ class FreshReader:
 def _regions(rounds: Iterable[Round]) -> dict[int, str]:
     pings = (ping for this in rounds for burst in this.pings.values() for ping in burst)
     return {ping.region_id: clean(ping.region_code) for ping in pings if ping.region_id and ping.region_code}
-
-
-def time_of(row: Row) -> datetime:
-    """The time of a row's round."""
-    time = row["time"]
-    if not isinstance(time, datetime):
-        msg = f"time={time!r}, expected a datetime"
-        raise TypeError(msg)
-    return time
 
 
 def _wait_s(times: Sequence[datetime], now: datetime) -> float:

@@ -35,7 +35,7 @@ def rounds_missing(store: TimeSeriesStore, tailnet: Tailnet, now: datetime) -> M
     window = Window(now - ON_THEIR_WAY - SPAN, now - ON_THEIR_WAY)
     # A day's summary is a row for each node: a small look into the past.
     past = Window(window.start - _WEEK, window.start.replace(hour=0, minute=0, second=0, microsecond=0))
-    known = {str(row["hostname"]) for row in store.latest(SUMMARY, past, {"tailnet": tailnet.name})}
+    known = {row.hostname for row in store.latest(SUMMARY, past, {"tailnet": tailnet.name})}
     found = {
         name: (_missing if name in known else _missing_since_first)(store, tailnet.name, name, window)
         for name in tailnet.critical_nodes
@@ -51,8 +51,7 @@ def _missing(store: TimeSeriesStore, tailnet: str, hostname: str, window: Window
 
 def _missing_since_first(store: TimeSeriesStore, tailnet: str, hostname: str, window: Window) -> int | None:
     rows = store.read(CONNECTIONS, window, {"tailnet": tailnet, "hostname": hostname})
-    first = rows[0]["time"] if rows else None
-    return _lacking(first, window.end, len(rows)) if isinstance(first, datetime) else None
+    return _lacking(rows[0].time, window.end, len(rows)) if rows else None
 
 
 def _lacking(start: datetime, end: datetime, stored: int) -> int:

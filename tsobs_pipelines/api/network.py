@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from tsobs_pipelines.api.dependencies import Sidecar
-from tsobs_pipelines.api.fresh import time_of
 from tsobs_pipelines.api.schemas import DerpRegion, NetworkAnswer, PartState
 from tsobs_pipelines.api.series import number
 from tsobs_pipelines.tailnet.localapi import Netcheck, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.timeseries.schema import NETCHECK, Row
+from tsobs_pipelines.timeseries.schema import NETCHECK
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 KNOWN_FOR = timedelta(hours=24)
@@ -59,29 +58,29 @@ def stored_network(
     """
     window = Window(now - KNOWN_FOR, now + timedelta(minutes=1))
     rows = store.latest(NETCHECK, window, {"tailnet": tailnet})
-    newest = max(map(time_of, rows), default=None)
-    rows = [row for row in rows if time_of(row) == newest]
-    first: Row = rows[0] if rows else {}
-    varies = _flag(first, "mapping_varies")
+    newest = max((row.time for row in rows), default=None)
+    rows = [row for row in rows if row.time == newest]
+    first = rows[0] if rows else None
+    varies = first.mapping_varies if first else None
     return NetworkAnswer(
         tailnet=tailnet,
         sidecar=PartState(ok=False, detail=why),
         measured_at=newest,
-        udp=_flag(first, "udp"),
+        udp=_flag(first.udp if first else None),
         ipv4=None,
-        ipv6=_flag(first, "ipv6"),
+        ipv6=_flag(first.ipv6 if first else None),
         nat=None if varies is None else "hard" if varies else "easy",
         port_mapping=None,
         captive_portal=None,
         regions=_sorted(
             DerpRegion(
-                id=str(row["region"]),
-                code=codes.get(str(row["region"])),
-                latency_ms=number(row["latency"]),
-                home=_flag(row, "preferred") is True,
+                id=row.region,
+                code=codes.get(row.region),
+                latency_ms=number(row.latency),
+                home=row.preferred == 1,
             )
             for row in rows
-            if row["region"] != NO_RELAY
+            if row.region != NO_RELAY
         ),
     )
 
@@ -91,8 +90,7 @@ def _sorted(regions: Iterable[DerpRegion]) -> list[DerpRegion]:
     return sorted(regions, key=lambda one: (not one.home, one.latency_ms or 0.0, one.id))
 
 
-def _flag(row: Row, name: str) -> bool | None:
-    value = row.get(name)
+def _flag(value: int | None) -> bool | None:
     return None if value is None else bool(value)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Self, cast
 
 from tsobs_pipelines.api.dependencies import Sidecar
-from tsobs_pipelines.api.fresh import FreshRounds, time_of
+from tsobs_pipelines.api.fresh import FreshRounds
 from tsobs_pipelines.api.schemas import Day, Node, NodesAnswer, NodeState, PartState, Spark
 from tsobs_pipelines.api.series import RELAYS, Bucket, buckets, loss_of, number, whole
 from tsobs_pipelines.tailnet.errors import SidecarError
@@ -21,7 +21,7 @@ from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import OWN, PeerError, PeerNames, peer_names
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 KNOWN_FOR = timedelta(days=30)
@@ -69,11 +69,13 @@ def live_status(sidecar: Sidecar) -> Live:
     return Live(PartState(ok=state == "Running", detail=detail), peers, peer_names(peers))
 
 
-def newest_rows(store: TimeSeriesStore, tailnet: str, now: datetime, span: timedelta) -> dict[str, Row]:
+def newest_rows(
+    store: TimeSeriesStore, tailnet: str, now: datetime, span: timedelta
+) -> dict[str, ConnectionRow]:
     """The newest row of every node that has one in the last ``span``, by host name."""
     where = {"tailnet": tailnet}
     rows = store.latest(CONNECTIONS, Window(now - span, now + timedelta(minutes=1)), where)
-    return {str(row["hostname"]): row for row in rows}
+    return {row.hostname: row for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +86,20 @@ class Seen:
     """
 
     live: Live
-    rows: Mapping[str, Row]
+    rows: Mapping[str, ConnectionRow]
     uncollected: Set[str]
 
     @classmethod
-    def of(cls, live: Live, stored: Mapping[str, Row], fresh: FreshRounds) -> Self:
+    def of(cls, live: Live, stored: Mapping[str, ConnectionRow], fresh: FreshRounds) -> Self:
         """The newer one of each node's stored and journalled rows."""
-        known = {name: time_of(row) for name, row in stored.items()}
+        known = {name: row.time for name, row in stored.items()}
         newer = {
-            name: row
-            for row in fresh.rows
-            if (name := str(row["hostname"])) not in known or time_of(row) > known[name]
+            name: row for row in fresh.rows if (name := row.hostname) not in known or row.time > known[name]
         }
         return cls(live, {**stored, **newer}, newer.keys())
 
 
-def names_of(tailnet: Tailnet, rows: Mapping[str, Row]) -> list[str]:
+def names_of(tailnet: Tailnet, rows: Mapping[str, ConnectionRow]) -> list[str]:
     """Every known node, the critical ones first in the order of the settings."""
     return [*tailnet.critical_nodes, *sorted(rows.keys() - set(tailnet.critical_nodes))]
 
@@ -116,26 +116,25 @@ def snapshot(store: TimeSeriesStore, tailnet: Tailnet, seen: Seen, now: datetime
 def _node(hostname: str, tailnet: Tailnet, all_seen: Seen, day: Day) -> Node:
     peer, is_self = all_seen.live.peer(hostname)
     row = all_seen.rows.get(hostname)
-    seen: Row = row or {}
-    sent, received = whole(seen.get("pings_sent")), whole(seen.get("pings_received"))
-    state = str(seen.get("connection_type", "unknown"))
+    sent, received = (whole(row.pings_sent), whole(row.pings_received)) if row else (0, 0)
+    state = row.connection_type if row else "unknown"
     handshake = peer.last_handshake if peer is not None else None
     return Node(
         hostname=hostname,
         critical=hostname in tailnet.critical_nodes,
         state=cast("NodeState", "self" if is_self else state),
-        relay_node=str(seen.get("relay_node", NO_RELAY)),
-        measured_at=cast("datetime | None", seen.get("time")),
+        relay_node=row.relay_node if row else NO_RELAY,
+        measured_at=row.time if row else None,
         collected=hostname not in all_seen.uncollected,
-        latency_ms=number(seen.get("latency_avg")),
-        latency_min=number(seen.get("latency_min")),
-        latency_max=number(seen.get("latency_max")),
+        latency_ms=number(row.latency_avg if row else None),
+        latency_min=number(row.latency_min if row else None),
+        latency_max=number(row.latency_max if row else None),
         loss=None if state == "offline" else loss_of(sent, received),
         threshold_ms=tailnet.latency_threshold_of(hostname),
         online=peer.online if peer is not None else None,
         last_handshake=None if handshake == NEVER else handshake,
-        tx_bytes=_first(peer.tx_bytes if peer else None, seen.get("tx_bytes")),
-        rx_bytes=_first(peer.rx_bytes if peer else None, seen.get("rx_bytes")),
+        tx_bytes=_first(peer.tx_bytes if peer else None, row.tx_bytes if row else None),
+        rx_bytes=_first(peer.rx_bytes if peer else None, row.rx_bytes if row else None),
         day=day,
     )
 

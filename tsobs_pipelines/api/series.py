@@ -6,17 +6,17 @@ What belongs here: reading connection rows as points. What does not: HTTP, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median_low
 from typing import cast
 
-from tsobs_pipelines.api.fresh import FreshRounds, time_of
+from tsobs_pipelines.api.fresh import FreshRounds
 from tsobs_pipelines.api.schemas import ConnectionType, LatencyHistory, LatencyPoint
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row, Value
-from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
+from tsobs_pipelines.timeseries.store import Aggregate, Downsampled, TimeSeriesStore, Window
 
 MAX_POINTS = 2000
 MAX_HOURS = 8760
@@ -67,14 +67,14 @@ class Bucket:
         return sum(self.types.get(name, 0) for name in RELAYS)
 
 
-def number(value: Value) -> float | None:
+def number(value: float | None) -> float | None:
     """A field as a float, rounded to the microsecond that the daemon's clock can mean."""
-    return round(float(value), 3) if isinstance(value, (int, float)) else None
+    return None if value is None else round(float(value), 3)
 
 
-def whole(value: Value) -> int:
+def whole(value: float | None) -> int:
     """A count or a sum; nothing counts as 0."""
-    return int(value) if isinstance(value, (int, float)) else 0
+    return 0 if value is None else int(value)
 
 
 def loss_of(sent: int, received: int) -> float | None:
@@ -97,30 +97,30 @@ def buckets(
     size = int(every.total_seconds())
     window = Window(datetime.fromtimestamp(int(start.timestamp()) // size * size, UTC), end)
     rows = store.downsample(CONNECTIONS, window, every, _ALL, where)
-    kinds: dict[Value, dict[str, Row]] = {}
+    kinds: dict[datetime, dict[str, Downsampled]] = {}
     left = sum(whole(row["rounds"]) for row in rows)
     for name in _KINDS:
         if left <= 0:
             break  # every round is accounted for: no need to look for the rarer paths
         for row in store.downsample(CONNECTIONS, window, every, _PINGS, {**where, "connection_type": name}):
-            kinds.setdefault(row["time"], {})[name] = row
+            kinds.setdefault(row.time, {})[name] = row
             left -= whole(row["rounds"])
-    return [_bucket(row, kinds.get(row["time"], {})) for row in rows]
+    return [_bucket(row, kinds.get(row.time, {})) for row in rows]
 
 
-def _bucket(row: Row, kinds: dict[str, Row]) -> Bucket:
+def _bucket(row: Downsampled, kinds: Mapping[str, Downsampled]) -> Bucket:
     types = {name: whole(part["rounds"]) for name, part in kinds.items()}
     rounds = whole(row["rounds"])
     unknown = rounds - sum(types.values())
-    offline = kinds.get("offline", {})
+    offline = kinds.get("offline")
     return Bucket(
-        start=cast("datetime", row["time"]),
+        start=row.time,
         latency_ms=number(row["latency_ms"]),
         latency_min=number(row["latency_min"]),
         latency_max=number(row["latency_max"]),
         rounds=rounds,
-        sent=whole(row["sent"]) - whole(offline.get("sent")),
-        received=whole(row["received"]) - whole(offline.get("received")),
+        sent=whole(row["sent"]) - (whole(offline["sent"]) if offline else 0),
+        received=whole(row["received"]) - (whole(offline["received"]) if offline else 0),
         tx_bytes=whole(row["tx_bytes"]),
         rx_bytes=whole(row["rx_bytes"]),
         types={**types, "unknown": unknown} if unknown > 0 else types,
@@ -146,7 +146,7 @@ def latency_history(
     window = Window.trailing(now, timedelta(hours=hours))
     if hours * 3600 // ROUND_S <= points:
         rows = store.read(CONNECTIONS, window, where)
-        later = fresh.of(hostname, time_of(rows[-1]) if rows else window.start)
+        later = fresh.of(hostname, rows[-1].time if rows else window.start)
         if len(rows) + len(later) <= points:
             found = [_point_of_row(row, collected=True) for row in rows]
             found += [_point_of_row(row, collected=False) for row in later]
@@ -165,14 +165,14 @@ def _answer(hostname: str, hours: int, points: Sequence[LatencyPoint], step_s: i
     )
 
 
-def _point_of_row(row: Row, *, collected: bool) -> LatencyPoint:
-    kind = cast("ConnectionType", row["connection_type"])
+def _point_of_row(row: ConnectionRow, *, collected: bool) -> LatencyPoint:
+    kind = cast("ConnectionType", row.connection_type)
     return LatencyPoint.model_construct(
-        timestamp=cast("datetime", row["time"]),
-        latency_ms=number(row["latency_avg"]),
-        latency_min=number(row["latency_min"]),
-        latency_max=number(row["latency_max"]),
-        loss=None if kind == "offline" else loss_of(whole(row["pings_sent"]), whole(row["pings_received"])),
+        timestamp=row.time,
+        latency_ms=number(row.latency_avg),
+        latency_min=number(row.latency_min),
+        latency_max=number(row.latency_max),
+        loss=None if kind == "offline" else loss_of(whole(row.pings_sent), whole(row.pings_received)),
         rounds=1,
         connection_type=kind,
         relayed=1.0 if kind in RELAYS else 0.0,

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import cast
 
-from tsobs_pipelines.api.fresh import FreshRounds, time_of
+from tsobs_pipelines.api.fresh import FreshRounds
 from tsobs_pipelines.api.schemas import Strip, StripDay, StripRound, StripsAnswer, StripState
 from tsobs_pipelines.api.series import DIRECT, RELAYS, ROUND_S, Bucket, buckets, loss_of, number, whole
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 DAYS = 30
@@ -43,15 +43,15 @@ _STATES: tuple[StripState, ...] = (
 class Recent:
     """What the strips of rounds are made of, for all nodes of a tailnet."""
 
-    stored: Mapping[str, Sequence[Row]]
+    stored: Mapping[str, Sequence[ConnectionRow]]
     fresh: FreshRounds
     now: datetime
 
     @property
     def step(self) -> timedelta:
         """The distance of two rounds, not below a minute."""
-        times = {time_of(row) for rows in self.stored.values() for row in rows}
-        times |= {time_of(row) for row in self.fresh.rows}
+        times = {row.time for rows in self.stored.values() for row in rows}
+        times |= {row.time for row in self.fresh.rows}
         gaps = [later - earlier for earlier, later in pairwise(sorted(times))]
         return max(min(gaps, default=timedelta()), timedelta(seconds=ROUND_S))
 
@@ -63,11 +63,13 @@ def read_recent(store: TimeSeriesStore, tailnet: str, fresh: FreshRounds, now: d
     return recent if needed <= LOOKBACK else Recent(_stored(store, tailnet, now, needed), fresh, now)
 
 
-def _stored(store: TimeSeriesStore, tailnet: str, now: datetime, span: timedelta) -> dict[str, list[Row]]:
-    stored: dict[str, list[Row]] = {}
+def _stored(
+    store: TimeSeriesStore, tailnet: str, now: datetime, span: timedelta
+) -> dict[str, list[ConnectionRow]]:
+    stored: dict[str, list[ConnectionRow]] = {}
     window = Window(now - span, now + timedelta(minutes=1))
     for row in store.read(CONNECTIONS, window, {"tailnet": tailnet}):
-        stored.setdefault(str(row["hostname"]), []).append(row)
+        stored.setdefault(row.hostname, []).append(row)
     return stored
 
 
@@ -105,12 +107,12 @@ def _where(tailnet: str, hostname: str) -> dict[str, str]:
 def rounds_of(hostname: str, recent: Recent) -> list[StripRound]:
     """One slot for each round that was due in the last hour, oldest first."""
     stored = recent.stored.get(hostname, ())
-    last = time_of(stored[-1]) if stored else None
+    last = stored[-1].time if stored else None
     slots: dict[int, StripRound] = {}
     step_s = int(recent.step.total_seconds())
     for rows, collected in ((stored, True), (recent.fresh.of(hostname, last), False)):
         for row in rows:
-            place = int(time_of(row).timestamp()) // step_s
+            place = int(row.time.timestamp()) // step_s
             one = _round(row, collected=collected)
             if place not in slots or _STATES.index(one.state) < _STATES.index(slots[place].state):
                 slots[place] = one
@@ -125,15 +127,15 @@ def rounds_of(hostname: str, recent: Recent) -> list[StripRound]:
     ]
 
 
-def _round(row: Row, *, collected: bool) -> StripRound:
+def _round(row: ConnectionRow, *, collected: bool) -> StripRound:
     state = state_of(row)
     offline = state == "offline"
-    sent, received = whole(row.get("pings_sent")), whole(row.get("pings_received"))
+    sent, received = whole(row.pings_sent), whole(row.pings_received)
     return StripRound(
-        at=time_of(row),
+        at=row.time,
         state=state,
-        relay_node=str(row["relay_node"]),
-        latency_ms=number(row["latency_avg"]),
+        relay_node=row.relay_node,
+        latency_ms=number(row.latency_avg),
         loss=None if offline else loss_of(sent, received),
         collected=collected,
     )
@@ -146,9 +148,9 @@ def _empty(at: datetime, awaited_from: datetime) -> StripRound:
     )
 
 
-def state_of(row: Row) -> StripState:
+def state_of(row: ConnectionRow) -> StripState:
     """The state that a row shows."""
-    return cast("StripState", row["connection_type"])
+    return cast("StripState", row.connection_type)
 
 
 def days_of(

@@ -18,7 +18,7 @@ from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
-from tsobs_pipelines.api.fresh import FreshReader, FreshRounds, time_of
+from tsobs_pipelines.api.fresh import FreshReader, FreshRounds
 from tsobs_pipelines.api.incidents import alert_of
 from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.network import live_network, stored_network
@@ -58,7 +58,7 @@ from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.peers import PeerError, peer_names
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 from tsobs_pipelines.timeseries.store import StoreError
 
 LIVE_PATIENCE_S = 2.0
@@ -163,7 +163,7 @@ class Views:
 
     async def fresh(self, tailnet: Tailnet) -> FreshRounds:
         """The rounds of the journal, at most about a minute old; never fails."""
-        newest = [time_of(row) for row in (await self._newest(tailnet)).values()]
+        newest = [row.time for row in (await self._newest(tailnet)).values()]
         self._stored_until[tailnet.name] = max(newest, default=None)
         try:
             async with asyncio.timeout(FRESH_PATIENCE_S):
@@ -220,10 +220,10 @@ class Views:
         live, fresh = await asyncio.gather(self.live(tailnet), self.fresh(tailnet))
         return Seen.of(live, await self._newest(tailnet), fresh)
 
-    async def _newest(self, tailnet: Tailnet) -> Mapping[str, Row]:
+    async def _newest(self, tailnet: Tailnet) -> Mapping[str, ConnectionRow]:
         return {**await self._older.get(tailnet.name), **await self._recent.get(tailnet.name)}
 
-    def _read_rows(self, span: timedelta, tailnet: str) -> Mapping[str, Row]:
+    def _read_rows(self, span: timedelta, tailnet: str) -> Mapping[str, ConnectionRow]:
         try:
             return newest_rows(self._parts.store, tailnet, self._parts.clock(), span)
         except StoreError as error:

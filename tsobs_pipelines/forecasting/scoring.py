@@ -14,7 +14,7 @@ from tsobs_pipelines.forecasting import evaluation
 from tsobs_pipelines.forecasting.delivery import HOUR, Market
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.forecasting.models.interface import Prices
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ForecastRow, PriceRow
 from tsobs_pipelines.timeseries.store import Window
 
 TRAILING = timedelta(hours=24)
@@ -136,59 +136,50 @@ def is_leaking(forecast: FrozenForecast, market: Market) -> bool:
     return forecast.issued_at >= market.published_at(day) or forecast.trained_to > market.start_of(day)
 
 
-def forecast_rows(
-    forecasts: Sequence[FrozenForecast], source: str, model: str
-) -> list[dict[str, str | int | float | datetime | None]]:
+def forecast_rows(forecasts: Sequence[FrozenForecast], source: str, model: str) -> list[ForecastRow]:
     """Rows of the measurement ``price_forecasts``."""
     return [
-        {
-            "time": each.hour,
-            "source": source,
-            "model": model,
-            "version": each.version,
-            "yhat": each.yhat,
-            "yhat_lower": each.lower,
-            "yhat_upper": each.upper,
-            "issued_at": int(each.issued_at.timestamp()),
-            "trained_to": int(each.trained_to.timestamp()),
-            "backfilled": int(each.backfilled),
-        }
+        ForecastRow(
+            time=each.hour,
+            source=source,
+            model=model,
+            version=each.version,
+            yhat=each.yhat,
+            yhat_lower=each.lower,
+            yhat_upper=each.upper,
+            issued_at=int(each.issued_at.timestamp()),
+            trained_to=int(each.trained_to.timestamp()),
+            backfilled=int(each.backfilled),
+        )
         for each in forecasts
     ]
 
 
-def frozen_from_rows(rows: Sequence[Row]) -> list[FrozenForecast]:
+def frozen_from_rows(rows: Sequence[ForecastRow]) -> list[FrozenForecast]:
     """The forecasts in rows of the measurement ``price_forecasts``; a row that lacks a value is left out."""
-    found = []
-    for row in rows:
-        hour, version = row["time"], row["version"]
-        numbers = [row[name] for name in ("yhat", "yhat_lower", "yhat_upper", "issued_at", "trained_to")]
-        values = [float(number) for number in numbers if isinstance(number, (int, float))]
-        if not isinstance(hour, datetime) or len(values) < len(numbers):
-            continue
-        found.append(
-            FrozenForecast(
-                hour=hour,
-                version=str(version),
-                yhat=values[0],
-                lower=values[1],
-                upper=values[2],
-                issued_at=datetime.fromtimestamp(values[3], UTC),
-                trained_to=datetime.fromtimestamp(values[4], UTC),
-                backfilled=bool(row["backfilled"]),
-            )
-        )
-    return found
+    return [forecast for row in rows if (forecast := _frozen(row)) is not None]
 
 
-def prices_from_rows(rows: Sequence[Row]) -> dict[datetime, float]:
+def _frozen(row: ForecastRow) -> FrozenForecast | None:
+    if row.yhat is None or row.yhat_lower is None or row.yhat_upper is None:
+        return None
+    if row.issued_at is None or row.trained_to is None:
+        return None
+    return FrozenForecast(
+        hour=row.time,
+        version=row.version,
+        yhat=row.yhat,
+        lower=row.yhat_lower,
+        upper=row.yhat_upper,
+        issued_at=datetime.fromtimestamp(row.issued_at, UTC),
+        trained_to=datetime.fromtimestamp(row.trained_to, UTC),
+        backfilled=bool(row.backfilled),
+    )
+
+
+def prices_from_rows(rows: Sequence[PriceRow]) -> dict[datetime, float]:
     """The prices in rows of the measurement ``electricity_prices``, by hour."""
-    found: dict[datetime, float] = {}
-    for row in rows:
-        hour, price = row["time"], row["price"]
-        if isinstance(hour, datetime) and isinstance(price, (int, float)):
-            found[hour] = float(price)
-    return found
+    return {row.time: row.price for row in rows if row.price is not None}
 
 
 def issue_moment(day: date, now: datetime, market: Market) -> tuple[datetime, bool]:

@@ -11,14 +11,14 @@ gap and is relayed after it has changed at the end of the gap.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.ping import clean
-from tsobs_pipelines.timeseries.schema import Value
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 Aspect: TypeAlias = Literal["path", "relay_node", "online", "counter_reset", "daemon"]
 
@@ -63,54 +63,48 @@ class ConnectionChange:
 
 
 def connection_changes(
-    rows: Iterable[Mapping[str, Value]], before: Iterable[Mapping[str, Value]] = ()
+    rows: Iterable[ConnectionRow], before: Iterable[ConnectionRow] = ()
 ) -> list[ConnectionChange]:
     """The changes in ``rows`` of ``CONNECTIONS``, in the order of time.
 
     ``before`` holds earlier rows, at least the last known one of each node: changes to the first of
     ``rows`` are seen, those within ``before`` are not told again.
     """
-    known: dict[tuple[Value, Value], Mapping[str, Value]] = {}
-    totals: dict[tuple[Value, Value], Mapping[str, Value]] = {}
+    known: dict[tuple[str, str], ConnectionRow] = {}
+    totals: dict[tuple[str, str], tuple[int, int]] = {}
     changes: list[ConnectionChange] = []
     for is_new, row in [*((False, row) for row in before), *((True, row) for row in rows)]:
-        node = (row["tailnet"], row["hostname"])
-        if row["connection_type"] != "unknown":
+        node = (row.tailnet, row.hostname)
+        if row.connection_type != "unknown":
             if is_new and node in known:
                 changes += _path_changes(known[node], row)
             known[node] = row
-        if isinstance(row["tx_bytes"], int) and isinstance(row["rx_bytes"], int):
+        if row.tx_bytes is not None and row.rx_bytes is not None:
+            counted = (row.tx_bytes, row.rx_bytes)
             if is_new and node in totals:
-                changes += _resets(totals[node], row)
-            totals[node] = row
+                changes += _resets(totals[node], counted, row)
+            totals[node] = counted
     return changes
 
 
-def _path_changes(old: Mapping[str, Value], new: Mapping[str, Value]) -> list[ConnectionChange]:
-    before, after = str(old["connection_type"]), str(new["connection_type"])
+def _path_changes(old: ConnectionRow, new: ConnectionRow) -> list[ConnectionChange]:
+    before, after = old.connection_type, new.connection_type
     if before != after:
         aspect: Aspect = "online" if "offline" in {before, after} else "path"
         return [_change(new, aspect, before, after)]
-    if old["relay_node"] != new["relay_node"]:
-        return [_change(new, "relay_node", str(old["relay_node"]), str(new["relay_node"]))]
+    if old.relay_node != new.relay_node:
+        return [_change(new, "relay_node", old.relay_node, new.relay_node)]
     return []
 
 
-def _resets(old: Mapping[str, Value], new: Mapping[str, Value]) -> list[ConnectionChange]:
-    before = [value for name in ("tx_bytes", "rx_bytes") if isinstance(value := old[name], int)]
-    after = [value for name in ("tx_bytes", "rx_bytes") if isinstance(value := new[name], int)]
+def _resets(before: tuple[int, int], after: tuple[int, int], row: ConnectionRow) -> list[ConnectionChange]:
     if all(now >= then for then, now in zip(before, after, strict=True)):
         return []
-    return [_change(new, "counter_reset", str(sum(before)), str(sum(after)))]
+    return [_change(row, "counter_reset", str(sum(before)), str(sum(after)))]
 
 
-def _change(row: Mapping[str, Value], aspect: Aspect, before: str, after: str) -> ConnectionChange:
-    at, latency = row["time"], row["latency_avg"]
-    if not isinstance(at, datetime):
-        msg = f"time={at!r}, expected a datetime"
-        raise TypeError(msg)
-    latency_ms = float(latency) if isinstance(latency, (int, float)) else None
-    return ConnectionChange(at, str(row["hostname"]), aspect, before, after, latency_ms)
+def _change(row: ConnectionRow, aspect: Aspect, before: str, after: str) -> ConnectionChange:
+    return ConnectionChange(row.time, row.hostname, aspect, before, after, row.latency_avg)
 
 
 def daemon_changes(rounds: Iterable[Round], before: Iterable[Round] = ()) -> list[ConnectionChange]:

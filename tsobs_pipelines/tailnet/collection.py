@@ -14,7 +14,7 @@ A collection of what is new keeps the books as well: when the journal grew by mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
 
@@ -23,7 +23,7 @@ from tsobs_pipelines.tailnet.client import DayIndex
 from tsobs_pipelines.tailnet.completeness import DayLines, storable
 from tsobs_pipelines.tailnet.journal import VERSIONS, JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, Collected, collect
-from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, TIME, Row
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, CollectionRow, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 Mode: TypeAlias = Literal["full", "incremental"]
@@ -55,7 +55,7 @@ class DayCollection:
     netchecks_written: int = 0
     first_round: datetime | None = None
     last_round: datetime | None = None
-    latest: Mapping[str, Row] = field(default_factory=dict)
+    latest: Mapping[str, ConnectionRow] = field(default_factory=dict)
     """The newest row of each node among those written."""
     changes: Sequence[ConnectionChange] = ()
     """What changed in the rounds that were new."""
@@ -112,7 +112,7 @@ class Collector:
         before = self.store.latest(CONNECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
         if account is None or not before:
             return self.collect_day(day)
-        last = max(_time(row) for row in before)
+        last = max(row.time for row in before)
         announced = self.journal.samples_index().get(day)
         lines = DayLines(day)
         start = last - DELTA_LOOKBACK
@@ -151,7 +151,7 @@ class Collector:
         return _Account.of(rows[0]) if rows else None
 
     def _account(self, day: date, account: _Account) -> None:
-        row: Row = {TIME: Window.of_day(day).start, "tailnet": self.tailnet, **asdict(account)}
+        row = CollectionRow(Window.of_day(day).start, self.tailnet, **asdict(account))
         self.store.write(COLLECTIONS, [row])
 
 
@@ -165,8 +165,14 @@ class _Account:
     """The newest version of the journal's line that was known when the lines were read."""
 
     @classmethod
-    def of(cls, row: Row) -> _Account:
-        return cls(*(_int(row[column.name]) for column in fields(cls)))
+    def of(cls, row: CollectionRow) -> _Account:
+        return cls(
+            lines=row.lines or 0,
+            rounds=row.rounds or 0,
+            skipped=row.skipped or 0,
+            duplicates=row.duplicates or 0,
+            reader=row.reader or 0,
+        )
 
 
 def _report(
@@ -184,9 +190,9 @@ def _report(
         rounds=rounds,
         rows_written=len(rows),
         netchecks_written=len(collected.netchecks),
-        first_round=_time(rows[0]) if rows else None,
-        last_round=_time(rows[-1]) if rows else None,
-        latest={str(row["hostname"]): row for row in rows},
+        first_round=rows[0].time if rows else None,
+        last_round=rows[-1].time if rows else None,
+        latest={row.hostname: row for row in rows},
         changes=changes,
         failed_rounds=collected.failed_rounds,
         skipped={str(reason): count for reason, count in counts.skipped.items()},
@@ -198,7 +204,7 @@ def _report(
 
 
 def _rounds_of(collected: Collected) -> int:
-    return len({row[TIME] for row in collected.connections})
+    return len({row.time for row in collected.connections})
 
 
 def days_to_heal(
@@ -214,7 +220,7 @@ def days_to_heal(
         return {}
     window = Window(Window.of_day(min(wanted)).start, Window.of_day(max(wanted)).end)
     where = {"tailnet": tailnet}
-    accounts = {_time(row).date(): _Account.of(row) for row in store.read(COLLECTIONS, window, where)}
+    accounts = {row.time.date(): _Account.of(row) for row in store.read(COLLECTIONS, window, where)}
     stored = store.count_times(CONNECTIONS, window, where)
     settled = (now.astimezone(UTC) - timedelta(minutes=10)).date()
     reasons: dict[date, str] = {}
@@ -229,15 +235,3 @@ def days_to_heal(
         elif day < settled and account.lines < lines:
             reasons[day] = f"{lines - account.lines} journal lines were not collected"
     return reasons
-
-
-def _time(row: Row) -> datetime:
-    time = row[TIME]
-    if not isinstance(time, datetime):
-        msg = f"time={time!r}, expected a datetime"
-        raise TypeError(msg)
-    return time
-
-
-def _int(value: object) -> int:
-    return value if isinstance(value, int) else 0

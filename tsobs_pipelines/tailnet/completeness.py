@@ -13,7 +13,7 @@ from typing import Final
 
 from tsobs_pipelines.tailnet.client import DayIndex
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, SkipReason, read_rounds
-from tsobs_pipelines.timeseries.schema import Measurement, Row, SchemaError
+from tsobs_pipelines.timeseries.schema import Measurement, RowT, SchemaError
 
 MOST_ROUNDS: Final = 100_000
 """Of a day, at one a second and a little more: an endless answer must not fill the memory."""
@@ -90,9 +90,9 @@ class DayLines:
             )
 
 
-def storable(measurement: Measurement, rows: Sequence[Row]) -> tuple[list[Row], int]:
+def storable(measurement: Measurement[RowT], rows: Sequence[RowT]) -> tuple[list[RowT], int]:
     """The rows that the store takes, and how many it would not: one that can't be stored costs itself."""
-    fitting: list[Row] = []
+    fitting: list[RowT] = []
     for row in rows:
         try:
             fitting.append(measurement.conform(row))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 LATENCY_SPAN = timedelta(minutes=5)
 """The span whose mean latency is judged."""
@@ -35,12 +35,14 @@ class Verdict:
     )
 
 
-def judge_latency(rows: Iterable[Row], threshold_of: Callable[[str], float], now: datetime) -> Verdict:
+def judge_latency(
+    rows: Iterable[ConnectionRow], threshold_of: Callable[[str], float], now: datetime
+) -> Verdict:
     """Whether each node's mean of ``latency_avg`` (ms) over the last five minutes is within its threshold."""
     means: dict[str, float] = {}
     for hostname, mine in _by_node(rows).items():
-        values = [row["latency_avg"] for row in mine if _time(row) >= now - LATENCY_SPAN]
-        numbers = [value for value in values if isinstance(value, float)]
+        values = [row.latency_avg for row in mine if row.time >= now - LATENCY_SPAN]
+        numbers = [value for value in values if value is not None]
         if numbers:
             means[hostname] = round(sum(numbers) / len(numbers), 3)
     slow = {name: mean for name, mean in means.items() if mean > threshold_of(name)}
@@ -51,7 +53,7 @@ def judge_latency(rows: Iterable[Row], threshold_of: Callable[[str], float], now
     return Verdict(passed=True, summary=summary, details=means)
 
 
-def judge_path(rows: Iterable[Row]) -> Verdict:
+def judge_path(rows: Iterable[ConnectionRow]) -> Verdict:
     """Whether each node is reached directly, by its last two rounds that show a path.
 
     ``unknown``, ``offline`` and ``unreachable`` show none: those nodes are named, and fail nothing.
@@ -61,10 +63,10 @@ def judge_path(rows: Iterable[Row]) -> Verdict:
     for hostname, mine in _by_node(rows).items():
         last = mine[-1]
         paths[hostname] = _path(last)
-        shown = [row for row in mine if row["connection_type"] in {"direct", "relay", "peer-relay"}]
+        shown = [row for row in mine if row.connection_type in {"direct", "relay", "peer-relay"}]
         recent = shown[-PATH_ROUNDS:]
-        if len(recent) == PATH_ROUNDS and all(row["connection_type"] == "relay" for row in recent):
-            relayed.append(f"{hostname} through {recent[-1]['relay_node']}")
+        if len(recent) == PATH_ROUNDS and all(row.connection_type == "relay" for row in recent):
+            relayed.append(f"{hostname} through {recent[-1].relay_node}")
     if relayed:
         return Verdict(passed=False, summary=f"relayed: {', '.join(relayed)}", details=paths)
     return Verdict(passed=True, summary="no node is relayed", details=paths)
@@ -90,21 +92,13 @@ def judge_rounds(rounds: int, start: datetime, now: datetime, interval: timedelt
     return Verdict(passed=True, summary=f"{rounds} rounds, {due} were due", details=details)
 
 
-def _by_node(rows: Iterable[Row]) -> dict[str, Sequence[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=_time):
-        found.setdefault(str(row["hostname"]), []).append(row)
+def _by_node(rows: Iterable[ConnectionRow]) -> dict[str, Sequence[ConnectionRow]]:
+    found: dict[str, list[ConnectionRow]] = {}
+    for row in sorted(rows, key=lambda row: row.time):
+        found.setdefault(row.hostname, []).append(row)
     return dict(sorted(found.items()))
 
 
-def _path(row: Row) -> str:
-    kind = str(row["connection_type"])
-    return f"{kind} ({row['relay_node']})" if row["relay_node"] != "none" else kind
-
-
-def _time(row: Row) -> datetime:
-    time = row["time"]
-    if not isinstance(time, datetime):
-        msg = f"time={time!r}, expected a datetime"
-        raise TypeError(msg)
-    return time
+def _path(row: ConnectionRow) -> str:
+    kind = row.connection_type
+    return f"{kind} ({row.relay_node})" if row.relay_node != "none" else kind

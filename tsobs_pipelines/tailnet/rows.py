@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from tsobs_pipelines.tailnet.burst import Burst, read_burst
 from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError
 from tsobs_pipelines.tailnet.ping import clean, is_local
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow, NetcheckRow
 
 DELTA_LOOKBACK: Final = timedelta(minutes=15)
 """How far back a round looks for the counters that its traffic is measured from."""
@@ -36,8 +38,8 @@ class Collected:
     ``ambiguous_rounds`` and ``absent_rounds`` count the rounds in which a node was not one known peer.
     """
 
-    connections: list[Row] = field(default_factory=list)
-    netchecks: list[Row] = field(default_factory=list)
+    connections: list[ConnectionRow] = field(default_factory=list)
+    netchecks: list[NetcheckRow] = field(default_factory=list)
     own_node: str | None = None
     ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ambiguous_rounds: dict[str, int] = field(default_factory=dict)
@@ -60,7 +62,7 @@ def collect(
     """
     result = Collected()
     own_names: list[tuple[datetime, frozenset[str]]] = []
-    before: list[Row] = []
+    before: list[ConnectionRow] = []
     for this in context:
         own_names.append((this.at, _own_names(this, nodes)))
         before += _round_rows(this, nodes, tailnet, Collected())
@@ -70,14 +72,14 @@ def collect(
         result.netchecks += _netcheck_rows(this, tailnet)
     _drop_own(result, own_names)
     order = {name: place for place, name in enumerate(nodes)}
-    result.connections.sort(key=lambda row: (row["time"], order[str(row["hostname"])]))
-    _fill_deltas(before, result.connections)
+    result.connections.sort(key=lambda row: (row.time, order[row.hostname]))
+    result.connections = with_deltas(before, result.connections)
     return result
 
 
 def connection_rows(
     rounds: Iterable[Round], nodes: Sequence[str], tailnet: str, context: Iterable[Round] = ()
-) -> list[Row]:
+) -> list[ConnectionRow]:
     """One row of ``CONNECTIONS`` for each round and each node but the sidecar's own, in the order of time.
 
     A round that could not be taken, a node that the round does not know and one whose name is not unique
@@ -128,14 +130,14 @@ def _drop_own(result: Collected, own_names: list[tuple[datetime, frozenset[str]]
         result.connections = [
             row
             for row in result.connections
-            if row["connection_type"] != "unknown" or row["hostname"] not in own_at.get(_time(row), ())
+            if row.connection_type != "unknown" or row.hostname not in own_at.get(row.time, ())
         ]
         for names in own_at.values():
             for name in names:
                 result.absent_rounds.pop(name, None)
 
 
-def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collected) -> Iterator[Row]:
+def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collected) -> Iterator[ConnectionRow]:
     if not this.taken:
         found.failed_rounds += 1
         for node in nodes:
@@ -159,97 +161,86 @@ _NO_PEER: Final = Peer()
 _NO_BURST: Final = Burst()
 
 
-def _row(at: datetime, tailnet: str, node: str, peer: Peer, burst: Burst) -> Row:
+def _row(at: datetime, tailnet: str, node: str, peer: Peer, burst: Burst) -> ConnectionRow:
     path, sent, cold_ms, warm_ms = burst
-    return {
-        "time": at,
-        "tailnet": tailnet,
-        "hostname": node,
-        "connection_type": path.connection_type,
-        "relay_node": path.relay_node,
-        "latency_avg": round(sum(warm_ms) / len(warm_ms), 3) if warm_ms else None,
-        "latency_min": round(min(warm_ms), 3) if warm_ms else None,
-        "latency_max": round(max(warm_ms), 3) if warm_ms else None,
-        "latency_cold": None if cold_ms is None else round(cold_ms, 3),
-        "pings_sent": sent,
-        "pings_received": burst.received,
-        "tx_bytes": peer.tx_bytes,
-        "rx_bytes": peer.rx_bytes,
-        "tx_delta": None,
-        "rx_delta": None,
-    }
+    return ConnectionRow(
+        time=at,
+        tailnet=tailnet,
+        hostname=node,
+        connection_type=path.connection_type,
+        relay_node=path.relay_node,
+        latency_avg=round(sum(warm_ms) / len(warm_ms), 3) if warm_ms else None,
+        latency_min=round(min(warm_ms), 3) if warm_ms else None,
+        latency_max=round(max(warm_ms), 3) if warm_ms else None,
+        latency_cold=None if cold_ms is None else round(cold_ms, 3),
+        pings_sent=sent,
+        pings_received=burst.received,
+        tx_bytes=peer.tx_bytes,
+        rx_bytes=peer.rx_bytes,
+    )
 
 
-def _fill_deltas(before: Iterable[Row], rows: Sequence[Row]) -> None:
-    """Set ``tx_delta`` and ``rx_delta``: bytes since the node's last row with counters within the lookback.
+def with_deltas(before: Iterable[ConnectionRow], rows: Iterable[ConnectionRow]) -> list[ConnectionRow]:
+    """The rows with ``tx_delta`` and ``rx_delta``: bytes since the node's last row with counters.
 
-    Both totals belong to one WireGuard peer: if either went back, both counted from 0.
+    That row may be one of ``before``, and at most the lookback old. Both totals belong to one WireGuard peer:
+    if either went back, both counted from 0.
     """
     last: dict[str, tuple[datetime, int, int]] = {}
-    for row in sorted(before, key=_time):
-        if (totals := _totals(row)) is not None:
-            last[str(row["hostname"])] = (_time(row), *totals)
-    for row in rows:
-        totals = _totals(row)
-        if totals is None:
-            continue
-        node, at = str(row["hostname"]), _time(row)
-        previous = last.get(node)
-        last[node] = (at, *totals)
-        if previous is None or at - previous[0] > DELTA_LOOKBACK:
-            continue
-        tx, rx = totals
-        reset = tx < previous[1] or rx < previous[2]
-        row["tx_delta"] = tx if reset else tx - previous[1]
-        row["rx_delta"] = rx if reset else rx - previous[2]
+    for row in sorted(before, key=lambda row: row.time):
+        if row.tx_bytes is not None and row.rx_bytes is not None:
+            last[row.hostname] = (row.time, row.tx_bytes, row.rx_bytes)
+    return [_with_delta(last, row) for row in rows]
 
 
-def _totals(row: Row) -> tuple[int, int] | None:
-    tx, rx = row["tx_bytes"], row["rx_bytes"]
-    return (tx, rx) if isinstance(tx, int) and isinstance(rx, int) else None
+def _with_delta(last: dict[str, tuple[datetime, int, int]], row: ConnectionRow) -> ConnectionRow:
+    tx, rx = row.tx_bytes, row.rx_bytes
+    if tx is None or rx is None:
+        return row
+    previous = last.get(row.hostname)
+    last[row.hostname] = (row.time, tx, rx)
+    if previous is None or row.time - previous[0] > DELTA_LOOKBACK:
+        return row
+    _, tx_before, rx_before = previous
+    if tx < tx_before or rx < rx_before:
+        tx_before = rx_before = 0
+    return msgspec.structs.replace(row, tx_delta=tx - tx_before, rx_delta=rx - rx_before)
 
 
-def _time(row: Row) -> datetime:
-    at = row["time"]
-    if not isinstance(at, datetime):
-        msg = f"time={at!r}, expected a datetime"
-        raise TypeError(msg)
-    return at
-
-
-def netcheck_rows(rounds: Iterable[Round], tailnet: str) -> list[Row]:
+def netcheck_rows(rounds: Iterable[Round], tailnet: str) -> list[NetcheckRow]:
     """One row of ``NETCHECK`` for each region that a netcheck heard from, in the order of time and region.
 
     ``RegionLatency`` maps a region's id to nanoseconds; the ``DERPLatency`` of older forms to seconds. A
     netcheck that no region answered is one row with the region ``none``.
     """
     rows = [row for this in rounds for row in _netcheck_rows(this, tailnet)]
-    rows.sort(key=lambda row: (row["time"], row["region"]))
+    rows.sort(key=lambda row: (row.time, row.region))
     return rows
 
 
-def _netcheck_rows(this: Round, tailnet: str) -> list[Row]:
+def _netcheck_rows(this: Round, tailnet: str) -> list[NetcheckRow]:
     report = this.netcheck
     if report is None:
         return []
     latencies = {region: seconds * 1e3 for region, seconds in (report.region_s or {}).items()}
     latencies |= {region: nanoseconds / 1e6 for region, nanoseconds in (report.region_ns or {}).items()}
-    common: Row = {
-        "udp": _flag(report.udp),
-        "ipv6": _flag(report.ipv6),
-        "mapping_varies": _flag(report.mapping_varies),
-    }
+    common = NetcheckRow(
+        time=this.at,
+        tailnet=tailnet,
+        region=NO_RELAY,
+        udp=_flag(report.udp),
+        ipv6=_flag(report.ipv6),
+        mapping_varies=_flag(report.mapping_varies),
+    )
     if not latencies:
-        return [{"time": this.at, "tailnet": tailnet, "region": NO_RELAY, **common}]
+        return [common]
     return [
-        {
-            "time": this.at,
-            "tailnet": tailnet,
-            "region": clean(region) or "unknown",
-            "latency": round(latency_ms, 3),
-            "preferred": int(region.partition("-")[0] == str(report.preferred)),
-            **common,
-        }
+        msgspec.structs.replace(
+            common,
+            region=clean(region) or "unknown",
+            latency=round(latency_ms, 3),
+            preferred=int(region.partition("-")[0] == str(report.preferred)),
+        )
         for region, latency_ms in sorted(latencies.items())
     ]
 

@@ -7,11 +7,13 @@ What belongs here: the definitions of the day's figures. What does not: the rows
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from tsobs_pipelines.timeseries.schema import Row, Value
+from tsobs_pipelines.timeseries.schema import ConnectionRow, SummaryRow
+
+N = TypeVar("N", int, float)
 
 ANSWERED: Final = frozenset({"direct", "relay", "peer-relay"})
 """The types of a round in which the node answered on a known path."""
@@ -31,7 +33,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
 
 
-def summary_rows(day: date, rows: Iterable[Mapping[str, Value]]) -> list[Row]:
+def summary_rows(day: date, rows: Iterable[ConnectionRow]) -> list[SummaryRow]:
     """One row of ``SUMMARY`` for each tailnet and node that has rows in ``CONNECTIONS`` on the UTC day.
 
     - ``rounds``: rounds with a row, those of the type ``unknown`` included.
@@ -47,45 +49,45 @@ def summary_rows(day: date, rows: Iterable[Mapping[str, Value]]) -> list[Row]:
 
     A figure over nothing is ``None``.
     """
-    by_node: dict[tuple[str, str], list[Mapping[str, Value]]] = {}
+    by_node: dict[tuple[str, str], list[ConnectionRow]] = {}
     for row in rows:
-        at = row["time"]
-        if isinstance(at, datetime) and at.astimezone(UTC).date() == day:
-            by_node.setdefault((str(row["tailnet"]), str(row["hostname"])), []).append(row)
+        if row.time.astimezone(UTC).date() == day:
+            by_node.setdefault((row.tailnet, row.hostname), []).append(row)
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return [
-        {"time": start, "tailnet": tailnet, "hostname": hostname, **_figures(by_node[tailnet, hostname])}
-        for tailnet, hostname in sorted(by_node)
-    ]
+    return [_summary(start, tailnet, hostname, mine) for (tailnet, hostname), mine in sorted(by_node.items())]
 
 
-def _figures(rows: Sequence[Mapping[str, Value]]) -> Row:
-    averages = sorted(_numbers(rows, "latency_avg"))
-    present = [row for row in rows if row["connection_type"] != "offline"]
-    sent, received = sum(_numbers(present, "pings_sent")), sum(_numbers(present, "pings_received"))
-    types = [row["connection_type"] for row in rows]
+def _summary(start: datetime, tailnet: str, hostname: str, rows: Sequence[ConnectionRow]) -> SummaryRow:
+    averages = sorted(_known(row.latency_avg for row in rows))
+    present = [row for row in rows if row.connection_type != "offline"]
+    sent = sum(_known(row.pings_sent for row in present))
+    received = sum(_known(row.pings_received for row in present))
+    types = [row.connection_type for row in rows]
     answered = sum(kind in ANSWERED for kind in types)
-    with_pong = sum(1 for count in _numbers(rows, "pings_received") if count)
-    known = sum(1 for row in rows if row["connection_type"] != "unknown" or row["pings_received"])
-    return {
-        "rounds": len(rows),
-        "latency_p50": _rounded(percentile(averages, 0.50)),
-        "latency_p95": _rounded(percentile(averages, 0.95)),
-        "latency_max": max(_numbers(rows, "latency_max"), default=None),
-        "loss": _share(sent - received, sent),
-        "share_direct": _share(types.count("direct"), answered),
-        "availability": _share(with_pong, known),
-        "tx_bytes": _total(rows, "tx_delta"),
-        "rx_bytes": _total(rows, "rx_delta"),
-    }
+    with_pong = sum(1 for row in rows if row.pings_received)
+    known = sum(1 for row in rows if row.connection_type != "unknown" or row.pings_received)
+    return SummaryRow(
+        time=start,
+        tailnet=tailnet,
+        hostname=hostname,
+        rounds=len(rows),
+        latency_p50=_rounded(percentile(averages, 0.50)),
+        latency_p95=_rounded(percentile(averages, 0.95)),
+        latency_max=max(_known(row.latency_max for row in rows), default=None),
+        loss=_share(sent - received, sent),
+        share_direct=_share(types.count("direct"), answered),
+        availability=_share(with_pong, known),
+        tx_bytes=_total(row.tx_delta for row in rows),
+        rx_bytes=_total(row.rx_delta for row in rows),
+    )
 
 
-def _numbers(rows: Sequence[Mapping[str, Value]], column: str) -> list[float]:
-    return [value for row in rows if isinstance(value := row[column], (int, float))]
+def _known(values: Iterable[N | None]) -> list[N]:
+    return [value for value in values if value is not None]
 
 
-def _total(rows: Sequence[Mapping[str, Value]], column: str) -> int | None:
-    deltas = [value for row in rows if isinstance(value := row[column], int)]
+def _total(values: Iterable[int | None]) -> int | None:
+    deltas = _known(values)
     return sum(deltas) if deltas else None
 
 

@@ -5,10 +5,10 @@ What belongs here: the conversion, with types by the schema. What does not: read
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, Value
+from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, RowT, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DTYPES = {"float": "float64", "int": "Int64", "str": "string"}
 
 
-def to_frame(measurement: Measurement, rows: Sequence[Mapping[str, Value]]) -> pd.DataFrame:
+def to_frame(measurement: Measurement[RowT], rows: Sequence[RowT]) -> pd.DataFrame:
     """The rows as a frame with every column of the measurement, also when there are none.
 
     ``time`` is ``datetime64[us, UTC]``, tags are ``string``, fields ``float64`` (NaN without a value),
@@ -30,11 +30,11 @@ def to_frame(measurement: Measurement, rows: Sequence[Mapping[str, Value]]) -> p
     for tag in measurement.tags:
         columns[tag] = pd.Series([row[tag] for row in rows], dtype="string")
     for field in measurement.fields:
-        columns[field.name] = pd.Series([row.get(field.name) for row in rows], dtype=_DTYPES[field.type])
+        columns[field.name] = pd.Series([row[field.name] for row in rows], dtype=_DTYPES[field.type])
     return pd.DataFrame(columns, columns=list(measurement.columns))
 
 
-def from_frame(measurement: Measurement, frame: pd.DataFrame) -> list[Row]:
+def from_frame(measurement: Measurement[RowT], frame: pd.DataFrame) -> list[RowT]:
     """The rows of a frame that has ``time``, the tags and some of the fields; other columns are refused.
 
     Raises:

@@ -48,8 +48,15 @@ from tsobs_pipelines.timeseries.rows import (
     micros_of,
     to_micros,
 )
-from tsobs_pipelines.timeseries.schema import Measurement, Row, Value
-from tsobs_pipelines.timeseries.store import Aggregate, StoreError, StoreUnavailableError, Where, Window
+from tsobs_pipelines.timeseries.schema import Measurement, Row, RowLike, RowT
+from tsobs_pipelines.timeseries.store import (
+    Aggregate,
+    Downsampled,
+    StoreError,
+    StoreUnavailableError,
+    Where,
+    Window,
+)
 
 _CHUNK_ROWS = 5_000
 _LOCK_TIMEOUT_S = 60
@@ -81,7 +88,7 @@ class InfluxStore:
         self._connection = InfluxConnection(address)
         self._locks = lock_directory
 
-    def write(self, measurement: Measurement, rows: Sequence[Mapping[str, Value]]) -> None:
+    def write(self, measurement: Measurement[Row], rows: Sequence[RowLike]) -> None:
         """Write the rows, then remove the points with the same keys and other tags."""
         points = _points(measurement, rows)
         if not points:
@@ -94,9 +101,9 @@ class InfluxStore:
 
     def replace(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
-        rows: Sequence[Mapping[str, Value]],
+        rows: Sequence[RowLike],
         where: Where | None = None,
     ) -> None:
         """Write the rows, then remove the other points of the window."""
@@ -114,7 +121,7 @@ class InfluxStore:
             found = self._found(measurement, window, narrowed)
             self._exchange(measurement, points, found, concerned)
 
-    def read(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def read(self, measurement: Measurement[RowT], window: Window, where: Where | None = None) -> list[RowT]:
         """The rows of the window, in the order of time and identity."""
         query = self._query(measurement, window, check_where(measurement, where))
         if query is None:
@@ -127,12 +134,12 @@ class InfluxStore:
 
     def downsample(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
         every: timedelta,
         aggregates: Sequence[Aggregate],
         where: Where | None = None,
-    ) -> list[Row]:
+    ) -> list[Downsampled]:
         """Aggregates over buckets: of each series by InfluxDB's storage, of all of them together here."""
         check_aggregates(measurement, every, aggregates)
         query = self._query(measurement, window, check_where(measurement, where))
@@ -143,7 +150,9 @@ class InfluxStore:
         found = self._connection.query(plan.flux(source), {**parameters, **plan.parameters()}, plan.part_of)
         return plan.combined(found)
 
-    def latest(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def latest(
+        self, measurement: Measurement[RowT], window: Window, where: Where | None = None
+    ) -> list[RowT]:
         """The newest row of the window for each identity."""
         query = self._query(measurement, window, check_where(measurement, where))
         if query is None:
@@ -156,7 +165,7 @@ class InfluxStore:
         return [newest[identity] for identity in sorted(newest)]
 
     def count_times(
-        self, measurement: Measurement, window: Window, where: Where | None = None
+        self, measurement: Measurement[Row], window: Window, where: Where | None = None
     ) -> dict[date, int]:
         """How many different times have a row, for each UTC day that has any."""
         query = self._query(measurement, window, check_where(measurement, where))
@@ -170,7 +179,7 @@ class InfluxStore:
             counts[from_micros(start).date()] = sum(1 for _ in times)
         return counts
 
-    def delete(self, measurement: Measurement, window: Window, where: Where | None = None) -> None:
+    def delete(self, measurement: Measurement[Row], window: Window, where: Where | None = None) -> None:
         """Remove the points of the window."""
         tags = check_where(measurement, where)
         inside = _clamped(window)
@@ -194,7 +203,7 @@ class InfluxStore:
         self._connection.close()
 
     @contextmanager
-    def _turn(self, measurement: Measurement) -> Iterator[None]:
+    def _turn(self, measurement: Measurement[Row]) -> Iterator[None]:
         address = self._connection.address
         place = zlib.crc32(f"{address.url} {address.org} {address.bucket}".encode())
         path = self._locks / f"influx-{place:08x}-{measurement.name}.lock"
@@ -210,7 +219,7 @@ class InfluxStore:
             yield
 
     def _query(
-        self, measurement: Measurement, window: Window, where: Where
+        self, measurement: Measurement[Row], window: Window, where: Where
     ) -> tuple[str, dict[str, str | int | datetime | timedelta]] | None:
         inside = _clamped(window)
         if inside.start >= inside.end:
@@ -227,7 +236,7 @@ class InfluxStore:
             parameters[f"where{number}"] = encode_text(value)
         return source, parameters
 
-    def _found(self, measurement: Measurement, window: Window, where: Where) -> list[Found]:
+    def _found(self, measurement: Measurement[Row], window: Window, where: Where) -> list[Found]:
         query = self._query(measurement, window, where)
         if query is None:
             return []
@@ -238,7 +247,7 @@ class InfluxStore:
 
     def _exchange(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         points: Mapping[Key, Point],
         found: Sequence[Found],
         concerned: Callable[[Found], bool],
@@ -272,7 +281,7 @@ class InfluxStore:
         while chunk := list(islice(lines, _CHUNK_ROWS)):
             self._connection.write(chunk)
 
-    def _put_shrunk(self, measurement: Measurement, points: Mapping[Key, Point]) -> None:
+    def _put_shrunk(self, measurement: Measurement[Row], points: Mapping[Key, Point]) -> None:
         """Write points that have lost a field.
 
         A write would leave the old value of the field, and only a whole point can be removed. So the new one
@@ -287,14 +296,14 @@ class InfluxStore:
             time = micros * NANOS_PER_MICRO + 1
             self._remove(measurement, point.tags, time, time)
 
-    def _remove(self, measurement: Measurement, tags: Tags, first_ns: int, last_ns: int) -> None:
+    def _remove(self, measurement: Measurement[Row], tags: Tags, first_ns: int, last_ns: int) -> None:
         terms = predicate(measurement, zip(measurement.tags, tags, strict=True))
         self._connection.delete(first_ns, last_ns, terms)
 
 
 def _points(
-    measurement: Measurement,
-    rows: Sequence[Mapping[str, Value]],
+    measurement: Measurement[Row],
+    rows: Sequence[RowLike],
     window: Window | None = None,
     where: Where | None = None,
 ) -> dict[Key, Point]:
@@ -309,7 +318,7 @@ def _points(
     return points
 
 
-def _key(measurement: Measurement, found: Found) -> Key:
+def _key(measurement: Measurement[Row], found: Found) -> Key:
     return found.time_ns // NANOS_PER_MICRO, identity_of(measurement, found.tags)
 
 

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from tsobs_pipelines.timeseries.influx_points import NANOS_PER_MICRO, times_ns
 from tsobs_pipelines.timeseries.rows import MICROS_PER_SECOND, from_micros
-from tsobs_pipelines.timeseries.schema import TIME, Measurement, Row, Value
-from tsobs_pipelines.timeseries.store import Aggregate
+from tsobs_pipelines.timeseries.schema import Measurement, Row
+from tsobs_pipelines.timeseries.store import Aggregate, Downsampled
 
 Part: TypeAlias = tuple[str, int, str]
 """Name of the part, microseconds of the record's time, and the text of its value."""
@@ -29,7 +29,9 @@ _COMBINE: dict[str, Callable[[Iterable[float]], float]] = {"min": min, "max": ma
 class BucketPlan:
     """One down-sampling of a measurement."""
 
-    def __init__(self, measurement: Measurement, every: timedelta, aggregates: Sequence[Aggregate]) -> None:
+    def __init__(
+        self, measurement: Measurement[Row], every: timedelta, aggregates: Sequence[Aggregate]
+    ) -> None:
         """Plan the parts that the aggregates are made of."""
         self._every = every
         self._aggregates = aggregates
@@ -68,7 +70,7 @@ class BucketPlan:
         value = columns.index("_value") if "_value" in columns else name
         return lambda cells: (cells[name], to_ns(cells[time]) // NANOS_PER_MICRO, cells[value])
 
-    def combined(self, found: Iterable[Part]) -> list[Row]:
+    def combined(self, found: Iterable[Part]) -> list[Downsampled]:
         """The rows of the down-sampling, oldest first."""
         step = int(self._every.total_seconds()) * MICROS_PER_SECOND
         buckets: dict[int, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -79,16 +81,16 @@ class BucketPlan:
                 field, function = self._parts[name]
                 whole = function == "count" or self._types[field] == "int"
                 values[field, function].append(int(text) if whole else float(text))
-        rows: list[Row] = []
-        for start in sorted(buckets):
-            row: Row = {TIME: from_micros(start)}
-            for aggregate in self._aggregates:
-                row[aggregate.name] = _value(aggregate, buckets[start])
-            rows.append(row)
-        return rows
+        return [
+            Downsampled(
+                from_micros(start),
+                {aggregate.name: _value(aggregate, buckets[start]) for aggregate in self._aggregates},
+            )
+            for start in sorted(buckets)
+        ]
 
 
-def _value(aggregate: Aggregate, values: dict[tuple[str, str], list[float]]) -> Value:
+def _value(aggregate: Aggregate, values: dict[tuple[str, str], list[float]]) -> float | int | None:
     if aggregate.function == "mean":
         count = sum(values[aggregate.field, "count"])
         return sum(values[aggregate.field, "sum"]) / count if count else None

@@ -18,7 +18,7 @@ from typing import TypeAlias, cast
 from urllib.parse import unquote
 
 from tsobs_pipelines.timeseries.rows import UNKNOWN_TAG, from_micros, to_micros
-from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, Value
+from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, RowT, Value
 
 NANOS_PER_MICRO = 1_000
 
@@ -57,7 +57,7 @@ def decode_text(value: str) -> str:
     return unquote(value) if "%" in value else value
 
 
-def point_of(measurement: Measurement, row: Row) -> Point:
+def point_of(measurement: Measurement[Row], row: Row) -> Point:
     """The point of a conformed row, of which at least one field has a value."""
     tags = tuple(encode_text(str(row[tag])) for tag in measurement.tags)
     written, bits = [], 0
@@ -82,13 +82,13 @@ def _field_text(field: Field, value: Value) -> str:
     return f'"{encode_text(str(value))}"'
 
 
-def predicate(measurement: Measurement, tags: Iterable[tuple[str, str]]) -> str:
+def predicate(measurement: Measurement[Row], tags: Iterable[tuple[str, str]]) -> str:
     """The delete predicate for points with these encoded tags; their quotes and backslashes are encoded."""
     terms = [("_measurement", measurement.name), *tags]
     return " AND ".join(f'{name}="{value}"' for name, value in terms)
 
 
-def identity_of(measurement: Measurement, tags: Tags) -> Tags:
+def identity_of(measurement: Measurement[Row], tags: Tags) -> Tags:
     """The encoded identity tags out of all tags."""
     return tuple(tags[measurement.tags.index(tag)] for tag in measurement.identity)
 
@@ -108,7 +108,7 @@ def times_ns() -> Callable[[str], int]:
     return convert
 
 
-def found_of(measurement: Measurement) -> Callable[[Sequence[str]], Callable[[Sequence[str]], Found]]:
+def found_of(measurement: Measurement[Row]) -> Callable[[Sequence[str]], Callable[[Sequence[str]], Found]]:
     """Converter of pivoted records to what is needed to tell a stale point."""
     to_ns = times_ns()
 
@@ -136,36 +136,34 @@ def found_of(measurement: Measurement) -> Callable[[Sequence[str]], Callable[[Se
     return of_columns
 
 
-def row_of(measurement: Measurement) -> Callable[[Sequence[str]], Callable[[Sequence[str]], Row]]:
+def row_of(measurement: Measurement[RowT]) -> Callable[[Sequence[str]], Callable[[Sequence[str]], RowT]]:
     """Converter of pivoted records to rows with every column."""
     to_ns = times_ns()
     times: dict[str, datetime] = {}
     tags: dict[str, str] = {}
 
-    def of_columns(columns: Sequence[str]) -> Callable[[Sequence[str]], Row]:
+    def of_columns(columns: Sequence[str]) -> Callable[[Sequence[str]], RowT]:
         place = {name: number for number, name in enumerate(columns)}
         at = place["_time"]
-        tag_places = [(tag, place.get(tag)) for tag in measurement.tags]
-        field_places = [
-            (field.name, place.get(field.name), _casts[field.type]) for field in measurement.fields
-        ]
+        tag_places = [place.get(tag) for tag in measurement.tags]
+        field_places = [(place.get(field.name), _casts[field.type]) for field in measurement.fields]
 
-        def convert(cells: Sequence[str]) -> Row:
+        def convert(cells: Sequence[str]) -> RowT:
             text = cells[at]
             time = times.get(text)
             if time is None:
                 time = times[text] = from_micros(to_ns(text) // NANOS_PER_MICRO)
-            row: Row = {TIME: time}
-            for name, number in tag_places:
+            values: list[Value] = [time]
+            for number in tag_places:
                 value = UNKNOWN_TAG if number is None else cells[number] or UNKNOWN_TAG
                 known = tags.get(value)
                 if known is None:
                     known = tags[value] = decode_text(value)
-                row[name] = known
-            for name, number, cast_to in field_places:
+                values.append(known)
+            for number, cast_to in field_places:
                 cell = "" if number is None else cells[number]
-                row[name] = cast_to(cell) if cell else None
-            return row
+                values.append(cast_to(cell) if cell else None)
+            return measurement.row(*values)  # type: ignore[arg-type]
 
         return convert
 
@@ -187,7 +185,7 @@ def micros_of_values(columns: Sequence[str]) -> Callable[[Sequence[str]], int]:
     return lambda cells: to_ns(cells[at]) // NANOS_PER_MICRO
 
 
-def sort_key(measurement: Measurement) -> Callable[[Row], tuple[datetime, ...]]:
+def sort_key(measurement: Measurement[Row]) -> Callable[[Row], tuple[datetime, ...]]:
     """Key for the order of time and identity."""
     names = (TIME, *measurement.identity)
     return lambda row: cast("tuple[datetime, ...]", tuple(row[name] for name in names))

@@ -5,11 +5,20 @@ What belongs here: conversions and checks that do not depend on the backend. Wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
-from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, SchemaError, Value, conform_all
+from tsobs_pipelines.timeseries.schema import (
+    TIME,
+    Field,
+    Measurement,
+    Row,
+    RowLike,
+    RowT,
+    SchemaError,
+    conform_all,
+)
 from tsobs_pipelines.timeseries.store import Aggregate, Where, Window
 
 MICROS_PER_SECOND = 1_000_000
@@ -28,10 +37,7 @@ def to_micros(time: datetime) -> int:
 
 def micros_of(row: Row) -> int:
     """The time of a conformed row, in microseconds since the Unix epoch."""
-    time = row[TIME]
-    if not isinstance(time, datetime):
-        raise SchemaError(f"time={time!r}, expected a datetime")
-    return to_micros(time)
+    return to_micros(row.time)
 
 
 def from_micros(micros: int) -> datetime:
@@ -45,15 +51,15 @@ def day_of_micros(micros: int) -> date:
 
 
 def conformed_chunks(
-    measurement: Measurement, rows: Sequence[Mapping[str, Value]], size: int
-) -> Iterator[list[Row]]:
+    measurement: Measurement[RowT], rows: Sequence[RowLike], size: int
+) -> Iterator[list[RowT]]:
     """The rows conformed, ``size`` at a time, so that a month of rows is never there twice."""
     iterator = iter(rows)
     while chunk := list(islice(iterator, size)):
         yield conform_all(measurement, chunk)
 
 
-def check_where(measurement: Measurement, where: Where | None) -> Where:
+def check_where(measurement: Measurement[Row], where: Where | None) -> Where:
     """``where`` without ``None``.
 
     Raises:
@@ -65,23 +71,23 @@ def check_where(measurement: Measurement, where: Where | None) -> Where:
     return where or {}
 
 
-def check_inside(measurement: Measurement, rows: Sequence[Row], window: Window, where: Where) -> None:
+def check_inside(measurement: Measurement[Row], rows: Sequence[Row], window: Window, where: Where) -> None:
     """Refuse conformed rows that a replacement of the window would not find again.
 
     Raises:
         SchemaError: a row lies outside of the window or has other tags than ``where``.
     """
     for row in rows:
-        time = row[TIME]
-        if not isinstance(time, datetime) or not window.start <= time < window.end:
-            raise SchemaError(f"{measurement.name}: time={time} is outside of {window.start} to {window.end}")
+        if not window.start <= row.time < window.end:
+            span = f"{window.start} to {window.end}"
+            raise SchemaError(f"{measurement.name}: time={row.time} is outside of {span}")
         for tag, value in where.items():
             if row[tag] != value:
                 raise SchemaError(f"{measurement.name}: {tag}={row[tag]!r} in a replacement of {value!r}")
 
 
 def check_aggregates(
-    measurement: Measurement, every: timedelta, aggregates: Sequence[Aggregate]
+    measurement: Measurement[Row], every: timedelta, aggregates: Sequence[Aggregate]
 ) -> list[tuple[Aggregate, Field]]:
     """Each aggregate with the field it is about.
 

@@ -6,11 +6,12 @@ What does not: tables (``sql_tables.py``) and connections (``database.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
@@ -29,9 +30,16 @@ from tsobs_pipelines.timeseries.rows import (
     micros_of,
     to_micros,
 )
-from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, Value
+from tsobs_pipelines.timeseries.schema import TIME, Field, Measurement, Row, RowLike, RowT
 from tsobs_pipelines.timeseries.sql_tables import ensure_table, lock_writers, table_of
-from tsobs_pipelines.timeseries.store import Aggregate, StoreError, StoreUnavailableError, Where, Window
+from tsobs_pipelines.timeseries.store import (
+    Aggregate,
+    Downsampled,
+    StoreError,
+    StoreUnavailableError,
+    Where,
+    Window,
+)
 
 _CHUNK_ROWS = 5_000
 
@@ -49,7 +57,7 @@ class SqlStore:
             self._engine: Engine = engine_for(url)
         self._ready: set[str] = set()
 
-    def write(self, measurement: Measurement, rows: Sequence[Mapping[str, Value]]) -> None:
+    def write(self, measurement: Measurement[Row], rows: Sequence[RowLike]) -> None:
         """Upsert the rows in one transaction."""
         if not rows:
             return
@@ -59,9 +67,9 @@ class SqlStore:
 
     def replace(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
-        rows: Sequence[Mapping[str, Value]],
+        rows: Sequence[RowLike],
         where: Where | None = None,
     ) -> None:
         """Delete and insert in one transaction: a reader sees the old rows or the new ones."""
@@ -72,23 +80,23 @@ class SqlStore:
                 check_inside(measurement, chunk, window, tags)
                 _upsert(connection, measurement, table, chunk)
 
-    def read(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def read(self, measurement: Measurement[RowT], window: Window, where: Where | None = None) -> list[RowT]:
         """The rows of the window, in the order of time and identity."""
         tags = check_where(measurement, where)
         with self._reading(measurement) as (connection, table):
             columns = [table.c[name] for name in measurement.columns]
             order = [table.c[name] for name in (TIME, *measurement.identity)]
             found = connection.execute(select(*columns).where(_inside(table, window, tags)).order_by(*order))
-            return _rows(measurement.columns, found.all())
+            return _rows(measurement, found.all())
 
     def downsample(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
         every: timedelta,
         aggregates: Sequence[Aggregate],
         where: Where | None = None,
-    ) -> list[Row]:
+    ) -> list[Downsampled]:
         """Aggregates over buckets, computed by the database."""
         wanted = check_aggregates(measurement, every, aggregates)
         tags = check_where(measurement, where)
@@ -97,15 +105,20 @@ class SqlStore:
             columns = [_aggregate(table, aggregate) for aggregate in aggregates]
             statement = select(bucket, *columns).where(_inside(table, window, tags))
             found = connection.execute(statement.group_by(bucket).order_by(bucket)).all()
-        rows: list[Row] = []
-        for time, *values in found:
-            row: Row = {TIME: from_micros(time)}
-            for (aggregate, field), value in zip(wanted, values, strict=True):
-                row[aggregate.name] = _number(aggregate, field, value)
-            rows.append(row)
-        return rows
+        return [
+            Downsampled(
+                from_micros(time),
+                {
+                    aggregate.name: _number(aggregate, field, value)
+                    for (aggregate, field), value in zip(wanted, values, strict=True)
+                },
+            )
+            for time, *values in found
+        ]
 
-    def latest(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def latest(
+        self, measurement: Measurement[RowT], window: Window, where: Where | None = None
+    ) -> list[RowT]:
         """The newest row of the window for each identity."""
         tags = check_where(measurement, where)
         with self._reading(measurement) as (connection, table):
@@ -121,10 +134,10 @@ class SqlStore:
             )
             columns = [table.c[name] for name in measurement.columns]
             found = connection.execute(select(*columns).join_from(newest, table, match).order_by(*identity))
-            return _rows(measurement.columns, found.all())
+            return _rows(measurement, found.all())
 
     def count_times(
-        self, measurement: Measurement, window: Window, where: Where | None = None
+        self, measurement: Measurement[Row], window: Window, where: Where | None = None
     ) -> dict[date, int]:
         """How many different times have a row, for each UTC day that has any."""
         tags = check_where(measurement, where)
@@ -134,7 +147,7 @@ class SqlStore:
             found = connection.execute(select(day, func.count()).group_by(day).order_by(day)).all()
         return {day_of_micros(start): int(count) for start, count in found}
 
-    def delete(self, measurement: Measurement, window: Window, where: Where | None = None) -> None:
+    def delete(self, measurement: Measurement[Row], window: Window, where: Where | None = None) -> None:
         """Remove the rows of the window."""
         tags = check_where(measurement, where)
         with self._writing(measurement) as (connection, table):
@@ -154,18 +167,18 @@ class SqlStore:
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self, measurement: Measurement) -> Iterator[tuple[Connection, Table]]:
+    def _writing(self, measurement: Measurement[Row]) -> Iterator[tuple[Connection, Table]]:
         with self._prepared(measurement), writing(self._engine) as connection:
             lock_writers(connection, measurement)
             yield connection, table_of(measurement)
 
     @contextmanager
-    def _reading(self, measurement: Measurement) -> Iterator[tuple[Connection, Table]]:
+    def _reading(self, measurement: Measurement[Row]) -> Iterator[tuple[Connection, Table]]:
         with self._prepared(measurement), reading(self._engine) as connection:
             yield connection, table_of(measurement)
 
     @contextmanager
-    def _prepared(self, measurement: Measurement) -> Iterator[None]:
+    def _prepared(self, measurement: Measurement[Row]) -> Iterator[None]:
         with _translated():
             try:
                 if measurement.name not in self._ready:
@@ -188,12 +201,12 @@ def _translated() -> Iterator[None]:
         raise StoreError(str(error)) from error
 
 
-def _upsert(connection: Connection, measurement: Measurement, table: Table, rows: Sequence[Row]) -> None:
-    parameters = [row | {TIME: micros_of(row)} for row in rows]
+def _upsert(connection: Connection, measurement: Measurement[Row], table: Table, rows: Sequence[Row]) -> None:
+    parameters = [msgspec.structs.asdict(row) | {TIME: micros_of(row)} for row in rows]
     connection.execute(_upsert_statement(connection, measurement, table), parameters)
 
 
-def _upsert_statement(connection: Connection, measurement: Measurement, table: Table) -> Insert:
+def _upsert_statement(connection: Connection, measurement: Measurement[Row], table: Table) -> Insert:
     key = (TIME, *measurement.identity)
     others = [name for name in measurement.columns if name not in key]
     if connection.dialect.name == "postgresql":
@@ -234,7 +247,7 @@ def _aggregate(table: Table, aggregate: Aggregate) -> ColumnElement[Any]:
             return func.sum(column)
 
 
-def _number(aggregate: Aggregate, field: Field, value: object) -> Value:
+def _number(aggregate: Aggregate, field: Field, value: object) -> float | int | None:
     if value is None:
         return None
     if aggregate.function == "count" or (field.type == "int" and aggregate.function != "mean"):
@@ -242,10 +255,6 @@ def _number(aggregate: Aggregate, field: Field, value: object) -> Value:
     return float(value)  # type: ignore[arg-type]
 
 
-def _rows(names: Sequence[str], found: Sequence[Sequence[Value]]) -> list[Row]:
-    rows: list[Row] = []
-    for values in found:
-        row = dict(zip(names, values, strict=True))
-        row[TIME] = from_micros(values[0])  # type: ignore[arg-type]
-        rows.append(row)
-    return rows
+def _rows(measurement: Measurement[RowT], found: Sequence[Sequence[Any]]) -> list[RowT]:
+    row = measurement.row
+    return [row(from_micros(micros), *values) for micros, *values in found]

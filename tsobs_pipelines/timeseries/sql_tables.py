@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from tsobs_pipelines.database import DatabaseError, name_of, reading, writing
 from tsobs_pipelines.timeseries.rows import UNKNOWN_TAG
-from tsobs_pipelines.timeseries.schema import TIME, FieldType, Measurement
+from tsobs_pipelines.timeseries.schema import TIME, FieldType, Measurement, Row
 
 # Postgres orders text by the rules of a language unless told otherwise; the order of code points is one
 # that SQLite, Python and every server share.
@@ -26,7 +26,7 @@ _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 @cache
-def table_of(measurement: Measurement) -> Table:
+def table_of(measurement: Measurement[Row]) -> Table:
     """The table of a measurement; its primary key is the time and the identity tags."""
     key = (TIME, *measurement.identity)
     columns: list[Column[Any]] = [Column(TIME, BigInteger, primary_key=True, autoincrement=False)]
@@ -52,7 +52,7 @@ def _column_type(field_type: FieldType) -> TypeEngine[Any]:
     return Double() if field_type == "float" else _TEXT
 
 
-def ensure_table(engine: Engine, measurement: Measurement) -> None:
+def ensure_table(engine: Engine, measurement: Measurement[Row]) -> None:
     """Make the table and its view, or add the columns that an older version lacks; safe in several processes.
 
     Raises:
@@ -75,7 +75,7 @@ def ensure_table(engine: Engine, measurement: Measurement) -> None:
         connection.execute(text(_view_sql(connection, table)))
 
 
-def lock_writers(connection: Connection, measurement: Measurement) -> None:
+def lock_writers(connection: Connection, measurement: Measurement[Row]) -> None:
     """Let one writer of the measurement at a time go on, until the transaction ends.
 
     In Postgres a replacement would otherwise not see, and so not remove, what another one has just written.

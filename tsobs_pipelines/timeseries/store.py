@@ -3,7 +3,7 @@
 What belongs here: the interface, its small value types and its errors. What does not: a backend, and
 the choice of one (``open.py``).
 
-Rows are mappings as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
+Rows are as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
 those who want pandas. Every window is half open, ``start <= time < end``, in timezone-aware UTC.
 """
 
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, Protocol, Self, TypeAlias
 
-from tsobs_pipelines.timeseries.schema import Measurement, Row, Value
+import msgspec
+
+from tsobs_pipelines.timeseries.schema import Measurement, Row, RowLike, RowT
 
 Where: TypeAlias = Mapping[str, str]
 """Tag values that a row must have, by tag."""
@@ -64,6 +66,17 @@ class Aggregate:
     name: str
 
 
+class Downsampled(msgspec.Struct, frozen=True):
+    """One bucket of a down-sampled series: its start, and the aggregates by their names."""
+
+    time: datetime
+    values: Mapping[str, float | int | None]
+
+    def __getitem__(self, name: str) -> float | int | None:
+        """The aggregate of this name."""
+        return self.values[name]
+
+
 class TimeSeriesStore(Protocol):
     """Where rows are kept. One instance may be used by several threads.
 
@@ -71,15 +84,15 @@ class TimeSeriesStore(Protocol):
     long, and :class:`StoreError` for anything else that the store refuses.
     """
 
-    def write(self, measurement: Measurement, rows: Sequence[Mapping[str, Value]]) -> None:
+    def write(self, measurement: Measurement[Row], rows: Sequence[RowLike]) -> None:
         """Write rows; a row with the key of an old one takes its place, whichever tags or fields changed."""
         ...
 
     def replace(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
-        rows: Sequence[Mapping[str, Value]],
+        rows: Sequence[RowLike],
         where: Where | None = None,
     ) -> None:
         """Make ``rows`` all there is in the window (among the rows with the tags ``where``).
@@ -89,36 +102,38 @@ class TimeSeriesStore(Protocol):
         """
         ...
 
-    def read(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def read(self, measurement: Measurement[RowT], window: Window, where: Where | None = None) -> list[RowT]:
         """The rows of the window, every column present, in the order of time and identity."""
         ...
 
     def downsample(
         self,
-        measurement: Measurement,
+        measurement: Measurement[Row],
         window: Window,
         every: timedelta,
         aggregates: Sequence[Aggregate],
         where: Where | None = None,
-    ) -> list[Row]:
+    ) -> list[Downsampled]:
         """Aggregates over buckets of ``every`` (whole seconds, aligned to the Unix epoch), oldest first.
 
-        A row has ``time`` (the bucket's start) and the names of the aggregates, over all matching series
-        together; a bucket without rows is absent, an aggregate over no values is ``None`` (a count is 0).
+        Aggregates are over all matching series together; a bucket without rows is absent, an aggregate over
+        no values is ``None`` (a count is 0).
         """
         ...
 
-    def latest(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def latest(
+        self, measurement: Measurement[RowT], window: Window, where: Where | None = None
+    ) -> list[RowT]:
         """The newest row of the window for each identity, in the order of identity."""
         ...
 
     def count_times(
-        self, measurement: Measurement, window: Window, where: Where | None = None
+        self, measurement: Measurement[Row], window: Window, where: Where | None = None
     ) -> dict[date, int]:
         """How many different times have a row, for each UTC day that has any."""
         ...
 
-    def delete(self, measurement: Measurement, window: Window, where: Where | None = None) -> None:
+    def delete(self, measurement: Measurement[Row], window: Window, where: Where | None = None) -> None:
         """Remove the rows of the window."""
         ...
 

@@ -24,7 +24,7 @@ from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings, load_settings
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import StoreUnavailableError
 
@@ -48,10 +48,12 @@ class Watch:
         self.cursors: dict[str, str | None] = {}
         self.engine = alert_engine(settings)
 
-    def collect(self, data: Sequence[Row], mode: str = "incremental", day: str = "2026-11-24") -> str:
+    def collect(
+        self, data: Sequence[ConnectionRow], mode: str = "incremental", day: str = "2026-11-24"
+    ) -> str:
         """Write rows and materialise their day, as a run of the collection does; its run id."""
         self.store.write(CONNECTIONS, data)
-        last = max((row["time"] for row in data if isinstance(row["time"], datetime)), default=None)
+        last = max((row.time for row in data), default=None)
         said = {"mode": mode, "last_round": last.isoformat() if last else "none"}
 
         @dg.asset(key="connection_metrics", partitions_def=metrics.partitions_def)
@@ -111,7 +113,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         store.close()
 
 
-def unavailable(*_: object) -> list[Row]:
+def unavailable(*_: object) -> list[ConnectionRow]:
     raise StoreUnavailableError("InfluxDB at http://x: no answer")
 
 

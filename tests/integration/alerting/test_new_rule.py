@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from tests.support.alert_rows import DAY, MINUTE, TAILNET, rows
 from tests.support.api_world import api_of, demo_sidecar, parts_of, settings_of
@@ -25,23 +26,19 @@ from tsobs_pipelines.cli.alerts import alerts
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.definitions import build_defs
 from tsobs_pipelines.registry import UnknownKeyError
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 LOSS_LIMIT = 0.5
 
 
-def loss_signals(data: Sequence[Row]) -> dict[str, list[Signal]]:
+def loss_signals(data: Sequence[ConnectionRow]) -> dict[str, list[Signal]]:
     """Whether more than half of a round's pings were lost."""
     found: dict[str, list[Signal]] = {}
     for row in data:
-        sent, received = row["pings_sent"], row["pings_received"] or 0
-        assert isinstance(sent, int)
-        assert isinstance(received, int)
-        loss, at = 1 - received / sent, row["time"]
-        assert not isinstance(at, (str, int, float, type(None)))
+        loss = 1 - (row.pings_received or 0) / (row.pings_sent or 1)
         verdict = Verdict.BAD if loss > LOSS_LIMIT else Verdict.GOOD
-        found.setdefault(str(row["hostname"]), []).append(Signal(at, at, verdict, loss, LOSS_LIMIT))
+        found.setdefault(row.hostname, []).append(Signal(row.time, row.time, verdict, loss, LOSS_LIMIT))
     return found
 
 
@@ -52,7 +49,7 @@ LOSS = Rule(
     icon=Icon.TRIANGLE,
     severity=Severity.WARNING,
     confirmation=Confirmation(bad=2),
-    evidence=RowEvidence(lambda data, _tailnet: loss_signals(data)),
+    evidence=RowEvidence(CONNECTIONS, lambda data, _tailnet: loss_signals(data)),
     asset=AlertAsset("loss_alerts", "loss_alert_sensor", "Nodes that lose pings."),
     firing=lambda change: f"{change.subject} loses pings",
     resolved=lambda change: f"{change.subject} loses no pings any more",
@@ -84,7 +81,7 @@ def test_its_alerts_are_shown_by_the_command_the_api_and_the_docs(
     monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path))
     settings = settings_of(tmp_path)
     store = SqlStore(settings.database_url)
-    lost = [{**row, "pings_received": 1} for row in rows([20.0] * 3)]
+    lost = [structs.replace(row, pings_received=1) for row in rows([20.0] * 3)]
     store.write(CONNECTIONS, lost)
     complete_to = DAY + 2 * MINUTE
     book = AlertBook(engine_for(settings.database_url), TAILNET.name)

@@ -27,7 +27,7 @@ from tsobs_pipelines.alerting.tables import changes, messages
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import plain
 from tsobs_pipelines.database import engine_for, reading
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 SOURCE = Source("http://page", "http://dagster", run_id="run-1", partition="2026-11-24")
@@ -43,7 +43,7 @@ class World:
         self.engine: Engine = engine_for(self.url)
         self.book = AlertBook(self.engine, "demo")
 
-    def write(self, data: Sequence[Row]) -> None:
+    def write(self, data: Sequence[ConnectionRow]) -> None:
         self.store.write(CONNECTIONS, data)
 
     def look(self, rule: Rule, minute: float, book: AlertBook | None = None) -> Evaluation:

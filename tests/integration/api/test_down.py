@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 from tests.support.sidecars import raw_sidecar
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.cache import Shared
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Measurement, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, Measurement, RowT
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Where, Window
 
@@ -159,7 +159,7 @@ class SlowStore(SqlStore):
         self.reading = threading.Event()
         self.let_go = threading.Event()
 
-    def read(self, measurement: Measurement, window: Window, where: Where | None = None) -> list[Row]:
+    def read(self, measurement: Measurement[RowT], window: Window, where: Where | None = None) -> list[RowT]:
         self.reads += 1
         self.reading.set()
         self.let_go.wait(20)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api_world import NOW, Api, api_of, demo_sidecar, parts_of, seed_forecasts, settings_of
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
-from tsobs_pipelines.timeseries.schema import FORECASTS, Row
+from tsobs_pipelines.timeseries.schema import FORECASTS, ForecastRow
 
 PATH = "/models/forecast"
 
@@ -21,7 +21,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         parts = parts_of(settings_of(tmp_path_factory.mktemp("api")), url)
         seed_forecasts(parts)
         for model, age in (("another", timedelta(days=2)), ("forgotten", timedelta(days=200))):
-            row: Row = {"time": NOW - age, "source": "demo", "model": model, "version": "1", "yhat": 0.1}
+            row = ForecastRow(NOW - age, source="demo", model=model, version="1", yhat=0.1)
             parts.store.write(FORECASTS, [row])
         with api_of(parts) as made:
             yield made

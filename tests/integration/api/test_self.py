@@ -24,7 +24,7 @@ from tsobs_pipelines.api.self_metrics import Records, SelfMetrics
 from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.database import engine_for, writing
 from tsobs_pipelines.tailnet.summary import summary_rows
-from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, Row
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, CollectionRow, ConnectionRow
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -142,13 +142,13 @@ def missing(world: World, hostname: str) -> float | None:
     return world.samples().get(key("tsobs_node_rounds_missing_24h", tailnet="demo", hostname=hostname))
 
 
-def known_since_yesterday(world: World, written: list[Row]) -> None:
+def known_since_yesterday(world: World, written: list[ConnectionRow]) -> None:
     """Store rounds, and the summary of their first day."""
     world.parts.store.write(CONNECTIONS, written)
     day = (NOW - timedelta(days=2)).date()
     world.parts.store.write(
         SUMMARY,
-        summary_rows(day, [row for row in written if row["time"].date() == day]),  # type: ignore[union-attr]
+        summary_rows(day, [row for row in written if row.time.date() == day]),
     )
 
 
@@ -227,8 +227,7 @@ def test_a_clock_that_was_set_back_is_named(world: World) -> None:
 
 def test_ticks_that_bring_no_round_are_no_health(world: World) -> None:
     tick(world.instance, TICK_SCHEDULE, NOW)
-    account: Row = {"time": NOW - 3 * HOUR, "tailnet": "demo"}
-    account |= {"lines": 9, "rounds": 9, "skipped": 0, "duplicates": 0}
+    account = CollectionRow(NOW - 3 * HOUR, "demo", lines=9, rounds=9, skipped=0, duplicates=0)
     world.parts.store.write(COLLECTIONS, [account])
     world.parts.store.write(CONNECTIONS, rounds(3, end=NOW - 16 * MINUTE))
     ok, detail = part(world, "schedule", begun=NOW)

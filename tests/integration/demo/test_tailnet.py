@@ -32,7 +32,7 @@ from tsobs_pipelines.demo.tailnet_journal import DEPTH_DAYS, ROUNDS_A_DAY, DemoJ
 from tsobs_pipelines.tailnet.changes import connection_changes
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rows import Collected, collect
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 NOW = datetime(2026, 11, 24, 18, 0, 30, tzinfo=UTC)
 NAMES = [node.name for node in NODES]
@@ -52,11 +52,11 @@ def collected(start: datetime, rounds: int) -> Collected:
     return result
 
 
-def of_node(rows: list[Row], name: str | None) -> list[Row]:
+def of_node(rows: list[ConnectionRow], name: str | None) -> list[ConnectionRow]:
     return [row for row in rows if row["hostname"] == name]
 
 
-def latencies(rows: list[Row]) -> list[float]:
+def latencies(rows: list[ConnectionRow]) -> list[float]:
     return [value for row in rows if isinstance(value := row["latency_avg"], float)]
 
 

@@ -8,16 +8,17 @@ import resource
 import signal
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 
 from tests.support.store_contract import DAY, SAMPLE, StoreContract, sample
 from tsobs_pipelines import database
 from tsobs_pipelines.database import engine_for, reading, writing
-from tsobs_pipelines.timeseries.schema import Field
+from tsobs_pipelines.timeseries.schema import Identity, Measurement, Row, Tag, Unit
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
 
@@ -69,16 +70,33 @@ def test_a_forked_process_uses_connections_of_its_own(path: Path, store: SqlStor
     assert len(store.read(SAMPLE, DAY)) == 3
 
 
+class NewerRow(Row, frozen=True):
+    """The contract's row with a tag and a field more."""
+
+    place: Identity
+    kind: Tag
+    colour: Tag
+    level: Annotated[float | None, Unit("m")] = None
+    count: Annotated[int | None, Unit("drops")] = None
+    note: Annotated[str | None, Unit("text")] = None
+    weight: Annotated[float | None, Unit("kg")] = None
+
+
+class OtherKeyRow(Row, frozen=True):
+    """The contract's row with another key."""
+
+    place: Identity
+    kind: Identity
+    level: Annotated[float | None, Unit("m")] = None
+
+
 def test_a_column_that_an_older_version_lacks_is_added(path: Path, store: SqlStore) -> None:
     store.write(SAMPLE, [sample(0)])
-    newer = replace(
-        SAMPLE,
-        tags=(*SAMPLE.tags, "colour"),
-        fields=(*SAMPLE.fields, Field("weight", "float", "kg")),
-    )
+    newer = Measurement(SAMPLE.name, NewerRow)
     again = SqlStore(f"sqlite:///{path}")
-    assert again.read(newer, DAY) == [{**sample(0), "colour": "unknown", "weight": None}]
-    row = {**sample(1), "colour": "red", "weight": 2.5}
+    old = structs.asdict(sample(0))
+    assert again.read(newer, DAY) == [NewerRow(**old, colour="unknown")]
+    row = NewerRow(**structs.asdict(sample(1)), colour="red", weight=2.5)
     again.write(newer, [row])
     assert again.read(newer, DAY)[1:] == [row]
     assert store.read(SAMPLE, DAY) == [sample(0), sample(1)], "the older version still reads it"
@@ -87,7 +105,7 @@ def test_a_column_that_an_older_version_lacks_is_added(path: Path, store: SqlSto
 def test_another_key_is_an_error_that_names_the_table(path: Path, store: SqlStore) -> None:
     store.write(SAMPLE, [sample(0)])
     with pytest.raises(StoreError, match="table contract_sample has the key"):
-        SqlStore(f"sqlite:///{path}").read(replace(SAMPLE, identity=SAMPLE.tags), DAY)
+        SqlStore(f"sqlite:///{path}").read(Measurement(SAMPLE.name, OtherKeyRow), DAY)
 
 
 def test_a_person_with_a_shell_reads_times(path: Path, store: SqlStore) -> None:

@@ -49,8 +49,7 @@ def stored(url: str, since: datetime) -> Counter[tuple[datetime, str]]:
     store.close()
     found: Counter[tuple[datetime, str]] = Counter()
     for row in rows:
-        assert isinstance(row["time"], datetime)
-        found[row["time"], str(row["hostname"])] += 1
+        found[row.time, row.hostname] += 1
     return found
 
 

@@ -34,7 +34,7 @@ from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 NODES = ("git", "chocolate-factory-dev", "chocolate-factory")
@@ -131,28 +131,30 @@ def log_errors(
         tracker.log_metrics(MODEL, metrics, version="1@demo", window=(end - timedelta(days=1), end))
 
 
-def round_of(hostname: str, at: datetime, *, latency_ms: float = 41.5, tailnet: str = "demo") -> Row:
+def round_of(
+    hostname: str, at: datetime, *, latency_ms: float = 41.5, tailnet: str = "demo"
+) -> ConnectionRow:
     """One relayed round of a node, as a collection would have written it."""
-    return {
-        "time": at,
-        "tailnet": tailnet,
-        "hostname": hostname,
-        "connection_type": "relay",
-        "relay_node": "fra",
-        "latency_avg": latency_ms,
-        "latency_min": latency_ms - 1.5,
-        "latency_max": latency_ms + 2.5,
-        "latency_cold": latency_ms + 18.5,
-        "pings_sent": 6,
-        "pings_received": 6,
-        "tx_bytes": 1000,
-        "rx_bytes": 2000,
-        "tx_delta": 1000,
-        "rx_delta": 2000,
-    }
+    return ConnectionRow(
+        time=at,
+        tailnet=tailnet,
+        hostname=hostname,
+        connection_type="relay",
+        relay_node="fra",
+        latency_avg=latency_ms,
+        latency_min=latency_ms - 1.5,
+        latency_max=latency_ms + 2.5,
+        latency_cold=latency_ms + 18.5,
+        pings_sent=6,
+        pings_received=6,
+        tx_bytes=1000,
+        rx_bytes=2000,
+        tx_delta=1000,
+        rx_delta=2000,
+    )
 
 
-def add_rounds(state: Path, rounds: Iterable[Row]) -> None:
+def add_rounds(state: Path, rounds: Iterable[ConnectionRow]) -> None:
     """Write these rounds, as a collection would have."""
     store = store_of(state)
     store.write(CONNECTIONS, list(rounds))

@@ -20,7 +20,7 @@ from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import Progress
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 pytestmark = pytest.mark.long
@@ -57,11 +57,11 @@ def known_incidents(numbers: random.Random) -> list[Known]:
     return found
 
 
-def month(seed: int) -> tuple[list[Known], dict[str, list[Row]]]:
+def month(seed: int) -> tuple[list[Known], dict[str, list[ConnectionRow]]]:
     """The incidents and the rows of each node."""
     numbers = random.Random(seed)  # noqa: S311 - data, not secrets
     known = known_incidents(numbers)
-    data: dict[str, list[Row]] = {}
+    data: dict[str, list[ConnectionRow]] = {}
     times = [START + timedelta(minutes=minute) for minute in range(MINUTES)]
     for host in NODES:
         latency = [numbers.uniform(5, 75) for _ in range(MINUTES)]
@@ -86,41 +86,44 @@ def month(seed: int) -> tuple[list[Known], dict[str, list[Row]]]:
                     ):
                         path[minute] = "direct"
         data[host] = [
-            {
-                "time": time,
-                "hostname": host,
-                "connection_type": path[minute],
-                "relay_node": "fra" if path[minute] == "relay" else "none",
-                "latency_avg": None if path[minute] in NOISE[:3] else latency[minute],
-            }
+            ConnectionRow(
+                time=time,
+                tailnet=TAILNET.name,
+                hostname=host,
+                connection_type=path[minute],
+                relay_node="fra" if path[minute] == "relay" else "none",
+                latency_avg=None if path[minute] in NOISE[:3] else latency[minute],
+            )
             for minute, time in enumerate(times)
         ]
     return known, data
 
 
 @pytest.fixture(scope="module")
-def generated() -> tuple[list[Known], dict[str, list[Row]]]:
+def generated() -> tuple[list[Known], dict[str, list[ConnectionRow]]]:
     return month(20)
 
 
 class Rows:
     """As much of a store as reading on needs."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[ConnectionRow]) -> None:
         self.rows = rows
         self.start = start_of(rows)
 
-    def read(self, _measurement: object, window: Window, _where: object) -> list[Row]:
+    def read(self, _measurement: object, window: Window, _where: object) -> list[ConnectionRow]:
         first, end = ((edge - self.start) / timedelta(minutes=1) for edge in (window.start, window.end))
         return list(self.rows[max(0, ceil(first)) : max(0, ceil(end))])
 
 
-def start_of(rows: Sequence[Row]) -> datetime:
+def start_of(rows: Sequence[ConnectionRow]) -> datetime:
     """The time of the first row."""
-    return cast("datetime", rows[0]["time"])
+    return rows[0].time
 
 
-def replay(rule: Rule, rows: Sequence[Row], tick: int, restarts: Container[int] = ()) -> list[Change]:
+def replay(
+    rule: Rule, rows: Sequence[ConnectionRow], tick: int, restarts: Container[int] = ()
+) -> list[Change]:
     """The changes in ticks of so many minutes; state goes through its text after the ticks ``restarts``."""
     states: dict[str, TopicState] = {}
     changes: list[Change] = []
@@ -148,7 +151,9 @@ def incidents(changes: Sequence[Change]) -> list[tuple[str, datetime, datetime |
     ]
 
 
-def test_every_incident_is_found_and_no_other(generated: tuple[list[Known], dict[str, list[Row]]]) -> None:
+def test_every_incident_is_found_and_no_other(
+    generated: tuple[list[Known], dict[str, list[ConnectionRow]]],
+) -> None:
     known, data = generated
     for rule, slack in ((LATENCY, timedelta(minutes=5)), (RELAY, timedelta(minutes=1))):
         expected = sorted((k.host, k.begin, k.end) for k in known if k.kind == rule.key)
@@ -167,7 +172,7 @@ def test_every_incident_is_found_and_no_other(generated: tuple[list[Known], dict
 
 @pytest.mark.parametrize(("rule", "ticks"), [(LATENCY, (1, 5, 7, 60)), (RELAY, (1, 5, 60))])
 def test_no_tick_and_no_restart_changes_a_thing(
-    generated: tuple[list[Known], dict[str, list[Row]]], rule: Rule, ticks: tuple[int, ...]
+    generated: tuple[list[Known], dict[str, list[ConnectionRow]]], rule: Rule, ticks: tuple[int, ...]
 ) -> None:
     known, data = generated
     hosts = sorted({incident.host for incident in known if incident.kind == rule.key})[:2]
@@ -188,7 +193,7 @@ def test_no_tick_and_no_restart_changes_a_thing(
     st.sets(st.integers(0, 3000), max_size=40),
 )
 def test_any_incident_in_any_tick_restarted_anywhere(
-    generated: tuple[list[Known], dict[str, list[Row]]],
+    generated: tuple[list[Known], dict[str, list[ConnectionRow]]],
     number: int,
     tick: int,
     before: int,

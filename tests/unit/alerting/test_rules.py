@@ -30,18 +30,18 @@ from tsobs_pipelines.alerting.rules.mae import MAE, mae_signals
 from tsobs_pipelines.alerting.rules.node_silence import NODE_SILENCE, silence_signals
 from tsobs_pipelines.alerting.rules.relay import RELAY, relay_signals
 from tsobs_pipelines.alerting.rules.skill import skill_signals
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 
-def latency(data: Sequence[Row], limit: float = 100.0) -> list[Change]:
+def latency(data: Sequence[ConnectionRow], limit: float = 100.0) -> list[Change]:
     return step_topics(LATENCY, {}, latency_signals(data, limit_of(limit)))[1]
 
 
-def relay(data: Sequence[Row]) -> list[Change]:
+def relay(data: Sequence[ConnectionRow]) -> list[Change]:
     return step_topics(RELAY, {}, relay_signals(data))[1]
 
 
-def silence(data: Sequence[Row]) -> list[Change]:
+def silence(data: Sequence[ConnectionRow]) -> list[Change]:
     return step_topics(NODE_SILENCE, {}, silence_signals(data))[1]
 
 

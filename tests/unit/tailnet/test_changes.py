@@ -10,25 +10,29 @@ from hypothesis import strategies as st
 
 from tsobs_pipelines.tailnet.changes import connection_changes, daemon_changes
 from tsobs_pipelines.tailnet.journal import Round
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def row(minute: int, kind: str, relay: str = "none", tx: int | None = None, name: str = "git") -> Row:
-    return {
-        "time": START + timedelta(minutes=minute),
-        "tailnet": "default",
-        "hostname": name,
-        "connection_type": kind,
-        "relay_node": relay,
-        "latency_avg": 12.5,
-        "tx_bytes": tx,
-        "rx_bytes": tx,
-    }
+def row(
+    minute: int, kind: str, relay: str = "none", tx: int | None = None, name: str = "git"
+) -> ConnectionRow:
+    return ConnectionRow(
+        time=START + timedelta(minutes=minute),
+        tailnet="default",
+        hostname=name,
+        connection_type=kind,
+        relay_node=relay,
+        latency_avg=12.5,
+        tx_bytes=tx,
+        rx_bytes=tx,
+    )
 
 
-def told(rows: list[Row], before: list[Row] | None = None) -> list[tuple[str, str, str, str]]:
+def told(
+    rows: list[ConnectionRow], before: list[ConnectionRow] | None = None
+) -> list[tuple[str, str, str, str]]:
     changes = connection_changes(rows, before or [])
     return [(change.hostname, change.aspect, change.before, change.after) for change in changes]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.journals import NODES, minutes, pong, round_line
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, collect, connection_rows, netcheck_rows, own_node
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, NETCHECK, Row, conform_all
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, NETCHECK, ConnectionRow, NetcheckRow, conform_all
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -35,7 +35,7 @@ def one_node(at: datetime, tx: int | None, rx: int | None = None, name: str = "g
     return changed(round_line(at, nodes=()), peers={name: peer}, pings={name: [pong("100.64.0.2", 5.0)] * 2})
 
 
-def deltas(rows: Iterable[Row]) -> list[tuple[object, object]]:
+def deltas(rows: Iterable[ConnectionRow]) -> list[tuple[object, object]]:
     return [(row["tx_delta"], row["rx_delta"]) for row in rows]
 
 
@@ -43,23 +43,23 @@ def test_warm_pings_make_the_figures_and_the_cold_one_stands_apart() -> None:
     pings = [pong("100.64.0.2", ms, relay="fra" if ms == 90 else "") for ms in (90, 10, 12, 20)]
     line = changed(round_line(START), pings={"git": [*pings, {"Err": "timeout"}]})
     [row] = connection_rows(rounds_of(line), ["git"], "default")
-    assert row == {
-        "time": START,
-        "tailnet": "default",
-        "hostname": "git",
-        "connection_type": "direct",
-        "relay_node": "none",
-        "latency_avg": 14.0,
-        "latency_min": 10.0,
-        "latency_max": 20.0,
-        "latency_cold": 90.0,
-        "pings_sent": 5,
-        "pings_received": 4,
-        "tx_bytes": row["tx_bytes"],
-        "rx_bytes": row["rx_bytes"],
-        "tx_delta": None,
-        "rx_delta": None,
-    }
+    assert row == ConnectionRow(
+        time=START,
+        tailnet="default",
+        hostname="git",
+        connection_type="direct",
+        relay_node="none",
+        latency_avg=14.0,
+        latency_min=10.0,
+        latency_max=20.0,
+        latency_cold=90.0,
+        pings_sent=5,
+        pings_received=4,
+        tx_bytes=row.tx_bytes,
+        rx_bytes=row.rx_bytes,
+        tx_delta=None,
+        rx_delta=None,
+    )
     assert conform_all(CONNECTIONS, [row]) == [row]
 
 
@@ -195,7 +195,7 @@ def test_collecting_in_any_steps_gives_the_rows_of_a_full_replacement(
 ) -> None:
     nodes = ["git", "watcher", "elsewhere"]
     rounds = _history(steps)
-    collected: list[Row] = []
+    collected: list[ConnectionRow] = []
     bounds = sorted({0, len(rounds), *(min(cut, len(rounds)) for cut in cuts)})
     for start, end in pairwise(bounds):
         last = rounds[start - 1].at if start else None
@@ -219,10 +219,9 @@ def test_netcheck_rows_are_one_for_each_region_in_ms() -> None:
         "RegionLatency": {"4": 18_250_000, "18": 26_000_000},
     }
     rows = netcheck_rows(rounds_of(changed(round_line(START), netcheck=report)), "default")
-    common = {"time": START, "tailnet": "default", "udp": 1, "ipv6": 0, "mapping_varies": None}
     assert rows == [
-        {**common, "region": "18", "latency": 26.0, "preferred": 0},
-        {**common, "region": "4", "latency": 18.25, "preferred": 1},
+        NetcheckRow(START, "default", "18", latency=26.0, preferred=0, udp=1, ipv6=0),
+        NetcheckRow(START, "default", "4", latency=18.25, preferred=1, udp=1, ipv6=0),
     ]
     assert conform_all(NETCHECK, rows) == rows
 
@@ -240,5 +239,5 @@ def test_a_netcheck_that_no_region_answered_is_a_row_all_the_same() -> None:
     lines = [changed(round_line(START), netcheck={"UDP": False, "RegionLatency": None, "PreferredDERP": 0})]
     lines.append(round_line(START + MINUTE))
     rows = netcheck_rows(rounds_of(*lines), "default")
-    assert [(row["region"], row["udp"], row.get("latency")) for row in rows] == [("none", 0, None)]
+    assert [(row.region, row.udp, row.latency) for row in rows] == [("none", 0, None)]
     assert collect(rounds_of(*lines), NODES, "default").netchecks == rows

@@ -10,28 +10,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsobs_pipelines.tailnet.summary import percentile, summary_rows
-from tsobs_pipelines.timeseries.schema import SUMMARY, Row, conform_all
+from tsobs_pipelines.timeseries.schema import SUMMARY, ConnectionRow, SummaryRow, conform_all
 
 DAY = date(2026, 11, 20)
 START = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def row(minute: int, kind: str = "direct", avg: float | None = 10.0, **values: object) -> Row:
+def row(minute: int, kind: str = "direct", avg: float | None = 10.0, **values: object) -> ConnectionRow:
     received = 0 if avg is None else 6
     made: dict[str, object] = {
         "time": START + timedelta(minutes=minute),
         "tailnet": "default",
         "hostname": "git",
         "connection_type": kind,
+        "relay_node": "none",
         "latency_avg": avg,
         "latency_max": avg,
         "pings_sent": 0 if kind == "unknown" else 6,
         "pings_received": received,
-        "tx_delta": None,
-        "rx_delta": None,
         **values,
     }
-    return made  # type: ignore[return-value]
+    return ConnectionRow(**made)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.floats(0, 1))
@@ -51,32 +50,32 @@ def test_a_day_by_hand() -> None:
         row(7, "unknown", None, pings_sent=6, pings_received=1),
     ]
     [summary] = summary_rows(DAY, rows)
-    assert summary == {
-        "time": START,
-        "tailnet": "default",
-        "hostname": "git",
-        "rounds": 8,
-        "latency_p50": 16.0,
-        "latency_p95": 28.5,
-        "latency_max": 99.0,
-        "loss": pytest.approx(1 - 22 / 36, abs=1e-6),  # neither the offline nor the untaken round
-        "share_direct": 0.5,
-        "availability": pytest.approx(5 / 7, abs=1e-6),
-        "tx_bytes": 150,
-        "rx_bytes": 5,
-    }
+    assert summary == SummaryRow(
+        time=START,
+        tailnet="default",
+        hostname="git",
+        rounds=8,
+        latency_p50=16.0,
+        latency_p95=28.5,
+        latency_max=99.0,
+        loss=round(1 - 22 / 36, 6),  # neither the offline nor the untaken round
+        share_direct=0.5,
+        availability=round(5 / 7, 6),
+        tx_bytes=150,
+        rx_bytes=5,
+    )
     assert conform_all(SUMMARY, [summary]) == [summary]
 
 
 def test_figures_over_nothing_are_absent() -> None:
     [summary] = summary_rows(DAY, [row(0, "unknown", None)])
-    absent = [name for name, value in summary.items() if value is None]
+    absent = [name for name in SUMMARY.field_names if summary[name] is None]
     assert absent == [name for name in SUMMARY.field_names if name != "rounds"]
 
 
 def test_days_nodes_and_tailnets_are_kept_apart() -> None:
     rows = [row(minute) for minute in (-1, 0, 1439, 1440)]
     rows += [row(0, hostname="other"), row(0, tailnet="demo")]
-    found = [(one["tailnet"], one["hostname"], one["rounds"]) for one in summary_rows(DAY, rows)]
+    found = [(one.tailnet, one.hostname, one.rounds) for one in summary_rows(DAY, rows)]
     assert found == [("default", "git", 2), ("default", "other", 1), ("demo", "git", 1)]
     assert summary_rows(DAY, []) == []

@@ -30,7 +30,7 @@ from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 NODE = "chocolate-factory"
@@ -165,7 +165,7 @@ def test_connection_metrics_are_written_to_influxdb(tmp_path: Path) -> None:
 WATCHED = Tailnet(name="default", critical_nodes=("git",))
 
 
-def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
+def alerted(rule: Rule, rows: list[ConnectionRow], database: Path) -> list[str]:
     """What the Bot API gets once the rounds of the node are looked at."""
     store = SqlStore(f"sqlite:///{database}")
     store.write(CONNECTIONS, rows)
@@ -178,7 +178,7 @@ def alerted(rule: Rule, rows: list[Row], database: Path) -> list[str]:
         return server.texts
 
 
-def five_rounds(latency_ms: float, relay: str = "") -> list[Row]:
+def five_rounds(latency_ms: float, relay: str = "") -> list[ConnectionRow]:
     lines = [round_line(START + timedelta(minutes=minute), latency_ms, relay=relay) for minute in range(5)]
     return connection_rows(read_rounds(lines, JournalCounts()), ["git"], "default")
 

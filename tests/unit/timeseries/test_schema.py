@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Annotated
 
 import pytest
 
@@ -11,42 +12,77 @@ from tsobs_pipelines.timeseries.schema import (
     CONNECTIONS,
     MEASUREMENTS,
     Field,
+    Identity,
     Measurement,
+    PriceRow,
     Row,
     SchemaError,
+    Tag,
+    Unit,
     Value,
     conform_all,
 )
 
 AT = datetime(2026, 11, 24, 2, 5, tzinfo=UTC)
-WEATHER = Measurement(
-    name="weather",
-    tags=("place", "kind"),
-    identity=("place",),
-    fields=(Field("level", "float", "m"), Field("count", "int", "drops"), Field("note", "str", "text")),
-)
 
 
-def row(**changes: Value) -> Row:
+class WeatherRow(Row, frozen=True):
+    place: Identity
+    kind: Tag
+    level: Annotated[float | None, Unit("m")] = None
+    count: Annotated[int | None, Unit("drops")] = None
+    note: Annotated[str | None, Unit("text")] = None
+
+
+WEATHER = Measurement("weather", WeatherRow)
+
+
+def row(**changes: Value) -> dict[str, Value]:
     return {"time": AT, "place": "a", "kind": "rain", "level": 1.5, **changes}
 
 
 def test_a_row_gets_every_column_in_order() -> None:
     conformed = WEATHER.conform(row())
-    assert conformed == {**row(), "count": None, "note": None}
-    assert tuple(conformed) == WEATHER.columns
+    assert conformed == WeatherRow(AT, "a", "rain", 1.5)
+    assert WEATHER.columns == ("time", "place", "kind", "level", "count", "note")
+    assert [conformed[name] for name in WEATHER.columns] == [AT, "a", "rain", 1.5, None, None]
+
+
+def test_the_schema_is_what_the_rows_class_declares() -> None:
+    assert (WEATHER.tags, WEATHER.identity) == (("place", "kind"), ("place",))
+    assert WEATHER.fields == (
+        Field("level", "float", "m"),
+        Field("count", "int", "drops"),
+        Field("note", "str", "text"),
+    )
+
+
+def test_a_row_is_conformed_as_its_values_are() -> None:
+    madrid = AT.astimezone(timezone(timedelta(hours=1)))
+    found = WEATHER.conform(WeatherRow(madrid, "a", "rain", math.nan, 3, ""))
+    assert found == WeatherRow(AT, "a", "rain", None, 3, None)
+    with pytest.raises(SchemaError, match="weather: PriceRow is no row of it"):
+        WEATHER.conform(PriceRow(AT, "demo", 0.1))
+
+
+def test_a_column_without_a_tag_or_a_unit_is_refused() -> None:
+    class Bare(Row, frozen=True):
+        place: Identity
+        level: float | None = None
+
+    with pytest.raises(TypeError, match="bare: level is neither a tag nor a field with a unit"):
+        _ = Measurement("bare", Bare).fields
 
 
 def test_times_become_utc() -> None:
     madrid = AT.astimezone(timezone(timedelta(hours=1)))
-    time = WEATHER.conform(row(time=madrid))["time"]
-    assert isinstance(time, datetime)
+    time = WEATHER.conform(row(time=madrid)).time
     assert (time, time.tzinfo) == (AT, UTC)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, ""])
 def test_what_is_no_value_is_none(value: Value) -> None:
-    assert WEATHER.conform(row(note="x", level=value))["level"] is None
+    assert WEATHER.conform(row(note="x", level=value)).level is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +146,7 @@ def test_rows_come_one_for_each_key_in_the_order_of_time_and_identity() -> None:
         row(time=AT, place="b", kind="new"),
     ]
     conformed = conform_all(WEATHER, rows)
-    assert [(r["time"], r["place"], r["kind"]) for r in conformed] == [
+    assert [(r.time, r.place, r.kind) for r in conformed] == [
         (AT, "a", "rain"),
         (AT, "b", "new"),
         (AT + timedelta(microseconds=1), "b", "rain"),
@@ -118,8 +154,9 @@ def test_rows_come_one_for_each_key_in_the_order_of_time_and_identity() -> None:
 
 
 @pytest.mark.parametrize("measurement", MEASUREMENTS, ids=lambda measurement: measurement.name)
-def test_declarations_hold_together(measurement: Measurement) -> None:
+def test_declarations_hold_together(measurement: Measurement[Row]) -> None:
     assert set(measurement.identity) <= set(measurement.tags)
+    assert measurement.columns == ("time", *measurement.tags, *measurement.field_names)
     assert len(set(measurement.columns)) == len(measurement.columns)
     assert all(name.isidentifier() for name in (measurement.name, *measurement.columns))
     assert all(field.unit for field in measurement.fields)

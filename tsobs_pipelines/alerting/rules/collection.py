@@ -30,11 +30,7 @@ def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> tuple[d
         rows = store.read(CONNECTIONS, window, {"tailnet": tailnet})
     except StoreError as error:
         return None, f"the store can't be read ({clean(str(error), 200)})"
-    known = [
-        time
-        for row in rows
-        if row["connection_type"] != "unknown" and isinstance(time := row["time"], datetime)
-    ]
+    known = [row.time for row in rows if row.connection_type != "unknown"]
     newest = max(known, default=None)
     if newest is not None and now - newest <= SILENT_AFTER:
         return newest, ""

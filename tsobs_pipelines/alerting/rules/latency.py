@@ -21,12 +21,14 @@ from tsobs_pipelines.alerting.rule import (
     ms_text,
 )
 from tsobs_pipelines.alerting.rules.nodes import by_host
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 BUCKET = timedelta(minutes=5)
 
 
-def latency_signals(rows: Sequence[Row], threshold_of: Callable[[str], float]) -> dict[str, list[Signal]]:
+def latency_signals(
+    rows: Sequence[ConnectionRow], threshold_of: Callable[[str], float]
+) -> dict[str, list[Signal]]:
     """The mean of ``latency_avg`` over each 5 minutes (aligned to the epoch) in which there was a pong.
 
     ``rows`` are whole buckets of ``tailscale_connections`` in the order of time.
@@ -37,8 +39,8 @@ def latency_signals(rows: Sequence[Row], threshold_of: Callable[[str], float]) -
         signals: list[Signal] = []
         begin, total, count = EPOCH, 0.0, 0
         for row in mine:
-            latency, time = row["latency_avg"], row["time"]
-            if not isinstance(latency, float) or not isinstance(time, datetime):
+            latency, time = row.latency_avg, row.time
+            if latency is None:
                 continue
             if time - begin >= BUCKET:
                 if count:
@@ -78,7 +80,9 @@ LATENCY = Rule(
     icon=Icon.SQUARE,
     severity=Severity.WARNING,
     confirmation=Confirmation(bad=1, good=2),
-    evidence=RowEvidence(lambda rows, tailnet: latency_signals(rows, tailnet.latency_threshold_of)),
+    evidence=RowEvidence(
+        CONNECTIONS, lambda rows, tailnet: latency_signals(rows, tailnet.latency_threshold_of)
+    ),
     asset=AlertAsset(
         name="latency_alerts",
         sensor="latency_alert_sensor",

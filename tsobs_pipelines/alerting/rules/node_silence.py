@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from tsobs_pipelines.alerting.evidence import RowEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Verdict
 from tsobs_pipelines.alerting.rule import FRESH, SILENT_AFTER, AlertAsset, Doc, Example, Rule, Severity
 from tsobs_pipelines.alerting.rules.nodes import by_host
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 SILENCE_ALERTS = AlertAsset(
     name="silence_alerts",
@@ -18,14 +17,14 @@ SILENCE_ALERTS = AlertAsset(
 )
 
 
-def silence_signals(rows: Sequence[Row]) -> dict[str, list[Signal]]:
+def silence_signals(rows: Sequence[ConnectionRow]) -> dict[str, list[Signal]]:
     """Whether each round was answered; rounds that could not be taken (``unknown``) say nothing."""
     result: dict[str, list[Signal]] = {}
     for host, mine in by_host(rows).items():
         signals = result[host] = []
         for row in mine:
-            path, time = str(row["connection_type"]), row["time"]
-            if path == "unknown" or not isinstance(time, datetime):
+            path, time = row.connection_type, row.time
+            if path == "unknown":
                 continue
             silent = path in {"offline", "unreachable"}
             signals.append(Signal(time, time, Verdict.BAD if silent else Verdict.GOOD, None, None, path))
@@ -37,7 +36,7 @@ NODE_SILENCE = Rule(
     title="No answer",
     severity=Severity.CRITICAL,
     confirmation=Confirmation(bad=2, good=1, bad_for=SILENT_AFTER),
-    evidence=RowEvidence(lambda rows, _tailnet: silence_signals(rows)),
+    evidence=RowEvidence(CONNECTIONS, lambda rows, _tailnet: silence_signals(rows)),
     asset=SILENCE_ALERTS,
     firing=lambda c: f"{c.subject} answers no ping ({c.detail})",
     resolved=lambda c: f"{c.subject} answers again",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from tsobs_pipelines.alerting.evidence import RowEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Verdict
@@ -18,22 +17,21 @@ from tsobs_pipelines.alerting.rule import (
     Severity,
 )
 from tsobs_pipelines.alerting.rules.nodes import by_host
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 _PATHS = {"relay": Verdict.BAD, "direct": Verdict.GOOD, "peer-relay": Verdict.GOOD}
 """A peer relay is one of the tailnet's own nodes, chosen by its owner: not the public DERP detour that the
 rule is about. ``unknown``, ``offline`` and ``unreachable`` say nothing about the path."""
 
 
-def relay_signals(rows: Sequence[Row]) -> dict[str, list[Signal]]:
+def relay_signals(rows: Sequence[ConnectionRow]) -> dict[str, list[Signal]]:
     """The path of each round in which there was one."""
     result: dict[str, list[Signal]] = {}
     for host, mine in by_host(rows).items():
         result[host] = [
-            Signal(time, time, verdict, row["latency_avg"], None, str(row["relay_node"]))  # type: ignore[arg-type]
+            Signal(row.time, row.time, verdict, row.latency_avg, None, row.relay_node)
             for row in mine
-            if (verdict := _PATHS.get(str(row["connection_type"]))) is not None
-            and isinstance(time := row["time"], datetime)
+            if (verdict := _PATHS.get(row.connection_type)) is not None
         ]
     return result
 
@@ -44,7 +42,7 @@ RELAY = Rule(
     icon=Icon.TRIANGLE,
     severity=Severity.WARNING,
     confirmation=Confirmation(bad=2, good=2, within=SILENT_AFTER),
-    evidence=RowEvidence(lambda rows, _tailnet: relay_signals(rows)),
+    evidence=RowEvidence(CONNECTIONS, lambda rows, _tailnet: relay_signals(rows)),
     asset=AlertAsset(
         name="relay_alerts",
         sensor="relay_alert_sensor",

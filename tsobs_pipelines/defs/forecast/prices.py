@@ -26,7 +26,7 @@ from tsobs_pipelines.forecasting.prices.source import (
 )
 from tsobs_pipelines.forecasting.scoring import prices_from_rows
 from tsobs_pipelines.price_sources import source_label
-from tsobs_pipelines.timeseries.schema import PRICES, Value
+from tsobs_pipelines.timeseries.schema import PRICES, PriceRow
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore, Window
 
 Metadata: TypeAlias = dict[str, dg.MetadataValue]
@@ -91,8 +91,8 @@ def _keep(store: TimeSeriesStore, source: str, found: Sequence[DayPrices], marke
     where = {"source": source}
     span = Window(market.start_of(found[0].day), market.end_of(found[-1].day))
     known = prices_from_rows(store.read(PRICES, span, where))
-    changed: list[dict[str, Value]] = [
-        {"time": hour, "source": source, "price": price}
+    changed = [
+        PriceRow(hour, source, price)
         for each in found
         for hour, price in each.prices.items()
         if known.get(hour) != price

@@ -79,10 +79,9 @@ def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict
         "last_round": dg.MetadataValue.text(newest.last_round.isoformat() if newest.last_round else "none"),
     }
     for hostname, row in newest.latest.items():
-        latency = row["latency_avg"]
-        if isinstance(latency, float):
-            metadata[f"latency_ms/{hostname}"] = dg.MetadataValue.float(latency)
-        metadata[f"path/{hostname}"] = dg.MetadataValue.text(str(row["connection_type"]))
+        if row.latency_avg is not None:
+            metadata[f"latency_ms/{hostname}"] = dg.MetadataValue.float(row.latency_avg)
+        metadata[f"path/{hostname}"] = dg.MetadataValue.text(row.connection_type)
     return metadata | _oddities(days)
 
 
@@ -192,7 +191,7 @@ def connection_assets(
             summary = summary_rows(day, rows)
             over_network(store.get().replace, SUMMARY, window, summary, where)
             metadata = {
-                f"{name}/{row['hostname']}": value
+                f"{name}/{row.hostname}": value
                 for row in summary
                 for name in ("latency_p50", "latency_p95", "share_direct", "availability")
                 if isinstance(value := row[name], (int, float))

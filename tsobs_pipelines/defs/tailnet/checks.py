@@ -5,7 +5,7 @@ judgements themselves.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 
@@ -49,7 +49,7 @@ def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
         now = utc_now()
         window = Window.trailing(now, ROUNDS_SPAN + STALE_AFTER)
         rows = over_network(store.get().read, CONNECTIONS, window, {"tailnet": tailnet.name})
-        times = {time for row in rows if isinstance(time := row["time"], datetime)}
+        times = {row.time for row in rows}
         newest = max(times, default=None)
         judged_until = newest or now
         since = judged_until - ROUNDS_SPAN
