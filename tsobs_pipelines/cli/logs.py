@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
 from tsobs_pipelines.logs.files import log_directory
+from tsobs_pipelines.logs.following import LogFollower
 from tsobs_pipelines.logs.formatter import visible
 from tsobs_pipelines.logs.levels import NAMES
 from tsobs_pipelines.logs.lines import Entry
-from tsobs_pipelines.logs.matching import HIGHEST_LIMIT, LogQuery
+from tsobs_pipelines.logs.matching import LogQuery
 from tsobs_pipelines.logs.search import LogResult, search
 from tsobs_pipelines.settings import load_settings
 
 FOLLOW_EVERY_S = 0.5
-FOLLOW_BACK_S = 12.0
-"""How far back each look goes: lines of other processes may come late by ``SLACK``."""
 
 _COLOURS = {
     "DEBUG": "bright_black",
@@ -72,35 +69,32 @@ def logs(  # noqa: PLR0913 - one argument for each option
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     directory = log_directory(load_settings().state_dir)
-    known = _recent(directory, query) if follow else {}
+    follower = LogFollower(directory, query, datetime.now(UTC)) if follow else None
     result = search(directory, query, datetime.now(UTC))
     show = _line_of_json if as_json else _coloured
     if as_json and not follow:
-        click.echo(json.dumps({"count": len(result.entries), "entries": result.entries}))
+        click.echo(json.dumps(result.as_answer()))
     else:
         for entry in reversed(result.entries):
             click.echo(show(entry))
     _say_what_is_missing(result)
-    if follow:
-        known |= {_identity(entry): entry for entry in result.entries}
-        for entry in new_entries(directory, query, known):
+    if follower is not None:
+        for entry in new_entries(follower, result.entries):
             click.echo(show(entry))
 
 
-def new_entries(directory: Path, query: LogQuery, known: dict[str, Entry]) -> Iterator[Entry]:
-    """What is written from now on, each entry once, oldest first; never ends."""
+def new_entries(follower: LogFollower, shown: Sequence[Entry]) -> Iterator[Entry]:
+    """What is written from now on, each entry once; never ends.
+
+    Between the follower's start and the search some lines were written that both see: ``shown`` has them.
+    """
+    known = {_identity(entry) for entry in shown}
     while True:
+        for entry in follower.look(datetime.now(UTC)):
+            if not known or _identity(entry) not in known:
+                yield entry
+        known = set()
         time.sleep(FOLLOW_EVERY_S)
-        recent = _recent(directory, query)
-        yield from (entry for key, entry in recent.items() if key not in known)
-        known = recent
-
-
-def _recent(directory: Path, query: LogQuery) -> dict[str, Entry]:
-    """The entries of the last seconds, oldest first."""
-    query = replace(query, hours=FOLLOW_BACK_S / 3600, limit=HIGHEST_LIMIT)
-    found = search(directory, query, datetime.now(UTC)).entries
-    return {_identity(entry): entry for entry in reversed(found)}
 
 
 def _identity(entry: Entry) -> str:

@@ -14,7 +14,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Container, Mapping, Set
+from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
 
 from pythonjsonlogger.json import JsonEncoder
@@ -27,10 +28,29 @@ FIELDS = ("timestamp", "level", "logger", "message", "module", "function", "line
 DEEPEST = 12
 LONGEST_COLLECTION = 10_000
 
-_FAST = JsonEncoder(allow_nan=False, separators=(",", ":"))
+
+_NO_TEXT = "__could_not_encode__"
+"""What python-json-logger writes of an object that has no text."""
+
+
+class _Encoder(JsonEncoder):
+    """python-json-logger's encoder, which also knows sets, numpy's values and missing values."""
+
+    def default(self, o: object) -> object:
+        """What JSON can express of ``o``."""
+        simple = _simple(o)
+        if simple is not o:
+            return simple
+        text: object = super().default(o)
+        return _not_shown(o) if text == _NO_TEXT else text
+
+
+_FAST = _Encoder(allow_nan=False, separators=(",", ":"))
 _SLOW = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OWN_NAMES = frozenset(FIELDS)
+_MISSING = frozenset({"NAType", "NaTType"})
+"""pandas' types of a value that is not there."""
 
 
 class Clock:
@@ -113,20 +133,25 @@ class LineEncoder:
         if depth >= DEEPEST:
             return "[too deep]"
         above = (*above, id(value))
-        if isinstance(value, Mapping):
-            pairs = list(value.items())[:LONGEST_COLLECTION]
-            return {
-                self._key(key): MASK
-                if isinstance(key, str) and isinstance(item, str | bytes) and names_secret(key)
-                else self._plain(item, depth + 1, above)
-                for key, item in pairs
-            }
-        if isinstance(value, list | tuple | Set):
-            return [self._plain(item, depth + 1, above) for item in list(value)[:LONGEST_COLLECTION]]
+        try:
+            if isinstance(value, Mapping):
+                return self._mapping(value, depth, above)
+            if isinstance(value, list | tuple):
+                return [self._plain(item, depth + 1, above) for item in value[:LONGEST_COLLECTION]]
+        except Exception:  # noqa: BLE001 - whatever a foreign container raises, the record must not be lost
+            return _not_shown(value)
         return self._plain(_described(value), depth + 1, above)
 
+    def _mapping(self, value: Mapping[object, object], depth: int, above: tuple[int, ...]) -> object:
+        written: dict[str, object] = {}
+        for key, item in islice(value.items(), LONGEST_COLLECTION):
+            secret = isinstance(key, str) and isinstance(item, str | bytes) and names_secret(key)
+            name = free_name(self._key(key), written)
+            written[name] = MASK if secret else self._plain(item, depth + 1, above)
+        return written
+
     def _key(self, key: object) -> str:
-        return well_formed(self._redactor.clean(key if isinstance(key, str) else str(_described(key))))
+        return well_formed(self._redactor.clean(key_text(key)))
 
     def _number(self, value: int | float) -> object:
         if not isinstance(value, int) and not math.isfinite(value):
@@ -138,20 +163,67 @@ class LineEncoder:
         return value if self._redactor.clean(text) == text else self._redactor.clean(text)
 
 
+def key_text(key: object) -> str:
+    """The name under which a value stands whose key may be anything."""
+    try:
+        return key if isinstance(key, str) else str(key)
+    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises, the record must not be lost
+        return _not_shown(key)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """``name`` with as many underscores behind it as it needs to differ from those that are taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _simple(value: object) -> object:
+    """Sets, mappings, numpy's and pandas' values by what they hold; anything else as it is.
+
+    They are recognised by what they can do: importing numpy here would cost every process.
+    """
+    if isinstance(value, Set):
+        items = list(islice(value, LONGEST_COLLECTION))
+        try:
+            return sorted(items)
+        except TypeError:
+            return items
+    if isinstance(value, Mapping):
+        return dict(value.items())
+    if type(value).__name__ in _MISSING:
+        return None
+    return _listed(value)
+
+
+def _listed(value: object) -> object:
+    """What numpy's and pandas' arrays, columns and scalars hold, as Python's own values."""
+    tolist = getattr(value, "tolist", None)
+    if not callable(tolist) or getattr(getattr(value, "dtype", None), "kind", "") in {"m", "M"}:
+        return value  # numpy's times would become whole numbers of nanoseconds
+    size = getattr(value, "size", 1)
+    if isinstance(size, int) and size > LONGEST_COLLECTION:
+        return f"[{type(value).__name__} of {size} values]"
+    return tolist()
+
+
 def _described(value: object) -> object:
     """Something that JSON can express, standing for ``value``."""
     try:
         result = _FAST.default(value)
     except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises, the record must not be lost
-        return f"[{type(value).__name__} that can't be shown]"
-    return result if isinstance(result, str | int | float | Mapping | list | tuple) else str(type(value))
+        return _not_shown(value)
+    known = result is None or isinstance(result, str | int | float | Mapping | list | tuple)
+    return result if known else str(type(value))
+
+
+def _not_shown(value: object) -> str:
+    return f"[{type(value).__name__} that can't be shown]"
 
 
 def _ordered(extras: Mapping[str, object]) -> dict[str, object]:
-    first = {name: extras[name] for name in ("user", "exception") if extras.get(name) is not None}
-    others = {
-        (f"{key}_" if key in _OWN_NAMES else key): value
-        for key, value in extras.items()
-        if key not in {"user", "exception"}
-    }
-    return {**first, **others}
+    ordered = {name: extras[name] for name in ("user", "exception") if extras.get(name) is not None}
+    for key, value in extras.items():
+        if key not in {"user", "exception"}:
+            ordered[free_name(f"{key}_" if key in _OWN_NAMES else key, ordered)] = value
+    return ordered

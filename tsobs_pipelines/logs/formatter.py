@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from tsobs_pipelines.logs import context
-from tsobs_pipelines.logs.encoding import Clock, LineEncoder
+from tsobs_pipelines.logs.encoding import Clock, LineEncoder, free_name, key_text
 from tsobs_pipelines.logs.levels import RANKS, name_of_number
 from tsobs_pipelines.logs.redact import Redactor
 from tsobs_pipelines.settings import SettingsError, load_settings
 
 _DAGSTER_META = "dagster_meta"
+_OWN_MARK = "_tsobs_"
+"""How attributes begin by which handlers of tsobs know the records that they have filed."""
+
 _NOT_EXTRAS = frozenset(
     {
         *RESERVED_ATTRS,
@@ -63,9 +66,7 @@ class JSONFormatter(JsonFormatter):
         meta = values.get(_DAGSTER_META)
         if isinstance(meta, Mapping):
             message = _from_dagster(meta, extras) or message
-        for key in values:
-            if key not in _NOT_EXTRAS and key[0] != "_":
-                extras[key] = values[key]
+        _add_extras(values, extras)
         if "user_login" in values:
             extras.setdefault("user", values["user_login"])
         exception = _exception(self, record)
@@ -80,20 +81,35 @@ class JSONFormatter(JsonFormatter):
         return self._encoder.line(record.created, level, record.name, message, source, extras)
 
 
+def _add_extras(values: Mapping[Any, object], extras: dict[str, object]) -> None:
+    """Add what a log call carries; Python's logging lets the keys of its ``extra`` be anything."""
+    unnamed = []
+    for key, value in values.items():
+        if not isinstance(key, str):
+            unnamed.append((key, value))
+        elif key not in _NOT_EXTRAS and not key.startswith(_OWN_MARK):
+            extras[key] = value
+    for key, value in unnamed:
+        extras[free_name(key_text(key), extras)] = value
+
+
 def _message(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
     """The text of a record, and the extras of one whose message is a mapping, as python-json-logger."""
     if isinstance(record.msg, dict):
-        fields: dict[str, object] = {str(key): value for key, value in record.msg.items()}
-        return str(fields.pop("message", "")), fields
+        try:
+            fields: dict[str, object] = {key_text(key): value for key, value in record.msg.items()}
+            return str(fields.pop("message", "")), fields
+        except Exception:  # noqa: BLE001 - whatever a foreign mapping raises, the record must not be lost
+            return _shown(record.msg), {}
     try:
         return record.getMessage(), {}
     except Exception:  # noqa: BLE001 - a wrong format string must not lose the record
-        return f"{record.msg!s} {_shown(record.args)}", {}
+        return f"{_shown(record.msg, str)} {_shown(record.args)}", {}
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, text: Callable[[object], str] = repr) -> str:
     try:
-        return repr(value)
+        return text(value)
     except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
         return f"[{type(value).__name__} that can't be shown]"
 

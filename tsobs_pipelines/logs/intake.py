@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tsobs_pipelines.logs.encoding import FIELDS, LineEncoder
@@ -35,6 +35,7 @@ LONGEST_RECORD = 1 << 20
 _RUN_COPY = re.compile(r"\S+ - [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12} - ")
 """How a run's lines on the console begin: they are copies, Dagster's handler files the same records."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OWN_FIELDS = frozenset(FIELDS[:7])
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _FORMS = tuple(
@@ -68,18 +69,27 @@ class RecordWriter:
         self._lost = 0
 
     def write(
-        self, at: float | None, level: str, logger: str, message: str, module: str, extras: dict[str, object]
+        self,
+        at: float | None,
+        level: str,
+        logger: str,
+        message: str,
+        module: str,
+        extras: dict[str, object],
     ) -> None:
         """File one record.
 
         A record that comes long after its own time (seconds since 1970), or before it, is filed under now and
-        keeps its time as ``event_time``: the files stay in order.
+        keeps its time as ``event_time``: the files stay in order. A message is cut at ``LONGEST_RECORD``
+        characters.
         """
         now = self._clock()
         stamp = now if at is None else at
         if abs(stamp - now) > SLACK.total_seconds() / 2 or day_of(stamp) != day_of(now):
-            extras = {**extras, "event_time": datetime.fromtimestamp(stamp).astimezone().isoformat()}
+            extras = {**extras, "event_time": _instant_text(stamp)}
             stamp = now
+        if len(message) > LONGEST_RECORD:
+            message = f"{message[:LONGEST_RECORD]} … [{len(message) - LONGEST_RECORD} more characters]"
         source = (str(extras.pop("module", "") or module), str(extras.pop("function", "") or ""), 0)
         line = self._encoder.line(stamp, level, logger, message, source, extras)
         try:
@@ -117,7 +127,16 @@ class LineIntake:
         self._timer: threading.Timer | None = None
 
     def take(self, part: str, line: bytes) -> None:
-        """Take one line of ``part``, with or without its end."""
+        """Take one line of ``part``, with or without its end. Never raises: the part's pipe must be read."""
+        try:
+            self._take(part, line)
+        except Exception as error:  # noqa: BLE001 - whatever a line holds, the next one must be filed as well
+            shown = line[:1000].decode("utf-8", "backslashreplace")
+            self._writer.write(
+                None, "ERROR", part, f"a line that can't be filed ({type(error).__name__}): {shown}", part, {}
+            )
+
+    def _take(self, part: str, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
         with self._lock:
             if text.startswith("{") and self._json(part, text):
@@ -205,6 +224,14 @@ class LineIntake:
             extras["exception"] = exception
             message = message or exception.rstrip().rpartition("\n")[2].strip()
         self._writer.write(pending.at, level, logger, message, part, extras)
+
+
+def _instant_text(stamp: float) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC; as a number where the calendar ends."""
+    try:
+        return (_EPOCH + timedelta(seconds=stamp)).isoformat()
+    except (OverflowError, ValueError):
+        return f"{stamp:.0f} s"
 
 
 def _continues(pending: _Pending, text: str) -> bool:

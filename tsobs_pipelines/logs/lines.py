@@ -6,6 +6,7 @@ What belongs here: from bytes to an entry with the fields of tsobs. What does no
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 
 from tsobs_pipelines.logs.levels import RANKS, name_of_text
@@ -16,6 +17,17 @@ OWN_START = b'{"timestamp":"'
 """How a line of tsobs begins; its timestamp follows, 27 characters, then the level."""
 
 STAMP_LENGTH = 27
+
+
+def _finite(text: str) -> float | str:
+    """A number of JSON; as text where it is too large for a float, since JSON has no infinity."""
+    value = float(text)
+    return value if math.isfinite(value) else text
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=str).decode
+"""Python's NaN and Infinity, which are no JSON, are read as text."""
+
 _TIME_KEYS = ("timestamp", "time", "ts", "at")
 _MESSAGE_KEYS = ("event", "message", "msg")
 
@@ -47,13 +59,13 @@ def parse_stamp(value: object) -> str | None:
 def parse_line(line: bytes) -> Entry | None:
     """The entry of a line; None when it is neither of tsobs nor of structlog's form."""
     try:
-        found: object = json.loads(line)
+        found: object = _decode(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None
-    if found.get("level") in RANKS and isinstance(found.get("message"), str) and line.startswith(OWN_START):
-        return found if own_stamp(line) else None
+    if found.get("level") in RANKS and isinstance(found.get("message"), str) and own_stamp(line):
+        return found
     return from_mapping(found)
 
 

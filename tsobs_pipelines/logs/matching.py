@@ -2,8 +2,9 @@
 
 What belongs here: the query and both ways to answer it. What does not: reading files (``search.py``).
 
-A line is parsed only when the bytes of every condition are in it. Which bytes those are follows from how
-``encoding.py`` and structlog write a line; the exact answer is always given on the parsed entry.
+A line of tsobs is parsed only when the bytes of every condition are in it, which follow from how
+``encoding.py`` writes it. Lines of other programs are always parsed. The exact answer is given on the parsed
+entry.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ Needles = tuple[bytes, ...]
 class LogQuery:
     """What to look for; a condition that is None always holds.
 
-    ``level`` means that and above, ``q`` is plain text in any value (capitals count), ``logger`` a name or
-    the parent of one, ``run_id`` may be cut short, as the Dagster UI shows it, to its first eight characters.
+    ``level`` means that and above, ``q`` is plain text in any value or field name (capitals count),
+    ``logger`` a name or the parent of one, ``run_id`` may be cut short, as the Dagster UI shows it, to its
+    first eight characters.
 
     Raises:
         ValueError: a value out of range; the text is one line that names it.
@@ -64,7 +66,7 @@ class LogQuery:
 
 
 def needles(query: LogQuery) -> list[Needles]:
-    """The bytes that a matching line holds: one of each group. The group that rules out most comes first."""
+    """The bytes that a matching line of tsobs holds: one of each group. What rules out most comes first."""
     groups: list[Needles] = []
     if query.q:
         groups.append(_written(query.q))
@@ -75,9 +77,8 @@ def needles(query: LogQuery) -> list[Needles]:
     if query.logger:
         groups.append(tuple(b'"' + form for form in _written(query.logger)))
     if len(query.levels) < len(NAMES):
-        # Ours whole, since long needles are found faster; structlog's in any of its spellings.
-        own = (b'Z","level":"%s","logger":"' % name.encode() for name in query.levels)
-        level: Needles = (*own, b', "level": "')
+        # Whole, since long needles are found faster.
+        level: Needles = tuple(b'Z","level":"%s","logger":"' % name.encode() for name in query.levels)
         # Of the levels from INFO and WARNING on there are more lines than of most loggers and users.
         groups.insert(len(groups) if query.level.upper() in {"INFO", "WARNING"} else bool(query.q), level)
     return groups
@@ -106,7 +107,8 @@ def matches(query: LogQuery, entry: Entry, since: str) -> bool:
 
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield str(key)
             yield from _texts(item)
     elif isinstance(value, list):
         for item in value:

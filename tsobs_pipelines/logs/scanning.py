@@ -7,8 +7,11 @@ query (``matching.py``).
 from __future__ import annotations
 
 import heapq
+import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from tsobs_pipelines.logs.levels import NAMES
 from tsobs_pipelines.logs.lines import (
     OWN_START,
     STAMP_LENGTH,
@@ -18,7 +21,7 @@ from tsobs_pipelines.logs.lines import (
     parse_line,
     stamp_of,
 )
-from tsobs_pipelines.logs.matching import LogQuery, matches, needles
+from tsobs_pipelines.logs.matching import LogQuery, Needles, matches, needles
 
 SLACK = timedelta(seconds=10)
 """How far lines of different processes may be out of order in a file: the search looks on for that long."""
@@ -27,6 +30,15 @@ LONGEST_TEXT = 16_384
 """Longer values are cut in an answer, with a word about it: 100 messages of 1 MB are not an answer."""
 
 _EARLIEST = "0000"
+
+_FOREIGN = re.compile(
+    rb'^(?!\{"timestamp":"[^"\n]{%d}","level":"[A-Z]+","logger":")[^\n]+' % STAMP_LENGTH, re.MULTILINE
+)
+"""A line that does not begin as the encoder begins its lines."""
+
+_BEGIN = b"\n" + OWN_START
+_LEVELS = tuple(b'Z","level":"%s","logger":"' % name.encode() for name in NAMES)
+"""What each line of tsobs holds one of, once."""
 
 
 def _before(stamp: str, span: timedelta) -> str:
@@ -98,20 +110,32 @@ class Scanner:
             return
         if not self._rare:
             self._learn(data)
-        for group in groups:
-            if not any(self._find(data, needle, start, end) >= 0 for needle in group):
-                return
-        seen: set[int] = set()
-        for needle in groups[0]:
+        # What other programs wrote has no fixed form that could be looked for: each such line is parsed.
+        seen = set()
+        if _has_foreign(data, start, end):
+            for found in _FOREIGN.finditer(data, start, end):
+                seen.add(found.start())
+                self._line(data, found.start(), found.end(), day, position)
+        if all(self._may_hold(data, group, start, end) for group in groups):
+            for line_start, line_end in self._candidates(data, start, end):
+                if line_start not in seen:
+                    seen.add(line_start)
+                    self._line(data, line_start, line_end, day, position)
+
+    def _may_hold(self, data: bytearray | bytes, group: Needles, start: int, end: int) -> bool:
+        return any(self._find(data, needle, start, end) >= 0 for needle in group)
+
+    def _candidates(self, data: bytearray | bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where lines begin and end that hold a needle of each group; a line may come twice."""
+        for needle in self._groups[0]:
             at = data.find(needle, start, end)
             while at >= 0:
                 line_start = data.rfind(b"\n", start, at) + 1 or start
                 line_end = data.find(b"\n", at, end)
                 if line_end < 0:
                     line_end = end
-                if line_start not in seen and self._has_all(data, line_start, line_end):
-                    seen.add(line_start)
-                    self._line(data, line_start, line_end, day, position)
+                if self._has_all(data, line_start, line_end):
+                    yield line_start, line_end
                 at = data.find(needle, line_end, end)
 
     def _learn(self, data: bytearray | bytes) -> None:
@@ -152,6 +176,13 @@ class Scanner:
             entry = last_whole(line)
         if entry is not None and matches(self._query, entry, self._since):
             self.newest.add(str(entry["timestamp"]), (day, position + start), entry)
+
+
+def _has_foreign(data: bytearray | bytes, start: int, end: int) -> bool:
+    """Whether some line may be another program's; counting is much faster than looking at each line."""
+    lines = data.count(b"\n", start, end) + (not data.endswith(b"\n", start, end))
+    begun = data.count(_BEGIN, start, end) + data.startswith(OWN_START, start, end)
+    return not lines == begun == sum(data.count(level, start, end) for level in _LEVELS)
 
 
 def first_stamp(data: bytearray | bytes, start: int, end: int) -> str | None:

@@ -40,6 +40,15 @@ class LogResult:
     scanned_bytes: int = 0
     unreadable: tuple[str, ...] = field(default=())
 
+    def as_answer(self) -> dict[str, object]:
+        """What ``GET /logs/search`` and ``tsobs logs --json`` return."""
+        return {
+            "count": len(self.entries),
+            "entries": self.entries,
+            "skipped": self.skipped,
+            "unreadable": list(self.unreadable),
+        }
+
 
 def search(directory: Path, query: LogQuery, now: datetime) -> LogResult:
     """The newest entries of the last ``query.hours`` that match.

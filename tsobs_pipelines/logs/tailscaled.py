@@ -4,7 +4,8 @@ What belongs here: the form of its lines, and following the file they are in. Wh
 (``intake.py``).
 
 The daemon writes Go's ``2026/11/24 17:38:12 [v1] magicsock: …``, in the time zone of its machine, which is
-taken to be ours. It gives a verbosity and no level: ``[v1]`` and above are DEBUG, and words decide the rest.
+taken to be ours; syslog and journald put a time, a host and ``tailscaled[812]:`` before it, or in its place.
+It gives a verbosity and no level: ``[v1]`` and above are DEBUG, and words decide the rest.
 The position in the file is kept next to the logs; it survives restarts, rotation by renaming, and truncation.
 """
 
@@ -16,9 +17,10 @@ import logging
 import os
 import re
 import threading
+from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from tsobs_pipelines.logs.intake import RecordWriter
@@ -29,9 +31,20 @@ POLL_S = 1.0
 MOST_BYTES = 4 << 20
 FIRST_BYTES = 1 << 20
 HEAD_BYTES = 256
+SAME_HOUR_S = 1500.0
+"""How late a line may be for its hour to be told from the other one of the same name; below half an hour."""
+
 LONGEST_RECORD = 256 << 10
 
 _LINE = re.compile(r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<rest>.*)", re.DOTALL)
+_SYSLOG = re.compile(
+    r"(?:<\d+>(?:1 )?)?"
+    r"(?:(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d)"
+    r"|(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)))"
+    r" \S+ [\w./-]+(?:\[\d+\])?: (?P<rest>.*)",
+    re.DOTALL,
+)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _VERBOSITY = re.compile(r"\[v(?P<number>\d+|JSON)\]\d* ?")
 _COMPONENT = re.compile(
     r"(?P<component>[A-Za-z][\w.-]*(?:\([^)\s]*\))?(?:\[[^\]\s]*\])?): (?P<message>.+)", re.DOTALL
@@ -39,7 +52,9 @@ _COMPONENT = re.compile(
 _FATAL = re.compile(r"^(?:panic|fatal error|fatal):|\bpanic: ", re.IGNORECASE)
 _ERROR = re.compile(r"^(?:error|ERROR)\b|\[unexpected\]|: error: |\bunrecoverable\b")
 _WARNING = re.compile(
-    r"\b(?:errors?|failed|failure|can't|cannot|could not|timed? ?out|warning|unhealthy)\b", re.IGNORECASE
+    r"\b(?:errors?|failed|failure|can't|cannot|could not|timed? ?out|warning|unhealthy|expired)\b"
+    r"|-> *(?:NeedsLogin|NeedsMachineAuth|Stopped)\b",
+    re.IGNORECASE,
 )
 _HEALTHY = re.compile(r"\berr(?:or)?=(?:<nil>|nil\b|none\b)|^health\(.*\): ok$|\b(?:0|no) errors?\b")
 
@@ -62,10 +77,20 @@ class DaemonLine:
         return {key: text for key, text in named.items() if text}
 
 
-def parse(line: str) -> DaemonLine:
-    """Read one line; text in another form becomes a message as it is."""
-    found = _LINE.fullmatch(line)
-    at, rest = (_seconds(found["time"]), found["rest"]) if found else (None, line)
+def parse(line: str, now: datetime | None = None) -> DaemonLine:
+    """Read one line; text in another form becomes a message as it is.
+
+    ``now``, an aware time, tells the year of a syslog line and which of the two hours of one name in an
+    autumn night is meant; a time that stays ambiguous is left out.
+    """
+    at, rest = None, line
+    syslog = _SYSLOG.fullmatch(line)
+    if syslog:
+        at, rest = _syslog_seconds(syslog, now), syslog["rest"]
+    found = _LINE.fullmatch(rest)
+    if found:
+        own = _seconds(found["time"], now)
+        at, rest = at if own is None else own, found["rest"]
     verbosity = _VERBOSITY.match(rest)
     if verbosity:
         rest = rest[verbosity.end() :]
@@ -75,12 +100,44 @@ def parse(line: str) -> DaemonLine:
     return DaemonLine(at, level, component, message.rstrip(), f"v{verbosity['number']}" if verbosity else "")
 
 
-def _seconds(text: str) -> float | None:
+def _seconds(text: str, now: datetime | None) -> float | None:
     try:
         form = "%Y/%m/%d %H:%M:%S.%f" if "." in text else "%Y/%m/%d %H:%M:%S"
-        return datetime.strptime(text, form).astimezone().timestamp()
-    except (ValueError, OverflowError):
+        return _local(datetime.strptime(text, form), now)  # noqa: DTZ007 - the machine's own zone
+    except (ValueError, OverflowError, OSError):
         return None
+
+
+def _syslog_seconds(found: re.Match[str], now: datetime | None) -> float | None:
+    try:
+        if found["iso"]:
+            return datetime.fromisoformat(found["iso"].replace(",", ".")).timestamp()
+        if now is None:
+            return None
+        here = now.astimezone().replace(tzinfo=None)
+        clock = time.fromisoformat(found["clock"])
+        month, day = _MONTHS.index(found["month"]) + 1, int(found["day"])
+        years = [
+            year for year in (here.year - 1, here.year, here.year + 1) if day <= monthrange(year, month)[1]
+        ]
+        dates = (datetime.combine(date(year, month, day), clock) for year in years)
+        return _local(min(dates, key=lambda one: abs(one - here)), now)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _local(naive: datetime, now: datetime | None) -> float | None:
+    """Seconds since 1970 of a time on the clock of this machine.
+
+    In the hour that an autumn night has twice, the one within ``SAME_HOUR_S`` of ``now`` is meant.
+    """
+    first, second = (naive.replace(fold=fold).astimezone().timestamp() for fold in (0, 1))
+    if first == second:
+        return first
+    if now is None:
+        return None
+    near = [at for at in (first, second) if abs(at - now.timestamp()) <= SAME_HOUR_S]
+    return near[0] if len(near) == 1 else None
 
 
 def _level(text: str) -> str:
@@ -171,9 +228,15 @@ class Follower:
         held: list[str] = []
         size = 0
         for line in lines:
-            text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            # A file truncated under a writer without O_APPEND begins with a hole, which reads as NUL.
+            whole = line.lstrip(b"\0").rstrip(b"\r\n")
+            if not whole and line.startswith(b"\0"):
+                continue
+            text = whole[:LONGEST_RECORD].decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+            if len(whole) > LONGEST_RECORD:
+                text += f" … [{len(whole) - LONGEST_RECORD} more bytes]"
             # A stack that the Go runtime prints has no times: it belongs to the line before it.
-            if held and (_LINE.match(text) or size > LONGEST_RECORD):
+            if held and (_LINE.match(text) or _SYSLOG.match(text) or size > LONGEST_RECORD):
                 self._take("\n".join(held))
                 held, size = [], 0
             held.append(text)
@@ -197,8 +260,9 @@ def _digest(head: bytes) -> str:
 def _whole_lines(fd: int, offset: int) -> tuple[list[bytes], int]:
     data = os.pread(fd, MOST_BYTES, offset)
     end = data.rfind(b"\n") + 1
-    if end == 0 and len(data) == MOST_BYTES:
-        end = len(data)
+    if end == 0:
+        # A hole is passed over at once, a line longer than a look in pieces.
+        end = len(data) if len(data) == MOST_BYTES else len(data) - len(data.lstrip(b"\0"))
     return data[:end].splitlines(keepends=True) if end else [], offset + end
 
 
@@ -225,7 +289,7 @@ def follow_tailscaled(path: Path, directory: Path, stop: threading.Event) -> Non
     writer = RecordWriter(directory)
 
     def take(text: str) -> None:
-        line = parse(text)
+        line = parse(text, datetime.now(UTC))
         writer.write(line.at, line.level, LOGGER, line.message, LOGGER, line.extras())
 
     follower = Follower(path, directory / POSITION_NAME, take)

@@ -133,3 +133,28 @@ def test_a_last_line_is_filed_without_waiting_for_another(tmp_path: Path) -> Non
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert "Segmentation fault" in next(tmp_path.glob("*.jsonl")).read_text()
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "1e300", "-1"])
+def test_a_time_at_the_end_of_the_calendar_costs_nothing(taken: Taken, time: str) -> None:
+    stamp = f'"{time}"' if "T" in time else time
+    found = taken(f'{{"event": "e", "level": "info", "timestamp": {stamp}}}', "next")
+    assert len(found) == 2
+    assert "e" in str(found[0]["message"])
+    assert found[1]["message"] == "next"
+
+
+def test_whatever_the_reading_raises_the_line_is_filed(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LineIntake, "_json", lambda *_: 1 / 0)
+    (found, after) = taken('{"event": "e"}', "next")
+    assert (found["level"], '{"event": "e"}' in str(found["message"])) == ("ERROR", True)
+    assert "ZeroDivisionError" in str(found["message"])
+    assert after["message"] == "next"
+
+
+def test_a_long_message_is_cut(taken: Taken) -> None:
+    (found,) = taken(
+        json.dumps({"event": "x" * (3 << 20), "level": "info", "timestamp": "2026-11-24T12:00:00Z"})
+    )
+    assert len(str(found["message"])) < (1 << 20) + 100
+    assert str(found["message"]).endswith("more characters]")

@@ -14,6 +14,8 @@ import pytest
 
 from tsobs_pipelines.logs import search as search_module
 from tsobs_pipelines.logs.encoding import LineEncoder
+from tsobs_pipelines.logs.following import LogFollower
+from tsobs_pipelines.logs.levels import from_level
 from tsobs_pipelines.logs.lines import Entry
 from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.logs.matching import LogQuery
@@ -96,7 +98,7 @@ def expected(directory: Path, query: LogQuery) -> list[Entry]:
     oldest = NOW - timedelta(hours=query.hours)
 
     def wanted(entry: Entry) -> bool:
-        logger, texts = str(entry["logger"]), [str(value) for value in entry.values()]
+        logger, texts = str(entry["logger"]), [str(value) for value in (*entry, *entry.values())]
         return (
             datetime.fromisoformat(str(entry["timestamp"])) >= oldest
             and entry["level"] in query.levels
@@ -228,3 +230,74 @@ def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
 def test_a_query_out_of_range_is_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))}=.*: expected "):
         LogQuery(**wrong)  # type: ignore[arg-type]
+
+
+FOREIGN = [
+    ('{"level":"ERROR","message":"m","timestamp":"2026-11-24T11:59:00Z"}', "ERROR"),
+    ('{"timestamp":"2026-11-24T11:59:00Z","level":"ERROR","message":"m"}', "ERROR"),
+    ('{"timestamp":"2026-11-24T11:59:00.000000Z","level":"ERROR","message":"m","logger":"x"}', "ERROR"),
+    ('{"timestamp": "2026-11-24T11:59:00Z", "level": "error", "event": "m"}', "ERROR"),
+    ('{"msg":"m","severity":"warn","time":"2026-11-24T11:59:00Z"}', "WARNING"),
+    ('  {"level":"INFO","message":"m","ts":1795521540}', "INFO"),
+]
+
+
+@pytest.mark.parametrize(("line", "level"), FOREIGN)
+@pytest.mark.parametrize("asked", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_a_foreign_line_is_found_at_any_level_that_it_has(
+    tmp_path: Path, line: str, level: str, asked: str
+) -> None:
+    own = (
+        '{"timestamp":"2026-11-24T11:58:00.000000Z","level":"INFO","logger":"a","message":"b","module":"",'
+        '"function":"","line":0}\n'
+    )
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text(f"{own}{line}\n{own}")
+    for query in (LogQuery(asked, 1), LogQuery(asked, 1, q="m"), LogQuery(asked, 1, q='"m"')):
+        found = [entry for entry in search(tmp_path, query, NOW).entries if entry["message"] == "m"]
+        wanted = level in from_level(asked) and query.q != '"m"'
+        assert [entry["level"] for entry in found] == ([level] if wanted else [])
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "ERROR"])
+def test_what_is_not_understood_is_counted_at_any_level(tmp_path: Path, level: str) -> None:
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text('{"level":"ERROR"}\nno JSON\n')
+    assert search(tmp_path, LogQuery(level, 24), NOW).skipped == 2
+
+
+def test_a_field_name_is_found(tmp_path: Path) -> None:
+    start = '{"timestamp":"2026-11-24T11:59:00.000000Z","level":"INFO","logger":"a",'
+    line = f'{start}"message":"b","hostname":"git"}}'
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text(f"{line}\n")
+    assert len(search(tmp_path, LogQuery("INFO", 24, q="hostname"), NOW).entries) == 1
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999"])
+def test_what_is_no_json_is_given_as_text(tmp_path: Path, value: str) -> None:
+    line = f'{{"timestamp":"2026-11-24T11:59:00Z","level":"INFO","message":"b","x":{value},"y":[{value}]}}'
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text(f"{line}\n")
+    (entry,) = search(tmp_path, LogQuery("INFO", 24), NOW).entries
+    assert (entry["x"], entry["y"]) == (value, [value])
+
+
+def test_a_follower_sees_each_line_once_however_many_there_are(tmp_path: Path) -> None:
+    day = datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC)
+    files = [tmp_path / "tsobs-2026-11-24.jsonl", tmp_path / "tsobs-2026-11-25.jsonl"]
+
+    def line(number: int, level: str = "INFO") -> str:
+        stamp = f"2026-11-24T23:59:59.{number:06d}Z"
+        return f'{{"timestamp":"{stamp}","level":"{level}","logger":"a","message":"{number}"}}\n'
+
+    files[0].write_text(line(0))
+    follower = LogFollower(tmp_path, LogQuery("INFO", 24), day)
+    assert list(follower.look(day)) == []
+    with files[0].open("a") as file:
+        file.writelines(line(number, "DEBUG" if number % 5 == 0 else "INFO") for number in range(1, 30_001))
+        file.write(line(30_001)[:40])
+    found = list(follower.look(day))
+    assert [entry["message"] for entry in found] == [str(n) for n in range(1, 30_001) if n % 5]
+    with files[0].open("a") as file:
+        file.write(line(30_001)[40:])
+    files[1].write_text(line(30_002))
+    after = list(follower.look(day + timedelta(seconds=2)))
+    assert [entry["message"] for entry in after] == ["30001", "30002"]
+    assert list(follower.look(day + timedelta(seconds=2))) == []

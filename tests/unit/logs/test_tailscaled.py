@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,15 @@ def utc() -> Iterator[None]:
         ("magicsock: [unexpected] lost", "ERROR", "magicsock", "[unexpected] lost"),
         ("wg: done, err=<nil> after error", "INFO", "wg", "done, err=<nil> after error"),
         ("panic: runtime error", "CRITICAL", "panic", "runtime error"),
+        ("control: key has expired", "WARNING", "control", "key has expired"),
+        ("health: your node key has expired", "WARNING", "health", "your node key has expired"),
+        (
+            "Switching ipn state Running -> NeedsLogin (WantRunning=true)",
+            "WARNING",
+            "",
+            "Switching ipn state Running -> NeedsLogin (WantRunning=true)",
+        ),
+        ("Switching ipn state NoState -> Running", "INFO", "", "Switching ipn state NoState -> Running"),
     ],
 )
 def test_a_line_is_read(utc: None, line: str, level: str, component: str, message: str) -> None:
@@ -61,6 +70,62 @@ def test_text_without_a_time_is_kept() -> None:
     assert parse("goroutine 1 [running]:").at is None
     assert parse("2026/99/99 17:38:12 x").at is None
     assert parse("2026/11/24 17:38:12.123456 x").at is not None
+
+
+@pytest.fixture
+def madrid() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Madrid")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+FIRST = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+"""02:30 in Madrid, summer time; an hour later it is 02:30 once more."""
+
+
+@pytest.mark.parametrize("hour", [0, 1])
+def test_the_hour_that_comes_twice_is_the_one_that_it_is(madrid: None, hour: int) -> None:
+    now = FIRST + timedelta(hours=hour)
+    for late in (timedelta(), timedelta(seconds=2), timedelta(minutes=10)):
+        assert parse("2026/10/25 02:30:00 x", now + late).at == now.timestamp()
+        assert parse("Oct 25 02:30:00 host tailscaled[7]: x", now + late).at == now.timestamp()
+
+
+@pytest.mark.parametrize("now", [None, FIRST + timedelta(minutes=30), FIRST + timedelta(days=3)])
+def test_an_hour_that_can_not_be_told_has_no_time(madrid: None, now: datetime | None) -> None:
+    assert parse("2026/10/25 02:30:00 x", now).at is None
+
+
+def test_another_hour_needs_no_help(madrid: None) -> None:
+    assert parse("2026/10/25 03:30:00 x").at == datetime(2026, 10, 25, 2, 30, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Nov 24 17:38:12 observer tailscaled[812]: ",
+        "<30>Nov 24 17:38:12 observer tailscaled[812]: ",
+        "2026-11-24T17:38:12.000000+01:00 observer tailscaled[812]: ",
+        "2026-11-24T17:38:12+0100 observer tailscaled: ",
+        "2026-11-24T16:38:12Z observer tailscaled[812]: 2026/11/24 17:38:12 ",
+    ],
+)
+def test_syslogs_form_keeps_its_time(madrid: None, head: str) -> None:
+    at = datetime(2026, 11, 24, 16, 38, 12, tzinfo=UTC)
+    found = parse(f"{head}[v1] magicsock: hello: world", at + timedelta(seconds=1))
+    assert (found.at, found.level) == (at.timestamp(), "DEBUG")
+    assert (found.component, found.message) == ("magicsock", "hello: world")
+
+
+def test_a_syslog_line_of_december_is_read_in_january(madrid: None) -> None:
+    now = datetime(2027, 1, 1, 0, 0, 5, tzinfo=UTC)
+    found = parse("Dec 31 23:59:59 observer tailscaled[812]: x", now)
+    assert found.at == datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC).timestamp()
+    leap = parse("Feb 29 12:00:00 observer tailscaled[812]: x", datetime(2028, 3, 1, tzinfo=UTC))
+    assert leap.at == datetime(2028, 2, 29, 11, tzinfo=UTC).timestamp()
+    assert parse("Feb 31 12:00:00 observer tailscaled[812]: x", now).at is None
 
 
 class Log:
@@ -180,3 +245,28 @@ def test_lines_reach_the_day_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     entry = json.loads(found[0].read_text())
     assert (entry["logger"], entry["level"], entry["component"]) == ("tailscaled", "DEBUG", "magicsock")
     assert (entry["verbosity"], "123456abcd" in str(entry)) == ("v1", False)
+
+
+@pytest.mark.parametrize("size", [300, 9_000_000])
+def test_a_hole_left_by_truncation_is_skipped(log: Log, size: int) -> None:
+    log.write(3)
+    log.poll()
+    with log.path.open("r+b") as file:
+        file.truncate(0)
+        file.seek(size)
+        file.write(b"2026/11/24 17:38:12 line 4\n")
+    log._written += 1
+    for _ in range(4):
+        log.poll()
+    log.write(2)
+    log.poll()
+    log.assert_all_once()
+
+
+def test_one_endless_line_is_cut(log: Log) -> None:
+    with log.path.open("ab") as file:
+        file.write(b"2026/11/24 17:38:12 " + b"x" * 1_000_000 + b"\n")
+    log.poll()
+    (line,) = log.taken
+    assert len(line) < tailscaled.LONGEST_RECORD + 100
+    assert line.endswith("more bytes]")

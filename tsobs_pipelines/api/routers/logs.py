@@ -62,10 +62,4 @@ async def search(request: Request, context: InContext, wanted: Annotated[LogPara
 
 
 def _payload(found: LogResult) -> Payload:
-    answer = {
-        "count": len(found.entries),
-        "entries": found.entries,
-        "skipped": found.skipped,
-        "unreadable": list(found.unreadable),
-    }
-    return Payload.of_json(answer)
+    return Payload.of_json(found.as_answer())
