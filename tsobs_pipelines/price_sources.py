@@ -42,6 +42,8 @@ PRICE_SOURCES: Registry[PriceSourceKind] = Registry(
     (
         PriceSourceKind("demo", ("",), "tsobs_pipelines.demo.market:open_market", label="DEMO market"),
         PriceSourceKind("redata", ("", "pvpc"), "tsobs_pipelines.forecasting.prices.redata:open_redata"),
+        PriceSourceKind("esios", ("", "pvpc"), "tsobs_pipelines.forecasting.prices.esios:open_esios"),
+        PriceSourceKind("entsoe", ("", "<zone>"), "tsobs_pipelines.forecasting.prices.entsoe:open_entsoe"),
         PriceSourceKind("csv", ("<path>",), "tsobs_pipelines.forecasting.prices.csv_source:open_csv"),
     ),
 )
@@ -53,11 +55,6 @@ class ChosenSource:
 
     kind: PriceSourceKind
     argument: str
-
-    @property
-    def alert_scope(self) -> str:
-        """The scope under which alerts about forecasts of these prices are kept."""
-        return f"prices-{self.kind.key}"
 
 
 def source_forms() -> list[str]:

@@ -97,6 +97,13 @@ def _price_source(value: str) -> str:
     return value
 
 
+def _source_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", value):
+        msg = "expected at most 100 letters, digits, dots, hyphens and underscores"
+        raise ValueError(msg)
+    return value
+
+
 def _names(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -219,6 +226,7 @@ LocalPath = Annotated[Path, AfterValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
+SourceName = Annotated[str, AfterValidator(_source_name)]
 Country = Annotated[str, AfterValidator(_country)]
 PriceSource = Annotated[str, AfterValidator(_price_source)]
 

@@ -22,7 +22,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tsobs_pipelines.price_sources import chosen_source, source_forms
+from tsobs_pipelines.price_sources import source_forms
 from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.setting_values import (
     Country,
@@ -40,6 +40,7 @@ from tsobs_pipelines.setting_values import (
     PostgresUrl,
     PriceSource,
     Secret,
+    SourceName,
     StartDate,
     Thresholds,
     TimeZone,
@@ -181,6 +182,19 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_PRICE_SOURCE",
         description=", ".join(f"`{form}`" for form in source_forms()),
     )
+    price_source_name: SourceName | None = Field(
+        None,
+        validation_alias="TSOBS_PRICE_SOURCE_NAME",
+        description="name under which prices of `csv:…` are kept; unset: from the file's name and place",
+    )
+    esios_token: Secret = Field(
+        None, validation_alias="TSOBS_ESIOS_TOKEN", description="token of ESIOS, for the source `esios`"
+    )
+    entsoe_token: Secret = Field(
+        None,
+        validation_alias="TSOBS_ENTSOE_TOKEN",
+        description="token of ENTSO-E's transparency platform, for the source `entsoe`",
+    )
     market_timezone: TimeZone = Field(
         "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
     )
@@ -286,11 +300,6 @@ class Settings(BaseSettings):
     def demo_prices(self) -> bool:
         """Whether the price market is the simulated one."""
         return self.price_source == "demo"
-
-    @property
-    def price_alert_scope(self) -> str:
-        """The scope under which alerts about forecasts of these prices are kept."""
-        return chosen_source(self.price_source).alert_scope
 
     @property
     def start_date(self) -> date:

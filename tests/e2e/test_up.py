@@ -136,7 +136,10 @@ def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -
         ("TSOBS_SIDECAR_URL", "sidecar:8765", "expected an http:// or https:// address"),
         ("TSOBS_LATENCY_THRESHOLD_MS", "fast", "valid number"),
         ("TSOBS_MARKET_TIMEZONE", "Mars/Olympus", "expected a time zone name"),
-        ("TSOBS_PRICE_SOURCE", "guess", "expected demo, redata, redata:pvpc or csv:<path>"),
+        ("TSOBS_PRICE_SOURCE", "guess", "expected demo, redata, redata:pvpc, esios"),
+        ("TSOBS_PRICE_SOURCE", "csv:s3://bucket/prices.csv", "Install s3fs to access S3"),
+        ("TSOBS_PRICE_SOURCE", "csv:nowhere://prices.csv", "Protocol not known: nowhere"),
+        ("TSOBS_PRICE_SOURCE", "esios", "expected a token of ESIOS in TSOBS_ESIOS_TOKEN"),
         ("TSOBS_START_DATE", "yesterday", "valid date"),
     ],
 )

@@ -13,6 +13,7 @@ from tsobs_pipelines.alerting.history import Incident, Told
 from tsobs_pipelines.alerting.rules import RULES
 from tsobs_pipelines.api.schemas import Alert, AlertMessage, AlertState
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
 
@@ -23,7 +24,7 @@ class AlertHistory:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._tailnets = {tailnet.name for tailnet in settings.tailnets}
-        self._prices = settings.price_alert_scope
+        self._prices = alert_scope(settings)
 
     def firing(self) -> Sequence[Incident]:
         """What fires now, the longest first."""

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from math import cos, exp, pi
 
 from tsobs_pipelines.forecasting.delivery import Market, days_between, market_of
-from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, PricePoint, Probe
+from tsobs_pipelines.forecasting.prices.source import ALL_DAYS, MWH_PER_KWH, PricePoint, Probe
 from tsobs_pipelines.settings import Settings
 
 NAME = "demo"
@@ -26,6 +26,8 @@ _WEEKDAYS = (1.0, 1.02, 1.03, 1.02, 1.0, 0.95, 0.91)
 
 class DemoMarket:
     """The simulated market as a price source."""
+
+    days_a_request = ALL_DAYS
 
     def __init__(self, market: Market) -> None:
         """Delivery days are those of ``market``."""

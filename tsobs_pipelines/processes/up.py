@@ -19,6 +19,9 @@ from tsobs_pipelines.dagster_storage.home import (
     write_home,
 )
 from tsobs_pipelines.dagster_storage.integrity import check_whole
+from tsobs_pipelines.forecasting.delivery import market_of
+from tsobs_pipelines.forecasting.prices.open import open_price_source
+from tsobs_pipelines.forecasting.prices.source import PriceSourceError, PriceSourceSetupError
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
 from tsobs_pipelines.processes.parts import parts
 from tsobs_pipelines.processes.probes import why_not_free
@@ -43,6 +46,26 @@ def check_ports(settings: Settings) -> None:
             raise SettingsError(f"{name}={port}: can't listen on {host} port {port} ({reason})")
     if settings.dagster_port == settings.api_port:
         raise SettingsError(f"TSOBS_API_PORT={settings.api_port}: the same as TSOBS_DAGSTER_PORT")
+
+
+PROBE_TIMEOUT_S = 3.0
+"""For the price source at the start."""
+
+
+def check_prices(settings: Settings) -> None:
+    """Let the price source read once, as runs will: a warning where it can't, for that may pass.
+
+    Raises:
+        SettingsError: it can't work as it is set up, so that no run ever could.
+    """
+    source = open_price_source(settings)
+    today = market_of(settings).day_of(datetime.now(UTC))
+    try:
+        source.probe(today, PROBE_TIMEOUT_S)
+    except PriceSourceSetupError as error:
+        raise SettingsError(f"TSOBS_PRICE_SOURCE={masked(settings.price_source)!r}: {error}") from None
+    except PriceSourceError as error:
+        click.echo(f"warning: no prices yet: {error}", err=True)
 
 
 FEW_THREADS = {
@@ -83,12 +106,14 @@ def run_up(settings: Settings) -> NoReturn:
     """Start everything and stay until SIGINT or SIGTERM.
 
     Raises:
-        SettingsError: a port is taken, the state directory can't be used, or tsobs runs there already.
+        SettingsError: a port is taken, the price source can't work, the state directory can't be used, or
+            tsobs runs there already.
     """
     begun = time.monotonic()
     prepare_state(settings, datetime.now(UTC).date())
     _be_the_only_one(settings)
     check_ports(settings)
+    check_prices(settings)
     for name, similar in unknown_names().items():
         hint = f", did you mean {similar}?" if similar else ""
         click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)

@@ -74,7 +74,8 @@ def test_what_is_no_such_day_is_refused(api: Api, day: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "tag"), [("csv:/data/my prices.csv", "csv:my prices"), ("redata:pvpc", "redata:pvpc")]
+    ("setting", "tag"),
+    [("csv:/data/my prices.csv", "csv:my-prices-28a8616c"), ("redata:pvpc", "redata:pvpc")],
 )
 def test_prices_are_found_by_the_name_of_their_source(tmp_path: Path, setting: str, tag: str) -> None:
     with demo_sidecar() as url:

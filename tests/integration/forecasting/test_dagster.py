@@ -26,6 +26,7 @@ from tsobs_pipelines.forecasting.evaluated import evaluate_days, verdicts
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models.interface import FittedModel, ForecastModel, Prices
 from tsobs_pipelines.forecasting.models.prophet_model import ProphetPriceForecast
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject, forecast_rows
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.schema import FORECASTS
@@ -53,7 +54,7 @@ def opened(
     store = SqlStore(settings.database_url)
     monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
     monkeypatch.setattr(resources, "_store", lambda _pid: store)
-    source = price_source if price_source == "demo" else f"csv:{Path(price_source).stem}"
+    source = open_price_source(settings).name
     # In memory: on the disk each run has a database of its own, which takes longer than most runs.
     with dg.DagsterInstance.ephemeral(str(directory)) as instance:
         yield Forecasts(settings, store, instance, source, model or WeekMean())
@@ -179,6 +180,8 @@ from datetime import UTC, date, datetime
 from tsobs_pipelines.forecasting.delivery import Market, days_between
 from tsobs_pipelines.forecasting.evaluated import evaluate_days
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.forecasting.prices.open import open_price_source
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject
 from tsobs_pipelines.timeseries.sql import SqlStore
 url, models, source, first, last = sys.argv[1:]
@@ -258,7 +261,7 @@ def test_the_materialisations_say_what_the_ui_draws(real: Forecasts) -> None:
         assert isinstance(evaluation[name], float), name
     price = real.metadata(PRICES_KEY, LAST)
     assert (price["hours"], price["missing_hours"]) == (24, 0)
-    assert price["source"] == f"csv:{real_prices_file().stem}"
+    assert price["source"] == real.source
     assert real.metadata(PRICES_KEY, SPRING)["hours"] == 23
     model = real.metadata(real.keys.model, LAST)
     assert model["rows"] == 28 * 24

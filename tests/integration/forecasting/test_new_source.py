@@ -14,8 +14,8 @@ from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import StoreResource
 from tsobs_pipelines.doctor.services import look_at_prices
 from tsobs_pipelines.forecasting.delivery import Market, days_between, market_of
-from tsobs_pipelines.forecasting.prices.open import open_price_source
-from tsobs_pipelines.forecasting.prices.source import PricePoint, PriceSourceUnavailableError, Probe
+from tsobs_pipelines.forecasting.prices.open import alert_scope, open_price_source
+from tsobs_pipelines.forecasting.prices.source import ALL_DAYS, PricePoint, PriceSourceUnavailableError, Probe
 from tsobs_pipelines.price_sources import PRICE_SOURCES, PriceSourceKind, chosen_source
 from tsobs_pipelines.settings import Settings, SettingsError, load_settings
 from tsobs_pipelines.timeseries.schema import PRICES
@@ -25,6 +25,8 @@ from tsobs_pipelines.timeseries.store import Window
 
 class FlatPrices:
     """The same price at every hour."""
+
+    days_a_request = ALL_DAYS
 
     def __init__(self, price: float, market: Market) -> None:
         self.price, self.market = price, market
@@ -98,7 +100,7 @@ def test_the_doctor_asks_it(settings: Settings, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_has_a_scope_of_alerts_of_its_own(settings: Settings) -> None:
-    assert settings.price_alert_scope == "prices-flat"
+    assert alert_scope(settings) == "prices-flat:0.05"
     assert not settings.demo_prices
 
 
@@ -106,7 +108,7 @@ def test_it_has_a_scope_of_alerts_of_its_own(settings: Settings) -> None:
     "value", ["flat", "flat:", "flat: ", "omie", "redata:", "redata:spot", "csv", ":", ""]
 )
 def test_what_no_source_takes_is_refused_by_name(value: str) -> None:
-    with pytest.raises(ValueError, match=r"expected demo, redata, redata:pvpc, csv:<path> or flat:<price>"):
+    with pytest.raises(ValueError, match=r"expected demo, redata, redata:pvpc, .* or flat:<price>"):
         chosen_source(value)
 
 

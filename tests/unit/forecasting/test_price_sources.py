@@ -14,8 +14,9 @@ from tests.support import redata_api as api
 from tests.support.prices import FIRST, LAST, MARKET, real_prices, real_prices_file
 from tsobs_pipelines.demo.market import DemoMarket, in_shock
 from tsobs_pipelines.forecasting.delivery import HOUR, days_between
-from tsobs_pipelines.forecasting.prices import redata
+from tsobs_pipelines.forecasting.prices import service as price_service
 from tsobs_pipelines.forecasting.prices.csv_source import CsvPrices
+from tsobs_pipelines.forecasting.prices.fetching import fetch_days
 from tsobs_pipelines.forecasting.prices.quality import describe, judge_day
 from tsobs_pipelines.forecasting.prices.redata import PVPC, RedataPrices
 from tsobs_pipelines.forecasting.prices.source import (
@@ -78,7 +79,7 @@ def test_an_hour_that_lacks_a_quarter_is_missing(service: api.Redata) -> None:
 
 def test_redata_is_asked_for_less_than_a_month_at_once(service: api.Redata) -> None:
     first, last = date(2026, 1, 1), date(2026, 3, 31)
-    points = source(service).fetch(first, last)
+    points = fetch_days(source(service), first, last)
     assert all((end - start).days < 31 for start, end in service.asked)
     days = [day for start, end in service.asked for day in days_between(start, end)]
     assert days == list(days_between(first, last))
@@ -110,7 +111,7 @@ def test_a_page_with_status_200_is_no_data(service: api.Redata) -> None:
 def test_a_service_that_says_nothing_runs_out_of_time(
     service: api.Redata, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redata, "TIMEOUT", httpx.Timeout(0.2))
+    monkeypatch.setattr(price_service, "TIMEOUT", httpx.Timeout(0.2))
     service.moods += [api.SILENT, api.SILENT]
     assert len(source(service).fetch(DAY, DAY)) == 24
     service.moods += [api.SILENT] * 4
@@ -190,7 +191,7 @@ def test_a_file_may_be_an_fsspec_url(tmp_path: Path) -> None:
     import fsspec  # noqa: PLC0415
 
     with fsspec.open("memory://market/prices.csv", "w") as file:
-        file.write("date,hour,price_eur_per_mwh\n2026-05-12,3,41.5\n")
+        file.write("date,hour,price_eur_per_mwh\n2026-05-11,0,\n2026-05-12,3,41.5\n")
     points = CsvPrices("memory://market/prices.csv", MARKET).fetch(DAY, DAY)
     assert [point.start for point in points] == [datetime(2026, 5, 12, 1, tzinfo=UTC)]
     assert points[0].price == pytest.approx(0.0415)
@@ -200,19 +201,6 @@ def test_a_file_of_quarters_gives_hours(tmp_path: Path) -> None:
     rows = "".join(f"2026-05-12T00:{quarter:02d}:00+02:00,{quarter}\n" for quarter in (0, 15, 30, 45))
     points = write(tmp_path, f"time,price_eur_per_mwh\n{rows}").fetch(DAY, DAY)
     assert [point.price for point in points] == [pytest.approx(0.0225)]
-
-
-@pytest.mark.parametrize(("day", "count"), [(SPRING, 23), (AUTUMN, 25)])
-@pytest.mark.parametrize("given", ["as it is", "24"])
-def test_clock_change_days_in_a_file(tmp_path: Path, day: date, count: int, given: str) -> None:
-    hours = count if given == "as it is" else 24
-    rows = "".join(f"{day},{hour},{hour}\n" for hour in range(hours))
-    points = write(tmp_path, f"date,hour,price_eur_per_mwh\n{rows}").fetch(day, day)
-    assert judge_day(day, points, MARKET).complete
-    assert len(points) == count
-    values = [round(point.price * 1000) for point in points]
-    wall = [point.start.astimezone(MARKET.zone).hour for point in points]
-    assert values == (list(range(count)) if given == "as it is" else wall)
 
 
 def test_a_file_that_grows_is_followed(tmp_path: Path) -> None:
@@ -225,11 +213,15 @@ def test_a_file_that_grows_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("day;price\n", "columns day;price; expected time, or date and hour"),
+        ("day;price\n", "columns day,price; expected time, or date and hour"),
         ("", "columns none"),
         ("date,hour,price_eur_per_mwh\n2026-05-12,3,cheap\n", "line 2: .*cheap"),
         ("date,hour,price_eur_per_mwh\n12/05/2026,3,1\n", "line 2: .*12/05/2026"),
-        ("date,hour,price_eur_per_mwh\n2026-05-12,24,1\n", "day 2026-05-12: hour 24, expected 0 to 23"),
+        ("date,hour,price_eur_per_mwh\n2026-05-12,25,1\n", "line 2: hour 25, expected 0 to 23 or 1 to 24"),
+        (
+            "date,hour,price_eur_per_mwh\n2026-05-12,0,1\n2026-05-12,24,1\n",
+            "day 2026-05-12: hours 0 to 24 in 2 rows fit no way of counting hours",
+        ),
         (
             "time,price_eur_per_mwh\n2026-05-12T00:00,1\n",
             "line 2: time='2026-05-12T00:00', expected an offset",

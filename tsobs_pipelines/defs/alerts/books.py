@@ -6,6 +6,7 @@ from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
+from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
 
@@ -26,7 +27,7 @@ def model_book(settings: Settings, model: str) -> AlertBook:
     Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
     the same hour are minutes apart.
     """
-    scope = settings.price_alert_scope
+    scope = alert_scope(settings)
     return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
 
 

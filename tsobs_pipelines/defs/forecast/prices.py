@@ -1,7 +1,4 @@
-"""The asset ``electricity_prices`` and its check: prices of delivery days, as the source gives them.
-
-What belongs here: fetching into the store, and saying what is missing. What does not: filling anything in.
-"""
+"""The asset ``electricity_prices`` and its check: the prices of delivery days, and what is missing."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -16,11 +13,11 @@ from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResourc
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
 from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import Market, market_of
+from tsobs_pipelines.forecasting.prices.fetching import fetch_days
 from tsobs_pipelines.forecasting.prices.open import open_price_source
-from tsobs_pipelines.forecasting.prices.quality import DayPrices, describe, judge_day
+from tsobs_pipelines.forecasting.prices.quality import DayPrices, describe, judge_days
 from tsobs_pipelines.forecasting.prices.source import (
-    PricePoint,
-    PriceSource,
+    Fetched,
     PriceSourceError,
     PriceSourceUnavailableError,
 )
@@ -59,29 +56,22 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         wanted = [date.fromisoformat(key) for key in context.partition_keys]
         out = [day for day in wanted if market.published_at(day) <= now]
         try:
-            found = _fetch(source, out, market)
+            fetched = fetch_days(source, out[0], out[-1]) if out else Fetched()
+            found = judge_days(out, fetched, market)
             corrected = _keep(store.get(), source.name, found, market)
         except (PriceSourceUnavailableError, StoreUnavailableError) as error:
             raise dg.Failure(str(error), allow_retries=True) from error
         except PriceSourceError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        by_day = {each.day: each for each in found}
+        judged = {each.day: each for each in found}
         for day in wanted:
-            shown = _metadata(day, by_day.get(day), corrected.get(day, 0), source.name, market)
+            shown = _metadata(day, judged.get(day), corrected.get(day, 0), source.name, market)
+            if failed := [str(failure) for failure in fetched.failures if failure.concerns(day)]:
+                shown["not_fetched"] = dg.MetadataValue.text("; ".join(failed))
             context.add_asset_metadata(shown, asset_key=PRICES_KEY, partition_key=day.isoformat())
-        return dg.MaterializeResult(check_results=[_check(found, market, now)])
+        return dg.MaterializeResult(check_results=[_check(found, fetched, market, now)])
 
     return electricity_prices
-
-
-def _fetch(source: PriceSource, days: Sequence[date], market: Market) -> list[DayPrices]:
-    if not days:
-        return []
-    points: dict[date, list[PricePoint]] = {day: [] for day in days}
-    for point in source.fetch(days[0], days[-1]):
-        if (day := market.day_of(point.start)) in points:
-            points[day].append(point)
-    return [judge_day(day, points[day], market) for day in days]
 
 
 def _keep(store: TimeSeriesStore, source: str, found: Sequence[DayPrices], market: Market) -> dict[date, int]:
@@ -127,26 +117,38 @@ def _metadata(day: date, found: DayPrices | None, corrected: int, source: str, m
     return shown
 
 
-def _check(found: Sequence[DayPrices], market: Market, now: datetime) -> dg.AssetCheckResult:
-    """Fails on hours that are missing when they are due, given twice, or no prices at all."""
+def _check(
+    found: Sequence[DayPrices], fetched: Fetched, market: Market, now: datetime
+) -> dg.AssetCheckResult:
+    """Fails on days that could not be had, and on hours missing when due, given twice, or without sense."""
     faults = [
         each
         for each in found
-        if each.doubled or each.rejected or (each.missing and now >= market.overdue_at(each.day))
+        if each.doubled
+        or each.rejected
+        or (each.missing and now >= market.overdue_at(each.day))
+        or any(failure.concerns(each.day) for failure in fetched.failures)
     ]
     awaited = [each.day for each in found if each.missing and each not in faults]
     hours = sum(len(each.missing) for each in faults)
-    texts = [describe(each, market) for each in faults]
-    summary = "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more days" if len(texts) > 5 else "")
+    texts = [*map(str, fetched.failures), *(text for each in faults if (text := describe(each, market)))]
+    summary = "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more" if len(texts) > 5 else "")
     if not summary:
         summary = f"{len(found) - len(awaited)} days complete" + (
             f", {', '.join(map(str, awaited))} awaited" if awaited else ""
         )
+    metadata: Metadata = {
+        "missing_hours": dg.MetadataValue.int(hours),
+        "faults": dg.MetadataValue.json(texts),
+    }
+    if fetched.remarks:
+        metadata["unreadable_rows"] = dg.MetadataValue.json(list(fetched.remarks))
+        summary += f" (unreadable: {fetched.remarks[0]})"
     return dg.AssetCheckResult(
         check_name=PRICES_CHECK,
         asset_key=PRICES_KEY,
-        passed=not faults,
+        passed=not texts,
         severity=dg.AssetCheckSeverity.ERROR,
         description=summary,
-        metadata={"missing_hours": hours, "faults": dg.MetadataValue.json(texts)},
+        metadata=metadata,
     )

@@ -1,144 +1,186 @@
-"""Prices from a CSV file on the local disk or any file system of fsspec.
+"""Prices from files on the local disk or any file system of fsspec: CSV, or OMIE's own forms (``omie.py``).
 
-What belongs here: the columns. What does not: what becomes of incomplete days.
+In a CSV file one column names the hour and one the price:
 
-One column names the hour and one the price:
-
-- ``time``, the hour's start in RFC 3339 with an offset; or ``date`` (YYYY-MM-DD) and ``hour``, the market's
-  hour from 0 on. A day with hours 0 to 23 is read by the clock on the wall, also when the clocks change: the
-  hour that a spring day skips is left out, and the one price of the hour that an autumn day repeats stands
-  for both (data sets of 24 values a day are made so). A day with as many hours as it really has, 23 or 25, is
-  read in their order.
+- ``time``, the start in RFC 3339 with an offset, of an hour or of a part of one; or ``date`` (YYYY-MM-DD) and
+  ``hour``, whose labels are read as ``labels.py`` says.
 - ``price_eur_per_mwh`` or ``price_eur_per_kwh``.
 
-Further columns are ignored. An empty price is an hour without one.
+Columns are separated by commas, or by semicolons with decimal commas. Further columns are ignored. An empty
+price, ``NULL``, ``n/a`` or ``-`` is an hour without one; a row that can't be read costs itself.
 """
 
 from __future__ import annotations
 
-import csv
 import io
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
-from pathlib import PurePosixPath
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import urlsplit
 
-from tsobs_pipelines.forecasting.delivery import Market, market_of
+from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
+from tsobs_pipelines.forecasting.prices import csv_rows, omie
 from tsobs_pipelines.forecasting.prices.source import (
-    MWH_PER_KWH,
-    PricePoint,
+    ALL_DAYS,
+    Fetched,
     PriceSourceError,
+    PriceSourceSetupError,
     PriceSourceUnavailableError,
     Probe,
-    hourly,
-    with_spans,
 )
+from tsobs_pipelines.secret_url import MASK, SecretUrl, masked
 from tsobs_pipelines.settings import Settings
 
-_PRICE_COLUMNS = {"price_eur_per_mwh": MWH_PER_KWH, "price_eur_per_kwh": 1.0}
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+MAX_BYTES = 50_000_000
+"""Of one file, unpacked: thirty years of quarter-hours fit in."""
+
+GROWING = timedelta(hours=1)
+"""A file changed more recently may be in the middle of being written."""
+
+_MARGIN = 3 * DAY
+"""Days beside those asked for that tell the span of prices."""
 
 
 class CsvPrices:
-    """The prices of one file, read anew at each fetch, so that a file that grows is followed."""
+    """The prices of files, read anew at each fetch, so that a file that grows is followed."""
 
-    def __init__(self, place: str, market: Market) -> None:
-        """``place`` is a path or an fsspec URL."""
+    days_a_request = ALL_DAYS
+
+    def __init__(
+        self,
+        place: str,
+        market: Market,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        name: str | None = None,
+    ) -> None:
+        """``place`` is a path or an fsspec URL; a ``*`` in it stands for several files."""
         self._place = place
         self._market = market
+        self._clock = clock
+        self._name = name or _name_of(place)
 
     @property
     def name(self) -> str:
-        """``csv:`` and the file's name."""
-        return f"csv:{PurePosixPath(self._place).stem}"
+        """``csv:`` and the name given, else the file's name with a digest of its whole place.
 
-    def fetch(self, first: date, last: date) -> list[PricePoint]:
-        """The file's prices of these days."""
-        start, end = self._market.start_of(first), self._market.end_of(last)
-        points = parse(self._read(), self._market, self._place)
-        return [point for point in points if start <= point.start < end]
+        Files of one name in two places are two sources; a password in a URL does not count.
+        """
+        return f"csv:{self._name}"
+
+    def fetch(self, first: date, last: date) -> Fetched:
+        """The files' prices of these days."""
+        found = parse(self._files(), self._market, first, last)
+        if found.failures and not found:
+            raise found.failures[0].error
+        return found
 
     def probe(self, day: date, timeout_s: float) -> Probe:
-        """Read the file; how many prices of the day it has does not matter."""
-        _ = day, timeout_s
-        parse(self._read(), self._market, self._place)
-        return Probe(f"{self._place} can be read")
+        """Read the files; how many prices of the day they have does not matter."""
+        _ = timeout_s
+        found = parse(self._files(), self._market, day, day)
+        remarked = f"; rows that can't be read: {found.remarks[0]}" if found.remarks else ""
+        return Probe(f"{self._shown} can be read{remarked}")
 
-    def _read(self) -> str:
-        from fsspec import open as open_any  # noqa: PLC0415 - needed for this source only
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        """Each file's name and whole rows."""
+        system, path = self._file_system()
+        try:
+            paths = sorted(map(str, system.glob(path))) if "*" in self._place else [path]
+            if not paths:
+                raise PriceSourceError(f"price file {self._shown}: no file has such a name")
+            for one in paths:
+                shown = one if "*" in self._place else self._shown
+                yield shown, self._whole_rows(system, one, shown)
+        except FileNotFoundError:
+            raise PriceSourceError(f"price file {self._shown}: there is no such file") from None
+        except (EOFError, zlib.error, lzma.LZMAError) as error:
+            raise PriceSourceUnavailableError(f"price file {self._shown}: not whole: {error}") from error
+        except OSError as error:
+            raise PriceSourceUnavailableError(self._told(error)) from None
+
+    def _file_system(self) -> tuple[AbstractFileSystem, str]:
+        from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for this source only
 
         try:
-            with open_any(self._place, "rb") as file:
-                data: bytes = file.read()
-            return data.decode("utf-8-sig")
-        except FileNotFoundError:
-            raise PriceSourceError(f"price file {self._place}: there is no such file") from None
-        except UnicodeDecodeError as error:
-            raise PriceSourceError(f"price file {self._place}: not UTF-8 at byte {error.start}") from None
-        except OSError as error:
-            raise PriceSourceUnavailableError(f"price file {self._place}: {error}") from error
+            system, path = url_to_fs(self._place)
+        except (ImportError, ValueError) as error:
+            # fsspec's own text names the package that is lacking, or the protocol that nobody knows.
+            raise PriceSourceSetupError(self._told(error)) from None
+        return cast("AbstractFileSystem", system), str(path)
+
+    def _whole_rows(self, system: AbstractFileSystem, path: str, shown: str) -> bytes:
+        """The file without a last row that is still being written."""
+        with cast("BinaryIO", system.open(path, "rb", compression="infer")) as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise PriceSourceError(f"price file {shown}: more than {MAX_BYTES // 10**6} MB")
+        if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            raise PriceSourceError(f"price file {shown}: UTF-16, expected UTF-8")
+        if data and data[-1:] not in b"\r\n" and self._may_grow(system, path):
+            return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+        return data
+
+    def _may_grow(self, system: AbstractFileSystem, path: str) -> bool:
+        with suppress(NotImplementedError, OSError, KeyError):
+            changed: datetime = system.modified(path)
+            return self._clock() - changed.astimezone(UTC) < GROWING
+        return True
+
+    @property
+    def _shown(self) -> str:
+        return masked(self._place)
+
+    def _told(self, error: Exception) -> str:
+        text = csv_rows.shortened(f"{type(error).__name__}: {error}".replace(self._place, self._shown))
+        for secret in SecretUrl(self._place).credentials():
+            text = text.replace(secret, MASK)
+        return f"price file {self._shown}: {text}"
 
 
 def open_csv(place: str, settings: Settings) -> CsvPrices:
-    """The file that the setting names."""
-    return CsvPrices(place, market_of(settings))
+    """The file or files that the setting names."""
+    return CsvPrices(place, market_of(settings), name=settings.price_source_name)
 
 
-def parse(text: str, market: Market, place: str) -> list[PricePoint]:
-    """The hourly prices of the text, in EUR/kWh, in the order of time.
+def parse(files: Iterable[tuple[str, bytes]], market: Market, first: date, last: date) -> Fetched:
+    """The hourly prices of the days ``first`` to ``last``, in EUR/kWh, in the order of time.
 
     Raises:
-        PriceSourceError: the columns are not those documented, or a cell can't be read; names the line.
+        PriceSourceError: the columns are not those documented, or no row can be read; names the line.
     """
-    lines = csv.DictReader(io.StringIO(text))
-    columns = set(lines.fieldnames or ())
-    price_columns = [name for name in _PRICE_COLUMNS if name in columns]
-    if len(price_columns) != 1 or not ("time" in columns or {"date", "hour"} <= columns):
-        raise PriceSourceError(
-            f"price file {place}: columns {','.join(sorted(columns)) or 'none'}; expected time, or date "
-            f"and hour, and one of {', '.join(_PRICE_COLUMNS)}"
-        )
-    column, factor = price_columns[0], _PRICE_COLUMNS[price_columns[0]]
-    timed: list[tuple[datetime, float]] = []
-    by_day: dict[date, list[tuple[int, float]]] = {}
-    for number, cells in enumerate(lines, start=2):
-        try:
-            price = _price(cells[column], factor)
-            if price is None:
-                continue
-            if "time" in columns:
-                timed.append((_time(cells), price))
-            else:
-                day, hour = date.fromisoformat(cells["date"].strip()), int(cells["hour"])
-                by_day.setdefault(day, []).append((hour, price))
-        except (ValueError, TypeError, AttributeError) as error:
-            raise PriceSourceError(f"price file {place}, line {number}: {error}") from None
-    for day, values in by_day.items():
-        timed.extend(_placed(day, values, market, place))
-    return hourly(with_spans(timed))
-
-
-def _price(cell: str | None, factor: float) -> float | None:
-    return float(cell) * factor if cell and cell.strip() else None
-
-
-def _time(cells: Mapping[str, str]) -> datetime:
-    time = datetime.fromisoformat(cells["time"].strip())
-    if time.tzinfo is None:
-        raise ValueError(f"time={cells['time']!r}, expected an offset such as +01:00 or Z")
-    return time.astimezone(UTC)
-
-
-def _placed(
-    day: date, values: list[tuple[int, float]], market: Market, place: str
-) -> Iterator[tuple[datetime, float]]:
-    hours = market.hours_of(day)
-    named = {hour for hour, _ in values}
-    if min(named) < 0 or max(named) >= max(24, len(hours)):
-        raise PriceSourceError(f"price file {place}, day {day}: hour {max(named)}, expected 0 to 23")
-    in_order = max(named) == len(hours) - 1 or len(hours) == 24
-    for hour, price in values:
-        if in_order:
-            yield hours[hour], price
+    start, end = market.start_of(first), market.end_of(last)
+    table = csv_rows.Table(market, start - _MARGIN, end + _MARGIN)
+    for name, data in files:
+        # What is not UTF-8 can only be in a column that nobody reads, or costs its row.
+        text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="replace", newline=None)
+        if omie.is_omie(data):
+            table.timed.extend(omie.parse(text, market, name, table.remark))
         else:
-            for start in hours:
-                if start.astimezone(market.zone).hour == hour:
-                    yield start, price
+            csv_rows.read(text, name, table)
+    found = table.fetched(first, last)
+    return Fetched((point for point in found if start <= point.start < end), found.failures, found.remarks)
+
+
+def _name_of(place: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_.]+", "-", PurePosixPath(urlsplit(place).path).stem).strip("-._")
+    return f"{plain[:60] or 'prices'}-{sha256(_identity(place).encode()).hexdigest()[:8]}"
+
+
+def _identity(place: str) -> str:
+    """What tells one place from another: a path however it is written, a URL without its user."""
+    if "://" in place:
+        return _without_credentials(place)
+    return str(Path(place).expanduser().resolve())
+
+
+def _without_credentials(place: str) -> str:
+    return re.sub(r"(?<=://)[^/@]*@", "", place)

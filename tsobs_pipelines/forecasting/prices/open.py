@@ -22,3 +22,8 @@ def open_price_source(settings: Settings) -> PriceSource:
     except ValueError as error:
         raise SettingsError(f"TSOBS_PRICE_SOURCE={shown_value(settings.price_source)}: {error}") from None
     return source
+
+
+def alert_scope(settings: Settings) -> str:
+    """The scope under which alerts about forecasts of the configured prices are kept."""
+    return f"prices-{open_price_source(settings).name}"

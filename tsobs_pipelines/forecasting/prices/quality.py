@@ -1,11 +1,8 @@
-"""What makes the prices of a delivery day complete: each hour once, finite, and not absurd.
-
-What belongs here: the judgement of one day. What does not: fetching, and filling, which is never done.
-"""
+"""What makes the prices of a delivery day complete: each hour once, finite, and not absurd."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import isfinite
@@ -55,11 +52,23 @@ def judge_day(day: date, points: Sequence[PricePoint], market: Market) -> DayPri
     )
 
 
+def judge_days(days: Iterable[date], points: Iterable[PricePoint], market: Market) -> list[DayPrices]:
+    """Each of the days with its prices."""
+    by_day: dict[date, list[PricePoint]] = {}
+    for point in points:
+        by_day.setdefault(market.day_of(point.start), []).append(point)
+    return [judge_day(day, by_day.get(day, []), market) for day in days]
+
+
 def describe(found: DayPrices, market: Market) -> str:
     """What is wrong with the day, with the hours in the market's time; empty when nothing is."""
-    parts = [
+    parts = ["no price at all"] if found.missing and not found.prices else []
+    parts += [
         f"{word} {', '.join(_clock(hour, market) for hour in hours)}"
-        for word, hours in (("missing", found.missing), ("given twice", found.doubled))
+        for word, hours in (
+            ("missing", found.missing if found.prices else ()),
+            ("given twice", found.doubled),
+        )
         if hours
     ]
     if found.rejected:

@@ -1,0 +1,218 @@
+"""Rows of a CSV file of prices: columns, cells, and what becomes of those that can't be read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import chain
+from typing import TextIO
+
+from tsobs_pipelines.forecasting.delivery import Market
+from tsobs_pipelines.forecasting.prices.hours import hourly
+from tsobs_pipelines.forecasting.prices.labels import DayRows, highest_label, place
+from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, Fetched, PriceSourceError
+
+PRICE_COLUMNS = {"price_eur_per_mwh": MWH_PER_KWH, "price_eur_per_kwh": 1.0}
+WITHOUT_PRICE = frozenset(
+    {"", "-", "--", "–", "—", ".", "?", "null", "none", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "missing"}  # noqa: RUF001 - dashes of files
+)
+YEARS = range(1970, 2201)
+REMARKS_KEPT = 20
+
+
+class Table:
+    """The rows of all files of a source; outside of ``start`` to ``end`` only what they tell about labels."""
+
+    def __init__(self, market: Market, start: datetime, end: datetime) -> None:
+        """Nothing read yet."""
+        self.market = market
+        self.start, self.end = start, end
+        self.timed: list[tuple[datetime, float]] = []
+        self.days: dict[date, DayRows] = {}
+        self.rows = 0
+        """How many could be read."""
+        self.remarks: list[str] = []
+        self._remarked = 0
+
+    def remark(self, where: str, line: int, text: object) -> None:
+        """Note a row that could not be read."""
+        self._remarked += 1
+        if len(self.remarks) < REMARKS_KEPT:
+            self.remarks.append(f"price file {where}, line {line}: {shortened(str(text))}")
+
+    def fetched(self, first: date, last: date) -> Fetched:
+        """The hourly prices around the days ``first`` to ``last``, and those of these days that failed.
+
+        Raises:
+            PriceSourceError: there are rows, and none could be read.
+        """
+        if self.remarks and not self.rows and not self.timed:
+            raise PriceSourceError(self.remarks[0])
+        first_near, last_near = self.market.day_of(self.start), self.market.day_of(self.end)
+        placed, failures = place(
+            self.days, lambda day: first_near <= day <= last_near, self.market, "price file"
+        )
+        remarks = list(self.remarks)
+        if self._remarked > len(remarks):
+            remarks.append(f"and {self._remarked - len(remarks)} more rows")
+        points = hourly(chain(self.timed, placed), self.market)
+        return Fetched(points, [each for each in failures if first <= each.first <= last], remarks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where the cells are."""
+
+    price: int
+    factor: float
+    time: int | None
+    date: int
+    hour: int
+    count: int
+    decimal_comma: bool
+
+
+def read(text: TextIO, where: str, table: Table) -> None:
+    """Add the rows of a file to the table.
+
+    Raises:
+        PriceSourceError: the columns are not those documented, or the text is no CSV; names the line.
+    """
+    header = text.readline(10_000)
+    delimiter = (
+        ";" if ";" in header and "," not in header else "\t" if "\t" in header and "," not in header else ","
+    )
+    lines = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
+    try:
+        columns = _columns(next(lines, []), delimiter, where)
+        add = _timed_row(columns, table) if columns.time is not None else _labelled_row(columns, table)
+        for cells in lines:
+            try:
+                if len(cells) != columns.count and not _padded(cells, columns.count):
+                    continue
+                add(cells)
+            except (ValueError, OverflowError) as error:
+                if any(map(str.strip, cells)):
+                    table.remark(where, lines.line_num, error)
+            else:
+                table.rows += 1
+    except csv.Error as error:
+        raise PriceSourceError(f"price file {where}, line {lines.line_num}: {error}") from None
+
+
+def _columns(names: Sequence[str], delimiter: str, where: str) -> _Columns:
+    names = [name.strip().lower() for name in names]
+    at = {name: place for place, name in reversed(list(enumerate(names)))}
+    prices = [name for name in PRICE_COLUMNS if name in at]
+    if len(prices) != 1 or not ("time" in at or {"date", "hour"} <= at.keys()):
+        found = shortened(",".join(sorted(at)).strip()) or "none"
+        raise PriceSourceError(
+            f"price file {where}: columns {found}; expected time, or date and hour, and one of "
+            f"{', '.join(PRICE_COLUMNS)}"
+        )
+    while names and not names[-1]:
+        names.pop()
+    return _Columns(
+        price=at[prices[0]],
+        factor=PRICE_COLUMNS[prices[0]],
+        time=at.get("time"),
+        date=at.get("date", 0),
+        hour=at.get("hour", 0),
+        count=len(names),
+        decimal_comma=delimiter != ",",
+    )
+
+
+def _padded(cells: Sequence[str], count: int) -> bool:
+    """Whether a row of another length is one of ``count`` cells and empty ones after it; an empty row is not.
+
+    Raises:
+        ValueError: cells are missing, or there are more, as when a decimal comma separates.
+    """
+    if not any(map(str.strip, cells)):
+        return False
+    if len(cells) < count or any(map(str.strip, cells[count:])):
+        raise ValueError(f"{len(cells)} cells, expected {count}")
+    return True
+
+
+def _timed_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], None]:
+    place = columns.time or 0
+
+    def add(cells: Sequence[str]) -> None:
+        time = _time(cells[place])
+        if table.start <= time < table.end and (price := _price(cells, columns)) is not None:
+            table.timed.append((time, price))
+
+    return add
+
+
+def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], None]:
+    highest: dict[str, tuple[DayRows, int]] = {}
+
+    def add(cells: Sequence[str]) -> None:
+        text = cells[columns.date]
+        if text not in highest:
+            day = _day(text)
+            highest[text] = table.days.setdefault(day, DayRows()), highest_label(day, table.market)
+        rows, most = highest[text]
+        label = int(cells[columns.hour])
+        if not 0 <= label <= most:
+            raise ValueError(f"hour {label}, expected 0 to 23 or 1 to 24")
+        try:
+            price = _price(cells, columns)
+        except ValueError:
+            rows.add(label, None)
+            raise
+        rows.add(label, price)
+
+    return add
+
+
+def _price(cells: Sequence[str], columns: _Columns) -> float | None:
+    price = number(cells[columns.price], decimal_comma=columns.decimal_comma)
+    return None if price is None else price * columns.factor
+
+
+def number(cell: str, *, decimal_comma: bool) -> float | None:
+    """The number in a cell, ``None`` where it says that there is none.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    try:
+        price = float(cell)
+    except ValueError:
+        text = cell.strip()
+        if text.lower() in WITHOUT_PRICE:
+            return None
+        if not decimal_comma or "," not in text:
+            raise
+        price = float(text.replace(".", "").replace(",", "."))
+    if "_" in cell:  # Python's own way of writing numbers
+        raise ValueError(f"could not convert string to float: {cell!r}")
+    return price
+
+
+def _day(text: str) -> date:
+    day = date.fromisoformat(text.strip())
+    if day.year not in YEARS:
+        raise ValueError(f"year {day.year}, expected {YEARS[0]} to {YEARS[-1]}")
+    return day
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text.strip())
+    if time.tzinfo is None:
+        raise ValueError(f"time={text!r}, expected an offset such as +01:00 or Z")
+    if time.year not in YEARS:
+        raise ValueError(f"year {time.year}, expected {YEARS[0]} to {YEARS[-1]}")
+    return time.astimezone(UTC)
+
+
+def shortened(text: str) -> str:
+    """At most 200 characters, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else f"{line[:200]}…"
