@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from tsobs_pipelines.api import errors, pages
-from tsobs_pipelines.api.dependencies import Parts, default_parts
+from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.middleware import Gate
+from tsobs_pipelines.api.parts import default_parts
 from tsobs_pipelines.api.payload import GZIP_FROM_BYTES
 from tsobs_pipelines.api.routers import alerts, health_monitoring, logs, models, system
 from tsobs_pipelines.api.routers.access import Context

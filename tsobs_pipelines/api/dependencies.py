@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
 from typing import Protocol
 
 from tsobs_pipelines.alerting.history import Incident
-from tsobs_pipelines.alerting.outbox import Depth, depth
-from tsobs_pipelines.dagster_storage.records import DagsterRecords, EndedRuns, Heartbeat, Tick, TickCount
-from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.alerting.outbox import Depth
+from tsobs_pipelines.dagster_storage.records import EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.logs.matching import LogQuery
-from tsobs_pipelines.logs.search import LogResult, search
+from tsobs_pipelines.logs.search import LogResult
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.client import ConnectionStats, SidecarHealth, WhoIs
 from tsobs_pipelines.tailnet.ping import PingStats
@@ -82,27 +80,3 @@ class Parts:
     tracker: Tracker
     search_logs: LogSearch
     clock: Callable[[], datetime] = utc_now
-
-
-def default_parts(settings: Settings) -> Parts:
-    """The parts that the settings name; nothing is sent anywhere yet.
-
-    Raises:
-        SettingsError, StoreError: a part can't be made with these settings.
-    """
-    from tsobs_pipelines.api.incidents import AlertHistory  # noqa: PLC0415
-    from tsobs_pipelines.demo.embedded import simulated_url  # noqa: PLC0415
-    from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker  # noqa: PLC0415
-    from tsobs_pipelines.tailnet.open import open_sidecar  # noqa: PLC0415
-    from tsobs_pipelines.timeseries.open import open_store  # noqa: PLC0415
-
-    return Parts(
-        settings=settings,
-        store=open_store(settings),
-        sidecars={tailnet.name: open_sidecar(tailnet, simulated_url) for tailnet in settings.tailnets},
-        incidents=AlertHistory(settings),
-        outbox=lambda: depth(engine_for(settings.database_url)),
-        dagster=DagsterRecords(settings),
-        tracker=ModelMetricsTracker(settings.models_dir),
-        search_logs=partial(search, settings.state_dir / "logs"),
-    )

@@ -1,9 +1,7 @@
 """How old each asset may get before Dagster calls it stale.
 
-What belongs here: one policy for each asset that something renews by itself. What does not: alerts about it;
-those are the silence rule's, which does not depend on Dagster's daemon of freshness.
-
-That daemon looks every 30 s whether or not there are policies: they cost nothing more.
+Only what renews itself has a policy. Dagster's daemon looks every 30 s whether or not there are policies:
+they cost nothing more. No alert hangs on them: those of silence do not depend on that daemon.
 """
 
 from datetime import timedelta
@@ -33,14 +31,4 @@ def with_freshness(definitions: dg.Definitions) -> dg.Definitions:
         policy = POLICIES.get(spec.key.path[-1])
         return spec if policy is None else spec.replace_attributes(freshness_policy=policy)
 
-    assets = [one for one in definitions.assets or () if isinstance(one, dg.AssetsDefinition | dg.AssetSpec)]
-    return dg.Definitions(
-        assets=list(dg.map_asset_specs(add, assets)),
-        asset_checks=definitions.asset_checks,
-        jobs=definitions.jobs,
-        schedules=definitions.schedules,
-        sensors=definitions.sensors,
-        resources=definitions.resources,
-        executor=definitions.executor,
-        loggers=definitions.loggers,
-    )
+    return definitions.map_asset_specs(func=add)
