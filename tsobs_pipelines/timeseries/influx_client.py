@@ -20,10 +20,13 @@ from io import TextIOWrapper
 from typing import Any, TypeAlias, TypeVar
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.delete_predicate_request import DeletePredicateRequest
 from influxdb_client.domain.dialect import Dialect
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from influxdb_client.service.delete_service import DeleteService
+from influxdb_client.service.ping_service import PingService
+from influxdb_client.service.write_service import WriteService
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from urllib3.exceptions import HTTPError, LocationValueError
 
@@ -45,6 +48,8 @@ _DIALECT = Dialect(  # type: ignore[no-untyped-call]
 _NANOSECONDS: Any = WritePrecision.NS  # a text, and declared to be something else
 _UNAUTHORISED = (401, 403)
 _NOT_FOUND = 404
+_NO_CONTENT = 204
+_CSV = "text/csv"
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,17 @@ class InfluxConnection:
         target = self.address
 
         def send() -> None:
-            api = self._connected().write_api(write_options=SYNCHRONOUS)
-            api.write(target.bucket, target.org, record=body, write_precision=_NANOSECONDS)
+            service = WriteService(self._connected().api_client)  # type: ignore[no-untyped-call]
+            _check_done(
+                service.post_write_with_http_info(  # type: ignore[no-untyped-call]
+                    org=target.org,
+                    bucket=target.bucket,
+                    body=body,
+                    precision=_NANOSECONDS,
+                    content_type="text/plain; charset=utf-8",
+                    _return_http_data_only=False,
+                )
+            )
 
         self._attempt("write", send)
 
@@ -95,9 +109,17 @@ class InfluxConnection:
         """
         target = self.address
 
+        request = DeletePredicateRequest(  # type: ignore[no-untyped-call]
+            start=_rfc3339(start_ns), stop=_rfc3339(last_ns), predicate=predicate
+        )
+
         def send() -> None:
-            api = self._connected().delete_api()
-            api.delete(_rfc3339(start_ns), _rfc3339(last_ns), predicate, target.bucket, target.org)
+            service = DeleteService(self._connected().api_client)  # type: ignore[no-untyped-call]
+            _check_done(
+                service.post_delete_with_http_info(  # type: ignore[no-untyped-call]
+                    request, org=target.org, bucket=target.bucket, _return_http_data_only=False
+                )
+            )
 
         self._attempt("delete", send)
 
@@ -114,7 +136,12 @@ class InfluxConnection:
             response = api.query_raw(flux, dialect=_DIALECT, params=dict(parameters))
             response.auto_close = False  # TextIOWrapper reads on to see the end
             try:
+                kind = str(response.headers.get("Content-Type", "no content type")).partition(";")[0]
+                if kind != _CSV:
+                    raise _stranger(f"{response.status} with {kind[:80]}, expected {_CSV}")
                 return list(_converted(csv.reader(TextIOWrapper(response, "utf-8", newline="")), converter))
+            except (KeyError, IndexError, ValueError) as error:
+                raise _stranger(f"columns or cells that nobody asked for: {_told(error)}") from None
             finally:
                 response.release_conn()
 
@@ -125,9 +152,16 @@ class InfluxConnection:
 
         Raises:
             StoreUnavailableError: no answer, or one that says "not now".
-            StoreError: something else than InfluxDB answers.
+            StoreError: the server refuses.
         """
-        return str(self._attempt("ping", lambda: self._connected().version()))
+
+        def send() -> str:
+            service = PingService(self._connected().api_client)  # type: ignore[no-untyped-call]
+            answer = service.get_ping_with_http_info(_return_http_data_only=False)  # type: ignore[no-untyped-call]
+            _check_done(answer)
+            return str(answer[2].get("X-Influxdb-Version", "of an unknown version"))
+
+        return self._attempt("ping", send)
 
     def close(self) -> None:
         """Close what this process has opened."""
@@ -174,7 +208,7 @@ class InfluxConnection:
         except ApiException as error:
             raise self._error_of(where, error) from None
         except StoreError as error:
-            raise StoreError(self._without_token(f"{where}: {error}")) from None
+            raise type(error)(self._without_token(f"{where}: {error}")) from None
         except LocationValueError:
             raise StoreError(f"{where}: the address can't be used") from None
         except (HTTPError, OSError) as error:
@@ -203,6 +237,23 @@ class InfluxConnection:
 
     def _without_token(self, text: str) -> str:
         return text.replace(self.address.token, "***")
+
+
+def _check_done(answer: tuple[object, int, Mapping[str, str]]) -> None:
+    """Make sure that a request without an answer was taken: InfluxDB says 204, a login page 200."""
+    _, status, headers = answer
+    if status != _NO_CONTENT:
+        kind = str(headers.get("Content-Type", "no content type")).partition(";")[0]
+        raise _stranger(f"{status} with {kind[:80]}, expected 204")
+
+
+def _stranger(what: str) -> StoreUnavailableError:
+    """Whoever answered may be gone in a moment, as a proxy's page is: nothing was read or written."""
+    return StoreUnavailableError(f"not an answer of InfluxDB: {what}; is INFLUXDB_V2_URL right?")
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _converted(reader: Iterator[list[str]], converter: Converter[T]) -> Iterator[T]:

@@ -188,7 +188,8 @@ class Server:
 
 
 def answer(status: str, body: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/csv\r\nContent-Length: {len(body)}\r\nConnection: close"
+    return f"{head}\r\n\r\n{body}".encode()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,12 @@ def answer(status: str, body: str) -> bytes:
         (answer("429 Too Many Requests", "{}"), True, "429", 3),
         (answer("400 Bad Request", '{"message": "no such thing secret-token"}'), False, "no such thing", 1),
         (b"", True, "InfluxDB", 3),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n,result,table,_time", True, "InfluxDB", 3),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 999\r\n\r\n,result,table,_time",
+            True,
+            "InfluxDB",
+            3,
+        ),
         (None, True, "timed out", 3),
         (
             answer("200 OK", ",result,table,_time,place\r\n,error,reference\r\n,out of memory,897\r\n"),
