@@ -30,14 +30,14 @@ _EARLIEST: Final = date(2000, 1, 1)
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
-def shown_value(value: object) -> str:
+def shown_value(value: object, most: int = SHOWN) -> str:
     """A bad value as an error may repeat it: on one line, cut, and without the credentials of an address."""
     text = value if isinstance(value, str) else repr(value)
     if "@" in text:
         # It may be an address that lacks its scheme: whatever stands before the host is not shown.
         text = f"[redacted]@{text.rpartition('@')[2]}" if "://" not in text else masked(text)
     quoted = repr(masked(text)) if isinstance(value, str) else masked(text)
-    return quoted if len(quoted) <= SHOWN else f"{quoted[:SHOWN]}… ({len(text)} characters)"
+    return quoted if len(quoted) <= most else f"{quoted[:most]}… ({len(text)} characters)"
 
 
 def _http_url(value: str) -> str:

@@ -30,6 +30,6 @@ def default_parts(settings: Settings) -> Parts:
         incidents=AlertHistory(settings),
         outbox=lambda: depth(engine_for(settings.database_url)),
         dagster=DagsterRecords(settings),
-        tracker=ModelMetricsTracker(settings.models_dir),
+        tracker=ModelMetricsTracker(settings.models_dir, locks=settings.state_dir / "locks"),
         search_logs=partial(search, settings.state_dir / "logs"),
     )

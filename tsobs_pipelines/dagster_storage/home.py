@@ -22,6 +22,7 @@ import yaml
 
 from tsobs_pipelines.dagster_storage.integrity import check_present, check_whole, dagster_files
 from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
+from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
@@ -67,6 +68,13 @@ _LAUNCHERS: Mapping[str, Mapping[str, object]] = {
     "celery": {"module": "dagster_celery", "class": "CeleryRunLauncher"},
     "k8s": {"module": "dagster_k8s", "class": "K8sRunLauncher"},
 }
+
+
+_OWN_NAMES = {
+    *(START_DATE_FILE, "tsobs.db", "tsobs.db-wal", "tsobs.db-shm", "dagster", "logs", "locks", "models"),
+    *("up.lock", ".writable", "lost+found"),
+}
+"""What a command before the first start makes in the state directory, and what a volume brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +126,18 @@ def log_options(settings: Settings) -> dict[str, str]:
 def prepare_state(settings: Settings, today: date) -> None:
     """Make the state directory, private to its user, and keep the first partition's date in it.
 
+    What this process and those that it becomes write from now on is for their user alone.
+
     Raises:
-        SettingsError: the directory can't be made or written to.
+        SettingsError: the directory can't be made or written to, or holds something else; the first partition
+            lies in the future.
     """
     state = settings.state_dir
+    if settings.start_date > today:
+        raise SettingsError(f"TSOBS_START_DATE={settings.start_date}: expected a date up to today, {today}")
+    os.umask(0o077)
     try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        state.chmod(0o700)
+        _take_directory(state)
         probe = state / ".writable"
         probe.write_text("", "utf-8")
         probe.unlink()
@@ -136,8 +149,29 @@ def prepare_state(settings: Settings, today: date) -> None:
         shutil.rmtree(state / "broker", ignore_errors=True)
     except OSError as error:
         raise SettingsError(
-            f"TSOBS_STATE_DIR={str(state)!r}: expected a directory that can be written to ({error.strerror})"
+            f"TSOBS_STATE_DIR={shown_value(str(state), 300)}: expected a directory that can be written to "
+            f"({error.strerror})"
         ) from error
+
+
+def _take_directory(state: Path) -> None:
+    """Make the directory, or make sure that it is tsobs's own or empty; others are left as they are.
+
+    Raises:
+        SettingsError: something else is in it.
+        OSError: it can't be made or read.
+    """
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    names = {path.name for path in state.iterdir()}
+    foreign = names - _OWN_NAMES
+    if foreign and START_DATE_FILE not in names:
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={shown_value(str(state), 300)}: expected a directory of tsobs's own or an "
+            f"empty one, and {shown_value(min(foreign))} is in it"
+        )
+    # A mounted volume is somebody else's to set up.
+    if state.stat().st_uid == os.getuid() and not state.is_mount():
+        state.chmod(0o700)
 
 
 def base_configuration() -> dict[str, object]:
@@ -233,7 +267,9 @@ def initialise_instance(settings: Settings) -> None:
         check=False,
     )
     if child.returncode:
-        last = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
+        # SQLAlchemy ends its texts with the statement and a link.
+        said = [line for line in child.stderr.splitlines() if line.strip() and line[0] not in "([ "]
+        last = said[-1] if said else f"status {child.returncode}"
         raise SettingsError(f"Dagster's storage can't be used: {last[:300]}")
     done.write_text(state, "utf-8")
 

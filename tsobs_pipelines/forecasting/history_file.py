@@ -24,6 +24,12 @@ Key: TypeAlias = tuple[str, str, datetime, datetime]
 KEY_COLUMNS = ("model_name", "version", "window_start", "window_end")
 LAST_COLUMN = "logged_at"
 
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_ERRORS = "surrogateescape"
+_FIRST_YEAR, _LAST_YEAR = 1900, 2999
+_REASON = 300
+"""Characters of what is wrong with a line."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@+-]{0,199}")
 _METRIC = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -127,7 +133,10 @@ def parse_header(line: str, place: str) -> HistoryText:
     Raises:
         HistoryError: the line is no header of a metrics history.
     """
-    names = [name.strip() for name in next(csv.reader([line.lstrip("\ufeff")]), [])]
+    try:
+        names = list(header_columns(line))
+    except csv.Error as error:
+        raise HistoryError(f"{place}, line 1: {error}. Repair the line or move the file away.") from None
     missing = [name for name in (*KEY_COLUMNS, LAST_COLUMN) if name not in names]
     if missing or len(set(names)) != len(names):
         raise HistoryError(
@@ -182,7 +191,7 @@ def add_lines(history: HistoryText, columns: Sequence[str], lines: Sequence[str]
         try:
             row = parse_line(line, columns)
         except (ValueError, csv.Error) as error:
-            history.bad_lines.append(BadLine(number, line, str(error)))
+            history.bad_lines.append(BadLine(number, line, str(error)[:_REASON]))
             continue
         if row.key in history.rows:
             reason = "the same model, version and window as an earlier line, in whose place it is taken"
@@ -207,9 +216,24 @@ def _time(name: str, text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         time = None
-    if time is None or time.tzinfo is None:
+    # Near the ends of the calendar neither UTC nor a day before or after exists.
+    if time is None or time.tzinfo is None or not _FIRST_YEAR <= time.year <= _LAST_YEAR:
         raise ValueError(f"{name}={text!r}, expected a time such as 2026-11-24T02:05:00Z")
     return time.astimezone(UTC)
+
+
+def split_lines(data: bytes) -> tuple[list[str], bytes]:
+    """The lines that are ended, by LF, CR LF or CR, and what comes after the last end.
+
+    Bytes that are no UTF-8 come back as they were when the text is encoded by :func:`encoded`.
+    """
+    *ended, rest = _LINE_END.split(data)
+    return [line.decode("utf-8", _ERRORS) for line in ended], rest
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a text whose lines came from :func:`split_lines`."""
+    return text.encode("utf-8", _ERRORS)
 
 
 def _number(value: float) -> str:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -26,16 +27,19 @@ from filelock import FileLock
 
 from tsobs_pipelines.forecasting.history_file import (
     BadLine,
+    HistoryError,
     HistoryText,
     Key,
     MetricsRow,
     add_lines,
     checked_row,
+    encoded,
     header_columns,
     header_line,
     is_whole,
     parse_header,
     row_line,
+    split_lines,
 )
 from tsobs_pipelines.forecasting.model_files import FileState, open_files
 from tsobs_pipelines.forecasting.verdict import MINIMUM_DAYS, baseline_rows
@@ -44,6 +48,8 @@ from tsobs_pipelines.secret_url import SecretUrl
 log = logging.getLogger(__name__)
 
 HISTORY_NAME = "metrics_history.csv"
+REMOVED_NAME = "metrics_history.removed.csv"
+"""Lines that were taken out of the history: torn ones, and those that a later line repeats."""
 LOCK_TIMEOUT_S = 60
 DAY = timedelta(days=1)
 JITTER = timedelta(hours=1)
@@ -71,9 +77,16 @@ class ModelMetricsTracker:
     """Reads and writes the metrics history under ``models_dir``, a path or an fsspec URL."""
 
     def __init__(
-        self, models_dir: SecretUrl | str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        models_dir: SecretUrl | str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        locks: Path | None = None,
     ) -> None:
-        """``clock`` gives the time a row is logged at, and the window's end where none is given."""
+        """``clock`` gives the time a row is logged at, and the window's end where none is given.
+
+        ``locks`` is a private directory for the lock of a history that is not on the local disk.
+        """
+        self._locks = locks
         self._files = open_files(models_dir)
         self._clock = clock
         self._known = _Known()
@@ -135,7 +148,8 @@ class ModelMetricsTracker:
         bad = list(self._read().bad_lines)
         if self._known.torn and self._known.columns:
             text = self._known.torn.decode("utf-8", "replace")
-            bad.append(BadLine(self._known.lines + 1, text, "cut off; the next writer removes it"))
+            reason = f"cut off; the next writer moves it to {REMOVED_NAME}"
+            bad.append(BadLine(self._known.lines + 1, text, reason))
         return bad
 
     def get_baseline(
@@ -183,23 +197,32 @@ class ModelMetricsTracker:
         with path.open("r+b") as file:
             file.seek(known.size)
             if known.torn:
-                self._say_torn()
+                self._keep_removed([])
                 file.truncate()
             file.write((b"\n" if known.line_open else b"") + line.encode())
             file.flush()
             os.fsync(file.fileno())
 
     def _rewrite(self, history: HistoryText, row: MetricsRow, names: tuple[str, ...]) -> None:
-        self._say_torn()
+        self._keep_removed([bad.text for bad in history.bad_lines if bad.superseded])
         rows: dict[Key, MetricsRow] = {**history.rows, row.key: row}
         kept = [bad.text for bad in history.bad_lines if not bad.superseded]
         lines = [header_line(names), *(row_line(each, names) for each in rows.values())]
-        self._files.replace(HISTORY_NAME, ("".join(lines) + "".join(f"{text}\n" for text in kept)).encode())
+        self._files.replace(HISTORY_NAME, encoded("".join([*lines, *(f"{text}\n" for text in kept)])))
 
-    def _say_torn(self) -> None:
-        if self._known.torn:
-            torn = self._known.torn.decode("utf-8", "replace")
-            log.warning("%s: cut off a torn last line: %r", self.place, torn)
+    def _keep_removed(self, texts: Sequence[str]) -> None:
+        """Copy what the next write leaves out into the file beside the history: nothing is lost."""
+        torn = self._known.torn
+        removed = [encoded(text) for text in texts] + ([torn] if torn else [])
+        if not removed:
+            return
+        log.warning("%s: %d lines moved to %s", self.place, len(removed), REMOVED_NAME)
+        try:
+            before = self._files.read(REMOVED_NAME)
+        except FileNotFoundError:
+            before = b""
+        new = [line for line in removed if line not in before]
+        self._files.replace(REMOVED_NAME, before + b"".join(line + b"\n" for line in new))
 
     def _read(self) -> HistoryText:
         """The history as it is now; of a file that only grew, only what is new is read."""
@@ -223,9 +246,8 @@ class ModelMetricsTracker:
     def _learn(self, data: bytes, state: FileState) -> None:
         """Parse what follows the known part; an unterminated last line counts only when it is whole."""
         known = self._known
-        whole, newline, rest = data.rpartition(b"\n")
-        taken = whole + newline
-        lines = _lines(taken)
+        lines, rest = split_lines(data)
+        taken = data[: len(data) - len(rest)]
         if known.line_open and lines:
             lines = lines[1:]
             known.line_open = False
@@ -235,7 +257,7 @@ class ModelMetricsTracker:
             known.columns = header_columns(lines[0])
             known.lines, lines = 1, lines[1:]
         if rest and known.columns and is_whole(rest.decode("utf-8", "replace"), known.columns):
-            lines.append(rest.decode("utf-8", "replace"))
+            lines += split_lines(rest + b"\n")[0]
             taken, rest = taken + rest, b""
             known.line_open = True
         add_lines(known.history, known.columns, lines, known.lines + 1)
@@ -249,10 +271,19 @@ class ModelMetricsTracker:
         path = self._files.local_path(f".{HISTORY_NAME}.lock")
         if path is None:
             name = sha256(self.place.encode()).hexdigest()[:16]
-            path = Path(tempfile.gettempdir()) / f"tsobs-{os.getuid()}-{name}.lock"
+            path = (self._locks or _private_folder()) / f"history-{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path, timeout=LOCK_TIMEOUT_S)
+        # Whoever can open the file can hold the lock.
+        if path.exists():
+            path.chmod(0o600)
+        return FileLock(path, timeout=LOCK_TIMEOUT_S, mode=0o600)
 
 
-def _lines(data: bytes) -> list[str]:
-    return [line.rstrip("\r") for line in data.decode("utf-8", "replace").split("\n")[:-1]]
+def _private_folder() -> Path:
+    """A folder of this user alone, below the temporary one, whose names others could take."""
+    folder = Path(tempfile.gettempdir()) / f"tsobs-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise HistoryError(f"{folder}: expected a directory of user {os.getuid()} alone")
+    return folder

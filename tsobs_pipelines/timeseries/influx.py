@@ -22,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.timeseries.influx_buckets import BucketPlan
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress, InfluxConnection, Parameters
 from tsobs_pipelines.timeseries.influx_points import (
@@ -209,9 +210,9 @@ class InfluxStore:
         path = self._locks / f"influx-{place:08x}-{measurement.name}.lock"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = FileLock(path).acquire(timeout=_LOCK_TIMEOUT_S)
+            lock = FileLock(path, mode=0o600).acquire(timeout=_LOCK_TIMEOUT_S)
         except Timeout:
-            msg = f"InfluxDB {address.url}: another writer of {measurement.name} holds {path}"
+            msg = f"InfluxDB {masked(address.url)}: another writer of {measurement.name} holds {path}"
             raise StoreUnavailableError(msg) from None
         except OSError as error:
             raise StoreError(f"lock file {path}: {error.strerror}") from None

@@ -10,6 +10,7 @@ files: whatever the index names is there.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -53,10 +54,10 @@ def back_up(state: Path, models: Path | None, target: Path) -> Copied:
     """
     if not state.is_dir():
         raise BackupError(f"{state}: no state directory")
-    if target.exists() and any(target.iterdir()):
-        raise BackupError(f"{target}: expected an empty or new directory")
+    _check_target(target, [place for place in (state, models) if place is not None])
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.chmod(0o700)
         (target / UNFINISHED).touch()
         databases = [name for name in _DATABASES if (state / name).is_file()]
         for name in databases:
@@ -67,6 +68,7 @@ def back_up(state: Path, models: Path | None, target: Path) -> Copied:
         shards = _copy_shards(state, target / STATE)
         if models is not None and models.is_dir():
             shutil.copytree(models, target / MODELS, dirs_exist_ok=True)
+        _make_private(target)
         (target / UNFINISHED).unlink()
     except sqlite3.Error as error:
         raise BackupError(f"{target}: {error}; tsobs doctor names the file that is damaged") from error
@@ -92,7 +94,7 @@ def restore(source: Path, state: Path, models: Path | None) -> Copied:
             _check(path)
     try:
         shutil.copytree(source / STATE, state, dirs_exist_ok=True)
-        state.chmod(0o700)
+        _make_private(state)
         if models is not None and (source / MODELS).is_dir():
             shutil.copytree(source / MODELS, models, dirs_exist_ok=True)
     except OSError as error:
@@ -101,6 +103,28 @@ def restore(source: Path, state: Path, models: Path | None) -> Copied:
     return Copied(
         sum(path.suffix == ".db" for path in files), len(files), sum(p.stat().st_size for p in files)
     )
+
+
+def _check_target(target: Path, sources: Iterable[Path]) -> None:
+    if target.exists() and not target.is_dir():
+        raise BackupError(f"{target}: expected a directory")
+    if target.exists() and any(target.iterdir()):
+        raise BackupError(f"{target}: expected an empty or new directory")
+    if target.exists() and target.stat().st_uid != os.getuid():
+        raise BackupError(f"{target}: expected a directory of user {os.getuid()}")
+    for source in sources:
+        if target.resolve().is_relative_to(source.resolve()):
+            raise BackupError(f"{target}: expected a directory outside of {source}, which is copied")
+
+
+def _make_private(root: Path) -> None:
+    """Let nobody but the user read what is below: a copy keeps the modes of what it was made of."""
+    for folder, _, files in os.walk(root):
+        Path(folder).chmod(0o700)
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                path.chmod(0o600)
 
 
 def _below(state: Path, folder: str) -> Iterator[str]:

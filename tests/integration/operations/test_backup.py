@@ -134,3 +134,25 @@ def test_a_damaged_backup_is_not_put_in_place(state: Path, tmp_path: Path) -> No
     assert done.exit_code == 1
     assert "runs.db" in done.output
     assert not state.exists()
+
+
+def test_a_backup_is_for_its_user_alone(state: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    target.mkdir(0o755)
+    (state / "logs").mkdir(exist_ok=True)
+    (state / "logs" / "tsobs-2026-11-20.jsonl").write_text("{}\n")
+    (state / "logs" / "tsobs-2026-11-20.jsonl").chmod(0o644)
+    assert CliRunner().invoke(main, ["backup", str(target)]).exit_code == 0
+    everything = [target, *target.rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in everything if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in everything if path.is_file()} == {0o600}
+
+
+@pytest.mark.parametrize("place", ["var/copy", "var", "models/deep/copy"])
+def test_a_backup_into_what_it_copies_is_refused(state: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "models").mkdir()
+    before = sorted(state.rglob("*"))
+    done = CliRunner().invoke(main, ["backup", str(tmp_path / place)])
+    assert done.exit_code == 1
+    assert "expected" in done.output
+    assert sorted(state.rglob("*")) == before

@@ -320,7 +320,7 @@ def test_every_torn_last_line_is_repaired(tmp_path: Path, caplog: pytest.LogCapt
         assert lines[:3] == content.splitlines(keepends=True)
         assert len(lines) == 4
         assert tracker.bad_lines() == []
-    assert "cut off a torn last line" in caplog.text
+    assert "moved to metrics_history.removed.csv" in caplog.text
 
 
 def test_a_file_edited_by_hand_is_read_as_far_as_it_makes_sense(
@@ -500,3 +500,90 @@ def test_a_crash_while_a_file_is_replaced_leaves_the_old_one(
         tracker.log_metrics(MODEL, {"mae": 9.0}, window=window(0))
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir() if path.suffix == ".tmp"] == []
+
+
+def saved(tmp_path: Path, days: int = 19) -> tuple[Path, ModelMetricsTracker]:
+    """A history of so many rows."""
+    tracker = ModelMetricsTracker(str(tmp_path))
+    for day in range(days):
+        start = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(days=day)
+        tracker.log_metrics("m", {"mae": 1.0 + day}, window=(start, start + timedelta(days=1)))
+    return tmp_path / "metrics_history.csv", tracker
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"], ids=["CR", "CR LF", "LF"])
+@pytest.mark.parametrize("last", [True, False], ids=["ended", "not ended"])
+def test_a_history_saved_with_other_line_ends_loses_no_row(tmp_path: Path, end: bytes, last: bool) -> None:
+    path, _ = saved(tmp_path)
+    text = path.read_bytes().replace(b"\n", end)
+    path.write_bytes(text if last else text.removesuffix(end))
+    tracker = ModelMetricsTracker(str(tmp_path))
+    assert len(tracker.rows("m")) == 19
+    assert tracker.bad_lines() == []
+    tracker.log_metrics("m", {"mae": 50.0}, window=(WINDOW_END, WINDOW_END + timedelta(days=1)))
+    assert len(ModelMetricsTracker(str(tmp_path)).rows("m")) == 20
+    assert not (tmp_path / "metrics_history.removed.csv").exists()
+
+
+WINDOW_END = datetime(2026, 12, 24, tzinfo=UTC)
+
+
+def test_what_is_taken_out_is_kept_beside_the_history(tmp_path: Path) -> None:
+    path, _ = saved(tmp_path, 2)
+    repeated = path.read_bytes().splitlines()[1]
+    path.write_bytes(path.read_bytes() + repeated + b"\n\xff\xfe no row\n" + b"m,1,2026-11-03T00")
+    tracker = ModelMetricsTracker(str(tmp_path))
+    tracker.log_metrics("m", {"mae": 9.0, "rmse": 1.0}, window=(WINDOW_END, WINDOW_END + timedelta(days=1)))
+    assert len(ModelMetricsTracker(str(tmp_path)).rows("m")) == 3
+    assert b"\xff\xfe no row\n" in path.read_bytes()
+    removed = (tmp_path / "metrics_history.removed.csv").read_bytes().splitlines()
+    assert removed == [repeated, b"m,1,2026-11-03T00"]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+    ],
+)
+def test_a_time_at_the_end_of_the_calendar_is_a_line_that_can_not_be_read(tmp_path: Path, time: str) -> None:
+    path, _ = saved(tmp_path, 1)
+    header, row = path.read_text().splitlines()
+    for cell in ("2026-11-01T00:00:00Z", "2026-11-02T00:00:00Z"):
+        path.write_text(f"{header}\n{row}\n{row.replace(cell, time, 1)}\n")
+        tracker = ModelMetricsTracker(str(tmp_path))
+        assert len(tracker.rows("m")) == 1
+        assert [bad.number for bad in tracker.bad_lines()] == [3]
+        tracker.log_metrics("m", {"mae": 1.0}, window=(WINDOW_END, WINDOW_END + timedelta(days=1)))
+        assert len(tracker.rows("m")) == 2
+
+
+def test_a_long_field_is_a_line_that_can_not_be_read(tmp_path: Path) -> None:
+    path, _ = saved(tmp_path, 1)
+    with path.open("a") as file:
+        file.write("x" * 131_073 + ",1\n")
+        file.write("m,1," + "y" * 100_000 + ",2026-11-02T00:00:00Z,1,2026-11-02T00:00:00Z\n")
+    tracker = ModelMetricsTracker(str(tmp_path))
+    assert len(tracker.rows("m")) == 1
+    assert [bad.number for bad in tracker.bad_lines()] == [3, 4]
+    assert max(len(bad.reason) for bad in tracker.bad_lines()) <= 300
+
+
+def test_a_header_that_is_too_long_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "metrics_history.csv").write_text("x" * 131_073 + "\n")
+    with pytest.raises(HistoryError, match="line 1: field larger than"):
+        ModelMetricsTracker(str(tmp_path)).rows("m")
+
+
+def test_the_lock_is_for_its_user_alone(tmp_path: Path) -> None:
+    lock = tmp_path / ".metrics_history.csv.lock"
+    lock.touch(0o644)
+    saved(tmp_path, 1)
+    assert lock.stat().st_mode & 0o777 == 0o600
+    remote = ModelMetricsTracker("memory://models", locks=tmp_path / "locks")
+    remote.log_metrics("m", {"mae": 1.0})
+    (found,) = (tmp_path / "locks").iterdir()
+    assert found.stat().st_mode & 0o077 == 0

@@ -3,6 +3,7 @@
 import os
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 
 import dagster as dg
 
@@ -18,13 +19,13 @@ from tsobs_pipelines.settings import Settings
 
 
 @lru_cache(maxsize=4)
-def _tracker(models_dir: SecretUrl, _pid: int) -> ModelMetricsTracker:
-    return ModelMetricsTracker(models_dir)
+def _tracker(models_dir: SecretUrl, locks: Path, _pid: int) -> ModelMetricsTracker:
+    return ModelMetricsTracker(models_dir, locks=locks)
 
 
 def tracker_of(settings: Settings) -> ModelMetricsTracker:
     """The metrics history of this process, which remembers what it has read."""
-    return _tracker(settings.models_dir, os.getpid())
+    return _tracker(settings.models_dir, settings.state_dir / "locks", os.getpid())
 
 
 class ModelFilesIOManager(dg.ConfigurableIOManager):
