@@ -324,11 +324,15 @@ class Settings(BaseSettings):
         return self.dagster_url_override or f"http://127.0.0.1:{self.dagster_port}"
 
     @property
+    def api_url(self) -> str:
+        """Where the API answers on this machine, without a trailing slash."""
+        host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::"} else self.api_host  # noqa: S104 - compared only
+        return f"http://[{host}]:{self.api_port}" if ":" in host else f"http://{host}:{self.api_port}"
+
+    @property
     def public_url(self) -> str:
         """Where a person opens the API and its page, without a trailing slash."""
-        host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::"} else self.api_host  # noqa: S104 - compared only
-        host = f"[{host}]" if ":" in host else host
-        return self.public_url_override or f"http://{host}:{self.api_port}"
+        return self.public_url_override or self.api_url
 
     @property
     def database_file(self) -> Path | None:

@@ -1,13 +1,10 @@
-"""The ``tsobs`` command.
-
-What belongs here: the group, and ``up``. What does not: the sub-commands of a domain, which live in
-modules of this package and are named here.
-"""
+"""The ``tsobs`` command: the group and ``up``; each other sub-command is in a module of this package."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import click
 
@@ -22,6 +19,7 @@ _SUB_COMMANDS = {
     "restore": ("backup", "restore_backup"),
     "run": ("run", "run"),
     "settings": ("settings", "show_settings"),
+    "status": ("status", "status"),
 }
 """The module of each sub-command and its name there; imported when it is used.
 
@@ -54,7 +52,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tsobs")
+@click.version_option(package_name="tsobs", message=f"%(prog)s %(version)s, Dagster {version('dagster')}")
 def main() -> None:
     """Watch a Tailscale network and a price forecast."""
 
