@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import NamedTuple
@@ -340,11 +340,13 @@ class Supervisor:
                 while any(child.process for child in children) and (left := deadline - time.monotonic()) > 0:
                     self._wait(left)
         self._server.kill()
+        resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # noqa: SLF001 - it ends as well
         if self._plan.farewell:
             self._say(self._plan.farewell)
 
     def _say(self, line: str) -> None:
-        print(line, flush=True)  # noqa: T201 - to the person at the terminal
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(line, flush=True)  # noqa: T201 - to the person at the terminal
 
     def _log(self, level: str, message: str, **more: object) -> None:
         """Hand a record to the part that files it; never waits for it."""

@@ -139,7 +139,9 @@ def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -
         "TSOBS_START_DATE": settings.start_date.isoformat(),
     }
     sys.stdout.flush()
-    command = [sys.executable, "-m", "tsobs_pipelines.processes", "supervisor"]
+    # multiprocessing removes what killed processes leave in /dev/shm: nothing that a person has to hear of.
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    command = [sys.executable, "-W", quiet, "-m", "tsobs_pipelines.processes", "supervisor"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell
 
 

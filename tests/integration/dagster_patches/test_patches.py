@@ -1,0 +1,81 @@
+"""What is patched exists in the Dagster that is installed, and is what Dagster calls.
+
+The modules beside this one show what it then does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._daemon import controller
+from dagster._daemon.auto_run_reexecution import auto_run_reexecution
+from dagster._daemon.daemon import SensorDaemon
+from dagster._grpc import server
+
+from tests.support.running import ROOT
+from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, retries, workspace
+
+PATCHED = (
+    (ScriptDirectory, "from_config"),
+    (controller, "WorkspaceProcessContext"),
+    (auto_run_reexecution, "retry_run"),
+    (server, "DagsterApiServer"),
+    (server, "start_run_in_subprocess"),
+)
+"""Where each name is that a patch replaces."""
+
+
+@pytest.fixture
+def patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every patch, taken back after the test."""
+    for owner, name in PATCHED:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    apply_all()
+
+
+def test_each_patch_replaces_a_name_that_dagster_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: getattr(owner, name) for owner, name in PATCHED}
+    for owner, name in PATCHED:
+        monkeypatch.setattr(owner, name, getattr(owner, name))
+    apply_all()
+    assert not [name for owner, name in PATCHED if getattr(owner, name) == before[name]]
+
+
+def test_the_readme_has_each_patch() -> None:
+    readme = (ROOT / "tsobs_pipelines" / "dagster_patches" / "README.md").read_text("utf-8")
+    modules = [path.name for path in (ROOT / "tsobs_pipelines" / "dagster_patches").glob("[a-z]*.py")]
+    assert not [name for name in modules if f"`{name}`" not in readme]
+    assert len(PATCHES) == 4
+
+
+@pytest.mark.usefixtures("patched")
+def test_the_daemon_has_our_workspace(tmp_path: Path) -> None:
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path)) as instance,
+        controller.daemon_controller_from_instance(
+            instance, EmptyWorkspaceTarget(), gen_daemons=lambda _: [SensorDaemon({})]
+        ) as made,
+    ):
+        assert isinstance(made._workspace_process_context, workspace.Workspace)
+
+
+@pytest.mark.usefixtures("patched")
+def test_migrations_are_read_once(tmp_path: Path) -> None:
+    (tmp_path / "migrations").mkdir()
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    assert ScriptDirectory.from_config(config) is ScriptDirectory.from_config(config)
+
+
+@pytest.mark.usefixtures("patched")
+def test_the_command_makes_our_code_server() -> None:
+    assert server.DagsterApiServer is code_server.CodeServer
+    assert server.start_run_in_subprocess is code_server.execute_run  # type: ignore[attr-defined]
+    # What the subclass relies on.
+    assert hasattr(code_server.CodeServer.__mro__[1], "_check_for_orphaned_runs")
+    assert retries.PATIENCE_S > retries.PAUSE_S
