@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from math import fsum
 from statistics import median
 
-from tsobs_pipelines.degradation import DEGRADED_FACTOR
+from tsobs_pipelines.degradation import is_degraded
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 
 BASELINE_DAYS = 30
@@ -116,7 +116,7 @@ def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> Verdict 
         naive_mae=naive_mae,
         naive_baseline=naive_baseline,
         naive_failed=(
-            naive_mae > DEGRADED_FACTOR * naive_baseline
+            is_degraded(naive_mae, naive_baseline)
             if naive_mae is not None and naive_baseline is not None
             else None
         ),
@@ -185,7 +185,7 @@ def _degraded(rows: Sequence[MetricsRow], tested: MetricsRow) -> bool | None:
     baseline, _ = _baseline(rows, tested, "mae")
     if baseline is None or not is_counted(tested, "mae"):
         return None
-    return tested.metrics["mae"] > DEGRADED_FACTOR * baseline
+    return is_degraded(tested.metrics["mae"], baseline)
 
 
 def _since(rows: Sequence[MetricsRow], newest: MetricsRow) -> datetime:

@@ -1,7 +1,7 @@
 """The connection assets, their checks and healing in a real Dagster instance, over a made-up journal."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from tsobs_pipelines.definitions import connection_definitions
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG, tick_requests
-from tsobs_pipelines.defs.tailnet.healing import healing_job, healing_sensor, pause_until, spans
+from tsobs_pipelines.defs.tailnet.healing import healing_job, healing_sensor, pause_until
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
 from tsobs_pipelines.timeseries.sql import SqlStore
@@ -179,11 +179,6 @@ def test_each_failure_doubles_the_pause() -> None:
         for failures in (0, 1, 2, 3, 6, 10)
     ]
     assert waited == [0, 1, 2, 4, 32, 32]
-
-
-def test_days_in_a_row_are_one_span() -> None:
-    days = [date(2026, 11, day) for day in (1, 2, 3, 5, 9, 10)]
-    assert [(first.day, last.day) for first, last in spans(days)] == [(1, 3), (5, 5), (9, 10)]
 
 
 @pytest.mark.parametrize(

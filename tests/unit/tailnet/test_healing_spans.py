@@ -5,7 +5,9 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsobs_pipelines.defs.tailnet.healing import LONGEST_SPAN, healing_requests, spans
+from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN
+from tsobs_pipelines.defs.tailnet.healing import healing_requests
+from tsobs_pipelines.timeseries.spans import spans
 
 FIRST = date(2026, 11, 1)
 
@@ -15,7 +17,7 @@ def days(*numbers: int) -> list[date]:
 
 
 def test_days_in_a_row_are_one_span() -> None:
-    assert spans(days(0, 1, 2, 5, 7, 8)) == [
+    assert spans(days(0, 1, 2, 5, 7, 8), LONGEST_SPAN) == [
         (FIRST, FIRST + timedelta(days=2)),
         (FIRST + timedelta(days=5), FIRST + timedelta(days=5)),
         (FIRST + timedelta(days=7), FIRST + timedelta(days=8)),

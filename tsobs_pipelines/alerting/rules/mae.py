@@ -8,7 +8,7 @@ from tsobs_pipelines.alerting.evidence import ForecastEvidence, ForecastObservat
 from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
 from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit, price_text
 from tsobs_pipelines.alerting.rules.limits import above
-from tsobs_pipelines.degradation import DEGRADED_FACTOR
+from tsobs_pipelines.degradation import DEGRADED_FACTOR, degraded_limit, is_degraded
 
 MAE_ALERTS = AlertAsset(
     name="mae_alerts",
@@ -23,7 +23,7 @@ def mae_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[S
     for seen in sorted(observations, key=lambda seen: seen.time):
         if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
             continue
-        limit = DEGRADED_FACTOR * seen.baseline
+        limit = degraded_limit(seen.baseline)
         signal = Signal(seen.time, seen.time, above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
         result.setdefault(seen.model, []).append(signal)
     return result
@@ -33,7 +33,7 @@ def _naive_too(seen: ForecastObservation) -> str:
     if seen.naive_mae is None or seen.mae is None:
         return "no naive forecast to compare with"
     if seen.naive_baseline is not None:
-        if seen.naive_mae > DEGRADED_FACTOR * seen.naive_baseline:
+        if is_degraded(seen.naive_mae, seen.naive_baseline):
             return f"repeating yesterday failed as well ({price_text(seen.naive_mae)}): the market moved"
         return f"repeating yesterday did not fail ({price_text(seen.naive_mae)}): look at the model"
     if seen.naive_mae >= seen.mae:

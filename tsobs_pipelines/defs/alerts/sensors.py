@@ -16,6 +16,7 @@ from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
 from tsobs_pipelines.alerting.mutes import retire
+from tsobs_pipelines.alerting.news import connection_news
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
@@ -39,7 +40,7 @@ from tsobs_pipelines.defs.alerts.books import (
 )
 from tsobs_pipelines.defs.alerts.news import (
     Materialization,
-    connection_news,
+    collections,
     forecast_observations,
     new_materializations,
     read_cursors,
@@ -78,7 +79,7 @@ def look_at_connections(
     settings: Settings, store: TimeSeriesStore, rule: Rule, found: TailnetNews, now: datetime
 ) -> None:
     """Bring a connection rule up to the newest round, and note the days whose past is new."""
-    tailnet, news = found.tailnet, connection_news(found.new)
+    tailnet, news = found.tailnet, connection_news(collections(found.new))
     book = tailnet_book(settings, tailnet)
     source = tailnet_source(settings, tailnet, news.run_id, news.partition)
     before = book.progress(rule)

@@ -12,6 +12,7 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
+from tsobs_pipelines.defs.common.network import NETWORK_RETRIES
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.evaluation import evaluation_asset
@@ -19,7 +20,6 @@ from tsobs_pipelines.defs.forecast.io import ModelFilesIOManager
 from tsobs_pipelines.defs.forecast.jobs import forecast_jobs
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_KEY, DeliveryDays, ForecastKeys, days_before
 from tsobs_pipelines.defs.forecast.prices import price_asset
-from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.models.interface import (
     FittedModel,

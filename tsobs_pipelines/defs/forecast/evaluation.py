@@ -5,13 +5,15 @@ new price imports neither Prophet nor pandas nor matplotlib, logs no row, and sa
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
+from tsobs_pipelines.defs.common.network import NETWORK_RETRIES
+from tsobs_pipelines.defs.common.reports import EvaluationReport, Plain
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import (
@@ -25,7 +27,6 @@ from tsobs_pipelines.defs.forecast.keys import (
     ForecastKeys,
     days_before,
 )
-from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.evaluated import EvaluatedDay, evaluate_days
 from tsobs_pipelines.forecasting.picture import forecast_picture
@@ -112,10 +113,9 @@ def evaluation_metadata(each: EvaluatedDay, source: str, place: str) -> dict[str
     for name, value in each.metrics.items():
         if value is not None:
             shown[name] = dg.MetadataValue.float(value)
+    shown |= {name: _value(value) for name, value in evaluation_report(each).written().items()}
     if each.evaluation is not None:
-        window = each.evaluation.window
         shown["version"] = dg.MetadataValue.text(each.evaluation.version)
-        shown["window"] = dg.MetadataValue.text(f"{window.start.isoformat()} to {window.end.isoformat()}")
         for name, hours in (
             ("hours_without_price", each.evaluation.without_price),
             ("hours_without_forecast", each.evaluation.without_forecast),
@@ -128,17 +128,36 @@ def evaluation_metadata(each: EvaluatedDay, source: str, place: str) -> dict[str
     return shown
 
 
+def evaluation_report(each: EvaluatedDay) -> EvaluationReport:
+    """What the evaluation of a day reports to the alert sensors."""
+    return replace(
+        _verdict_report(each.verdict) if each.verdict is not None else EvaluationReport(),
+        window=each.evaluation.window if each.evaluation is not None else None,
+        mae=each.metrics.get("mae"),
+        baseline_mae=each.metrics.get("baseline_mae"),
+        naive_mae=each.metrics.get("naive_mae"),
+    )
+
+
+def _verdict_report(verdict: Verdict) -> EvaluationReport:
+    return EvaluationReport(
+        naive_baseline_mae=verdict.naive_baseline,
+        skill_ratio_7d=verdict.skill_ratio,
+        degraded=verdict.degraded,
+    )
+
+
+def _value(value: Plain) -> dg.MetadataValue:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    return dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.float(value)
+
+
 def _verdict_metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
     shown: dict[str, dg.MetadataValue] = {"verdict": dg.MetadataValue.text(describe(verdict))}
-    if verdict.degraded is not None:
-        shown["degraded"] = dg.MetadataValue.bool(verdict.degraded)
     if verdict.factor is not None:
         shown["mae_by_baseline"] = dg.MetadataValue.float(verdict.factor)
-    if verdict.naive_baseline is not None:
-        shown["naive_baseline_mae"] = dg.MetadataValue.float(verdict.naive_baseline)
-    if verdict.skill_ratio is not None:
-        shown["skill_ratio_7d"] = dg.MetadataValue.float(verdict.skill_ratio)
-    return shown
+    return shown | {name: _value(value) for name, value in _verdict_report(verdict).written().items()}
 
 
 def _picture(names: _Names, each: EvaluatedDay, market: Market) -> str:

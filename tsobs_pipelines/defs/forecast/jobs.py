@@ -11,10 +11,10 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
-from tsobs_pipelines.defs.tailnet.healing import RANGE_END_TAG, RANGE_START_TAG, REASON_TAG, at_work, spans
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.gaps import DueDays, Gaps, find_gaps, lacking_prices
 from tsobs_pipelines.forecasting.history_file import HistoryError
@@ -22,6 +22,7 @@ from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject, prices_from_rows
 from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.timeseries.schema import PRICES
+from tsobs_pipelines.timeseries.spans import spans
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
 
 EVALUATE_CRON = "*/5 * * * *"
@@ -75,7 +76,11 @@ def healing_requests(
     requests = []
     for job, lacking, reason in zip(
         jobs,
-        (spans(found.prices, LONG_SPAN), spans(found.forecasts), spans(found.evaluations, LONG_SPAN)),
+        (
+            spans(found.prices, LONG_SPAN),
+            spans(found.forecasts, LONGEST_SPAN),
+            spans(found.evaluations, LONG_SPAN),
+        ),
         ("prices are lacking", "forecasts are lacking", "evaluations are lacking or outdated"),
         strict=True,
     ):
@@ -84,7 +89,7 @@ def healing_requests(
                 dg.RunRequest(
                     run_key=f"{job.name}/{now:%Y-%m-%dT%H}/{first}..{last}",
                     job_name=job.name,
-                    tags=_range_tags(first, last) | {REASON_TAG: reason},
+                    tags=range_tags(first, last, reason),
                 )
             )
     return requests
@@ -94,10 +99,6 @@ def _job(name: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> Unreso
     return dg.define_asset_job(
         name, selection=dg.AssetSelection.assets(*keys), tags=tags, executor_def=dg.in_process_executor
     )
-
-
-def _range_tags(first: date, last: date) -> dict[str, str]:
-    return {RANGE_START_TAG: first.isoformat(), RANGE_END_TAG: last.isoformat()}
 
 
 def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
@@ -169,8 +170,8 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
         if not wanted:
             return dg.SkipReason("Every price that is out is here.")
         return [
-            dg.RunRequest(run_key=f"{at.isoformat()}/{first}", tags=_range_tags(first, last))
-            for first, last in spans(wanted)
+            dg.RunRequest(run_key=f"{at.isoformat()}/{first}", tags=range_tags(first, last))
+            for first, last in spans(wanted, LONGEST_SPAN)
         ]
 
     return fetch_when_due

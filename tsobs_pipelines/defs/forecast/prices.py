@@ -9,9 +9,9 @@ import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
+from tsobs_pipelines.defs.common.network import NETWORK_RETRIES
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
-from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES
 from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.prices.fetching import fetch_days
 from tsobs_pipelines.forecasting.prices.open import open_price_source

@@ -1,32 +1,29 @@
-"""The connection assets: from the sidecar's journal to each node's summary of a day.
-
-What belongs here: the assets, the job and the schedule of the tailnet. What does not: what a round means
-(``tailnet/``), checks (``connection_checks.py``), and days that were missed (``healing.py``).
+"""The connection assets, their job and schedule: from the sidecar's journal to each node's summary of a day.
 
 Assets write through the store themselves instead of through an IO manager: a backfill streams one day at a
 time, and a collection's rows, its netchecks and its account are written in an order that survives a crash.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE
+from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.partitions import SHARED
+from tsobs_pipelines.defs.common.reports import CollectionReport
 from tsobs_pipelines.defs.common.resources import SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.tailnet.changes import ConnectionChange
-from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Collector, DayCollection
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.tailnets import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
-from tsobs_pipelines.timeseries.store import StoreUnavailableError, Window
+from tsobs_pipelines.timeseries.store import Window
 
 TICK_CRON = "*/5 * * * *"
 
@@ -36,10 +33,6 @@ SCHEDULED_TAG = "tsobs/scheduled_at"
 MIDNIGHT_GRACE = timedelta(minutes=10)
 """How long after midnight a tick still looks at the day before."""
 
-NETWORK_RETRIES = dg.RetryPolicy(max_retries=2, delay=1.0, backoff=dg.Backoff.EXPONENTIAL)
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
 connection_log = logging.getLogger("tailscale.connection")
 
 
@@ -50,33 +43,20 @@ def touched_days(scheduled: datetime) -> list[date]:
     return [today] if before == today else [before, today]
 
 
-def over_network(
-    action: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
-) -> _Result:
-    """Call ``action``: what may pass is left to the step's retry policy, anything else fails at once."""
-    try:
-        return action(*args, **kwargs)
-    except (SidecarUnavailableError, StoreUnavailableError) as error:
-        raise dg.Failure(str(error), allow_retries=True) from error
-    except Exception as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
-
-
 def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict[str, dg.MetadataValue]:
     """What the materialisation says: figures that the UI can plot, then what was out of the ordinary."""
     newest = next((day for day in reversed(days) if day.last_round), days[-1])
     first = next((day.first_round for day in days if day.first_round), None)
+    report = CollectionReport(newest.mode, first, newest.last_round)
     metadata: dict[str, dg.MetadataValue] = {
         "source": dg.MetadataValue.text(str(tailnet.sidecar_url or "DEMO tailnet")),
-        "mode": dg.MetadataValue.text(newest.mode),
+        **{name: dg.MetadataValue.text(str(value)) for name, value in report.written().items()},
         "rounds": dg.MetadataValue.int(sum(day.rounds for day in days)),
         "rows_written": dg.MetadataValue.int(sum(day.rows_written for day in days)),
         "failed_rounds": dg.MetadataValue.int(sum(day.failed_rounds for day in days)),
         "skipped_lines": dg.MetadataValue.int(sum(sum(day.skipped.values()) for day in days)),
         "unstorable_rows": dg.MetadataValue.int(sum(day.unstorable for day in days)),
         "duplicate_rounds": dg.MetadataValue.int(sum(day.duplicates for day in days)),
-        "first_round": dg.MetadataValue.text(first.isoformat() if first else "none"),
-        "last_round": dg.MetadataValue.text(newest.last_round.isoformat() if newest.last_round else "none"),
     }
     for hostname, row in newest.latest.items():
         if row.latency_avg is not None:

@@ -10,8 +10,8 @@ from datetime import timedelta
 import dagster as dg
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.resources import StoreResource
-from tsobs_pipelines.defs.tailnet.assets import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.tailnet.health import (
     STALE_AFTER,

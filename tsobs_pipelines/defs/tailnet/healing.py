@@ -1,14 +1,10 @@
 """The healing sensor: asks for the days of which the journal has more than the store.
 
-What belongs here: when a run of healing is requested, and for which days. What does not: how a day is
-judged (``tailnet/collection.py``) or collected (``connections.py``).
-
 Dagster runs only the latest missed tick of a schedule; this is what makes an outage of Dagster, of the store
 or of the sidecar cost nothing, and what fills the history at the first start.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -16,22 +12,18 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.common.clock import utc_now
-from tsobs_pipelines.defs.common.partitions import DAYS_A_RUN
+from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import backfill_tags
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Journal, days_to_heal
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.spans import spans
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
-REASON_TAG = "tsobs/healing"
 INTERVAL_S = 60
 
-LONGEST_SPAN = timedelta(days=DAYS_A_RUN)
-"""A long gap is healed by several runs, the newest days first; workers of several machines share them."""
 LONGEST_PAUSE = timedelta(minutes=32)
 _FAILURES_OF = timedelta(hours=2)
 
@@ -47,14 +39,6 @@ class Watched:
     now: datetime
 
 
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
-
-
 def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
     """The job that collects whole days of a tailnet again."""
     return dg.define_asset_job(
@@ -66,47 +50,16 @@ def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
     )
 
 
-def spans(days: Sequence[date], longest: timedelta = LONGEST_SPAN) -> list[tuple[date, date]]:
-    """Ascending days as spans without a gap, none longer than ``longest``: each one's first and last."""
-    found: list[tuple[date, date]] = []
-    for day in reversed(days):
-        first, last = found[-1] if found else (date.max, date.max)
-        if first - day == timedelta(days=1) and last - day < longest:
-            found[-1] = (day, last)
-        else:
-            found.append((day, day))
-    return found[::-1]
-
-
 def healing_requests(job_name: str, reasons: Mapping[date, str], attempt: str) -> list[dg.RunRequest]:
     """One run for each span of days, the newest span first: today matters more than last month."""
     return [
         dg.RunRequest(
             run_key=f"{job_name}/{attempt}/{first}..{last}",
             job_name=job_name,
-            tags={
-                RANGE_START_TAG: first.isoformat(),
-                RANGE_END_TAG: last.isoformat(),
-                REASON_TAG: reasons[last],
-            },
+            tags=range_tags(first, last, reasons[last]),
         )
-        for first, last in reversed(spans(sorted(reasons)))
+        for first, last in reversed(spans(sorted(reasons), LONGEST_SPAN))
     ]
-
-
-def at_work(
-    instance: dg.DagsterInstance, job_names: Collection[str], keys: AbstractSet[dg.AssetKey]
-) -> str | None:
-    """A run that works, or waits to, on one of these jobs, or that a person has asked to make these assets.
-
-    What such a run will bring is still missing: who asked for what is missing now would ask twice.
-    """
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if run.job_name in job_names:
-            return run.job_name
-        if keys & (run.asset_selection or frozenset()):
-            return "a run that was started by hand"
-    return None
 
 
 def pause_until(failures: Sequence[datetime], now: datetime) -> datetime:
