@@ -123,6 +123,17 @@ def test_a_taken_port_ends_it_at_once(tmp_path: Path) -> None:
     assert "in use" in line
 
 
+def test_a_part_that_dies_each_time_ends_the_start_with_its_last_words(tmp_path: Path) -> None:
+    attempt = start(up_environment(tmp_path / "var", INFLUXDB_V2_URL="http://127.0.0.1:1"), tmp_path / "out")
+    assert attempt.process.wait(120) == 1
+    last = [line for line in attempt.printed().splitlines() if line.startswith("tsobs: ")]
+    assert len(last) == 1
+    assert (
+        "tsobs: api ended 4 times before it served: INFLUXDB_V2_ORG and INFLUXDB_V2_TOKEN: unset" in last[0]
+    )
+    assert attempt.descendants() == []
+
+
 def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     line = one_line(tmp_path, tmp_path / "file" / "var")

@@ -10,17 +10,20 @@ from tsobs_pipelines.settings import SettingsError, load_settings
 from tsobs_pipelines.timeseries.store import StoreError
 
 
-def main() -> int:
-    """Serve the API; the exit status says whether it could start."""
-    try:
-        settings = load_settings()
-        setup_logging(settings.log_format_json)
-        run(settings)
-    except (SettingsError, StoreError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the one line a person reads
-        return 2
-    return 0
+def main() -> None:
+    """Serve the API until told to end.
+
+    Raises:
+        SettingsError, StoreError, OSError: it can't start.
+    """
+    settings = load_settings()
+    setup_logging(settings.log_format_json)
+    run(settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        main()
+    except (SettingsError, StoreError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the one line a person reads
+        sys.exit(2)

@@ -18,6 +18,9 @@ from tsobs_pipelines.logs.context import log_context
 READY = b"+"
 """What the server writes to its ``ready`` pipe when it is warm."""
 
+MAX_WORDS = 500
+"""Characters of a part's last words."""
+
 RUNS = "runs"
 """The part that runs are in the logs; the fork server prints little beside them."""
 
@@ -53,7 +56,39 @@ def become(name: str, entry: str, output: Connection, *arguments: object) -> NoR
     output.close()
     name_process(name)
     with log_context(part=name):
-        call(entry, *arguments)
+        try:
+            call(entry, *arguments)
+        except Exception as error:
+            leave_words(name, error)
+            raise
+
+
+def words_path(name: str) -> str:
+    """Where a part that fails leaves its last words for the supervisor."""
+    return os.path.join(os.environ["DAGSTER_HOME"], f"{name}.last-words")  # noqa: PTH118 - without pathlib
+
+
+def leave_words(name: str, error: Exception) -> None:
+    """Write what a part died of, on one line and without secrets."""
+    from tsobs_pipelines.logs.redact import Redactor  # noqa: PLC0415 - the supervisor needs none of it
+    from tsobs_pipelines.settings import SettingsError, load_settings  # noqa: PLC0415
+
+    kind = "" if isinstance(error, SettingsError) else f"{type(error).__name__}: "
+    words = next((line for line in f"{kind}{error}".splitlines() if line.strip()), kind)
+    with contextlib.suppress(OSError, SettingsError):
+        words = Redactor.of(load_settings()).clean(words)
+    with contextlib.suppress(OSError), open(words_path(name), "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(words[:MAX_WORDS])
+
+
+def take_words(name: str) -> str:
+    """The last words that a part has left, once."""
+    with contextlib.suppress(OSError):
+        with open(words_path(name), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            words = file.read(MAX_WORDS)
+        os.unlink(words_path(name))  # noqa: PTH108
+        return words
+    return ""
 
 
 def call(entry: str, *arguments: object) -> NoReturn:

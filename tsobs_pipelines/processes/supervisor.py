@@ -30,6 +30,7 @@ from tsobs_pipelines.processes.forking import (
     become,
     know_server,
     name_process,
+    take_words,
     use_running_server,
 )
 from tsobs_pipelines.processes.parts import LOGS, Part
@@ -43,6 +44,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 HEALTHY_AFTER_S = 60.0
 LOGS_GRACE_S = 2.0
+MOST_FAILURES = 4
+"""So many times in a row may something die before it serves, while not everything has served yet."""
 LOOK_EVERY_S = 0.1
 SERVER = "fork server"
 SUPERVISOR = "supervisor"
@@ -80,6 +83,8 @@ class Attempts:
     def __init__(self) -> None:
         self.due = self.begun = 0.0
         self.ready = False
+        self.failures = 0
+        """How many times in a row it ended before it served."""
         self._pause = FIRST_PAUSE_S
         self._patience = READY_TIMEOUT_S
 
@@ -89,6 +94,7 @@ class Attempts:
 
     def end(self, now: float) -> float:
         """It ended; seconds until it is due again."""
+        self.failures = 0 if self.ready else self.failures + 1
         if now - self.begun > HEALTHY_AFTER_S:
             self._pause = FIRST_PAUSE_S
         pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE_S)
@@ -184,7 +190,8 @@ class Supervisor:
         self._context = get_context("forkserver")
         self._selector = selectors.DefaultSelector()
         self._stopping = False
-        self._announced = plan.banner is None
+        self._served = False
+        self._failed = False
         self._outputs: dict[str, tuple[Connection, Connection]] = {}
         if any(part.name == LOGS for part in plan.parts):
             names = [child.part.name for child in self._children if child.part.name != LOGS]
@@ -192,8 +199,8 @@ class Supervisor:
             os.set_blocking(self._outputs[SUPERVISOR][1].fileno(), False)
         self._server = Server(plan.socket, self._output(RUNS))
 
-    def run(self) -> None:
-        """Start everything and stay until a signal says to end it."""
+    def run(self) -> bool:
+        """Start everything and stay until a signal says to end it; whether it ever served or was told to."""
         self._listen_to_signals()
         try:
             while not self._stopping:
@@ -202,6 +209,7 @@ class Supervisor:
             self._end()
         finally:
             self._server.kill()
+        return not self._failed
 
     def _listen_to_signals(self) -> None:
         wake, woken = os.pipe()
@@ -239,9 +247,10 @@ class Supervisor:
         if self._server.attempts.ready:
             for child in self._children:
                 self._advance_child(child, now)
-        if not self._announced and all(child.attempts.ready for child in self._children):
-            self._announced = True
-            self._say((self._plan.banner or "").replace("{}", f"{now - self._plan.begun:.0f}"))
+        if not self._served and all(child.attempts.ready for child in self._children):
+            self._served = True
+            if self._plan.banner is not None:
+                self._say(self._plan.banner.replace("{}", f"{now - self._plan.begun:.0f}"))
 
     def _start_server(self, now: float) -> None:
         self._server.attempts.begin(now)
@@ -258,11 +267,13 @@ class Supervisor:
         os.close(pipe)
 
     def _server_ended(self, status: int, now: float) -> None:
-        if not self._server.attempts.ready:
-            self._say(self._printed(RUNS))
+        printed = "" if self._server.attempts.ready else self._printed(RUNS)
+        if printed:
+            self._say(printed)
         pause = self._server.attempts.end(now)
         self._say(f"the {SERVER} ended with status {status}; starting everything again in {pause:g} s")
         self._log("ERROR", "fork server ended", status=status, pause_s=pause)
+        self._give_up_on(SERVER, self._server.attempts, "")
         for child in self._children:
             if child.process is not None:
                 self._forget(child, child.process)
@@ -283,6 +294,7 @@ class Supervisor:
     def _start(self, child: Child, now: float) -> None:
         child.attempts.begin(now)
         part = child.part
+        take_words(part.name)  # of an earlier start
         output = Connection(os.dup(self._output(part.name)), readable=False)
         given = [{name: ends[0] for name, ends in self._outputs.items()}] if part.name == LOGS else []
         process = self._context.Process(
@@ -307,6 +319,15 @@ class Supervisor:
         pause = child.attempts.end(time.monotonic())
         self._say(f"{name} ended with status {status}; starting it again in {pause:g} s")
         self._log("ERROR", "part ended", part=name, status=status, pause_s=pause)
+        self._give_up_on(name, child.attempts, take_words(name))
+
+    def _give_up_on(self, name: str, attempts: Attempts, words: str) -> None:
+        """End a start that can't succeed: what dies each time has the same settings the next time."""
+        if self._served or attempts.failures < MOST_FAILURES:
+            return
+        said = f": {words}" if words else "; what it printed is in the log (tsobs logs --level ERROR)"
+        self._say(f"tsobs: {name} ended {attempts.failures} times before it served{said}")
+        self._failed = self._stopping = True
 
     def _forget(self, child: Child, process: ForkServerProcess) -> None:
         self._selector.unregister(process.sentinel)
@@ -361,5 +382,4 @@ def main() -> int:
     """Run the plan that is in the environment."""
     name_process("supervisor")
     use_running_server()
-    Supervisor(Plan.take(os.environ)).run()
-    return 0
+    return 0 if Supervisor(Plan.take(os.environ)).run() else 1
