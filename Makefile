@@ -20,7 +20,7 @@ SCRIPTS = .ci/run $(shell git ls-files '*.sh')
 DOCKERFILES = $(shell git ls-files '*Dockerfile')
 YAMLS = $(shell git ls-files '*.yaml' '*.yml')
 
-.PHONY: install up test test-long test-all test-lab coverage lint lock lock-is-current audit sbom bench lab release
+.PHONY: install up test test-long test-all test-lab coverage lint lock lock-is-current audit sbom bench screenshots lab release
 .DEFAULT_GOAL := up
 
 $(UV):
@@ -104,6 +104,10 @@ sbom: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench
+
+# Pictures of the running demo for the documentation, as root for Chromium's sake; takes some minutes.
+screenshots: .venv/.installed-dev
+	$(BIN)/python -m tests.support.lab.screenshots
 
 lab: .venv/.installed-dev
 	@$(BIN)/python -m tests.support.lab.build

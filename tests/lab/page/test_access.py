@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_everything_works_from_the_keyboard(browser: Browser, month: LiveApi) ->
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="git", exact=True)).to_be_focused()
+        for title in ("last hour", "last 30 days"):
+            page.keyboard.press("Tab")
+            strip = page.get_by_role("slider", name=f"git, {title}")
+            expect(strip).to_be_focused()
+            expect(strip).to_have_attribute("aria-valuetext", re.compile("irect"))
+            said = strip.get_attribute("aria-valuetext")
+            page.keyboard.press("ArrowLeft")
+            expect(strip).not_to_have_attribute("aria-valuetext", said or "")
+            expect(page.locator("#tip .first")).to_be_visible()
+            page.keyboard.press("Escape")
+            expect(page.locator("#tip")).to_be_hidden()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(card_of(page, "git").locator("output")).to_contain_text("Direct, ", timeout=15_000)
@@ -51,7 +63,7 @@ def test_everything_works_from_the_keyboard(browser: Browser, month: LiveApi) ->
         page.keyboard.press("ArrowLeft")
         expect(scrub).not_to_have_attribute("aria-valuetext", said or "")
         assert "ms" in (scrub.get_attribute("aria-valuetext") or "")
-        page.locator("summary").focus()
+        page.locator("#table-box > summary").focus()
         page.keyboard.press("Enter")
         # At most 48 spans of the same length; where they begin and end depends on the time of day.
         rows = page.locator("#table-rows tr")
@@ -68,7 +80,8 @@ def test_wcag_aa_in_both_schemes(
     api: LiveApi = request.getfixturevalue(state)
     with opened(browser, api, scheme=scheme) as seen:
         wait_for_chart(seen.page)
-        seen.page.locator("summary").click()
+        for summary in seen.page.locator("summary:visible").all():
+            summary.click()
         assert_accessible(seen.page)
 
 
@@ -76,7 +89,8 @@ def test_wcag_aa_in_both_schemes(
 def test_no_width_scrolls_sideways(browser: Browser, month: LiveApi, width: int) -> None:
     with opened(browser, month, size=(width, 740)) as seen:
         wait_for_chart(seen.page)
-        seen.page.locator("summary").click()
+        for summary in seen.page.locator("summary:visible").all():
+            summary.click()
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -121,6 +135,8 @@ def test_pictures_for_people(
     """Whether it is a pleasure, a person decides: the pictures stay in pytest's directory."""
     with opened(browser, month, fragment, size=size, scheme=scheme) as seen:
         wait_for_chart(seen.page)
-        expect(seen.page.locator("#forecast-figures")).to_contain_text("€/MWh")
+        for part in ("#forecast-figures", "#price-figures"):
+            expect(seen.page.locator(part)).to_contain_text("€/MWh")
+        expect(seen.page.locator("#network-facts")).to_contain_text("gets through")
         picture = seen.page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
         assert len(picture) > 20_000

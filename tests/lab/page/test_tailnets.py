@@ -74,5 +74,5 @@ def test_the_link_of_an_alert_leads_to_its_tailnet_on_a_phone(browser: Browser, 
 
 def test_with_one_tailnet_there_is_nothing_to_choose(browser: Browser, empty: LiveApi) -> None:
     with opened(browser, empty) as seen:
-        expect(seen.page.locator("#nodes-empty")).to_be_visible(timeout=TURN_MS)
+        expect(card_of(seen.page, "git")).to_be_visible(timeout=TURN_MS)
         expect(seen.page.get_by_role("group", name="Tailnet")).to_be_hidden()

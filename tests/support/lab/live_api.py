@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import fmean, median, pstdev
 from sys import executable
 
 import httpx
@@ -29,12 +29,15 @@ from tsobs_pipelines.alerting.rules import rules_by
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.demo.server import DemoServer
+from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
+from tsobs_pipelines.forecasting.scoring import FrozenForecast, forecast_rows
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
 NODES = ("git", "chocolate-factory-dev", "chocolate-factory")
@@ -62,8 +65,48 @@ def fill(state: Path, now: datetime, *, days: int = 30, tailnet: str = "demo") -
             collector.collect_day((now - timedelta(days=back)).date())
     for rule, _ in rules_by(RowEvidence):
         _find_incidents(state, store, rule, (now, days), tailnet)
+    issue_forecasts(store, now)
     store.close()
     log_errors(state / "models", now)
+
+
+def issue_forecasts(store: SqlStore, now: datetime) -> None:
+    """Demo prices as far as they are out, and forecasts of yesterday to tomorrow as far as they are due.
+
+    A forecast is the mean of the same hour over seven days, its interval 1.28 deviations to each side.
+    """
+    market = Market("Europe/Madrid", "ES")
+    today = market.day_of(now)
+    days = [today + timedelta(days=step) for step in range(-9, 2)]
+    prices = {p.start: p.price for p in DemoMarket(market).fetch(days[0], days[-1])}
+    last = days[-1] if now >= market.published_at(days[-1]) else today
+    out = {hour: price for hour, price in prices.items() if market.day_of(hour) <= last}
+    store.write(PRICES, [{"time": hour, "source": "demo", "price": price} for hour, price in out.items()])
+    for day in days[-3:]:
+        issued_at = market.issued_at(day)
+        if issued_at > now:
+            continue
+        frozen = []
+        for hour in market.hours_of(day):
+            seen = [
+                prices[hour - timedelta(days=back)]
+                for back in range(2, 9)
+                if hour - timedelta(days=back) in prices
+            ]
+            middle, half = fmean(seen), 1.28 * pstdev(seen)
+            frozen.append(
+                FrozenForecast(
+                    hour=hour,
+                    version="1",
+                    yhat=middle,
+                    lower=middle - half,
+                    upper=middle + half,
+                    issued_at=issued_at,
+                    trained_to=market.start_of(day - timedelta(days=1)),
+                    backfilled=False,
+                )
+            )
+        store.write(FORECASTS, forecast_rows(frozen, "demo", MODEL))
 
 
 def _find_incidents(

@@ -1,28 +1,36 @@
 // The page: what is asked when, and which part shows it. What is chosen is in the address: #node=git&range=24,
-// and tailnet=… where it is not the first one.
+// tailnet=… where it is not the first one, and zone=utc where times are to be in UTC.
 
-import { showAlerts, showAlertsProblem } from "./js/alerts.js";
+import { marksOf, openIncident, showAlerts, showAlertsProblem } from "./js/alerts.js";
 import { get, inTailnet, Poll, Problem } from "./js/api.js";
-import { isOld, showCards, stateNow } from "./js/cards.js";
+import { isOld, showCards, showStrips, stateNow } from "./js/cards.js";
+import { isUtc, useUtc, zone } from "./js/clock.js";
 import { byId, setClass, setHidden, setText } from "./js/dom.js";
 import { ForecastPanel } from "./js/forecast.js";
-import { momentOf, span, stateOf, zone } from "./js/format.js";
-import { HistoryPanel, isRange } from "./js/history.js";
+import { momentOf, span, stateOf } from "./js/format.js";
+import { HistoryPanel, isRange, rangeFor } from "./js/history.js";
+import { showNetwork, showNetworkProblem } from "./js/network.js";
+import { PricePanel } from "./js/prices.js";
 import { offerTailnets } from "./js/tailnets.js";
 
-const state = { about: null, tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null };
+const state = { about: null, tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null, strips: null, alerts: null, network: null, errors: null, days: null };
 const announced = new Map();
 
 /** The API's own time: the reader's clock may be wrong. */
 const now = () => Date.now() + state.clockOff;
 
-const history = new HistoryPanel((hours) => select(state.chosen, hours));
+const history = new HistoryPanel((hours) => select(state.chosen, hours), openIncident);
 const forecast = new ForecastPanel();
+const prices = new PricePanel();
 
 const nodesPoll = new Poll(() => inTailnet("/health-monitoring/nodes", state.tailnet), 15000, heardNodes, nodesProblem);
 const historyPoll = new Poll(historyPath, 30000, heardHistory, (problem) => history.showProblem(problem));
-const alertsPoll = new Poll(() => "/alerts", 30000, (answer) => showAlerts(answer, now()), showAlertsProblem);
-const forecastPoll = new Poll(() => "/models/metrics-history?limit=1000", 300000, (answer) => forecast.show(answer, now()), (problem) => forecast.showProblem(problem));
+const alertsPoll = new Poll(() => "/alerts", 30000, heardAlerts, showAlertsProblem);
+const stripsPoll = new Poll(() => inTailnet("/health-monitoring/strips", state.tailnet), 20000, heardStrips, () => {});
+const networkPoll = new Poll(() => inTailnet("/health-monitoring/network", state.tailnet), 60000, heardNetwork, showNetworkProblem);
+const errorsPoll = new Poll(() => "/models/metrics-history?limit=1000", 300000, heardErrors, (problem) => forecast.showProblem(problem));
+// The middle one of three days is the present one, which the API names: the others follow from it.
+const pricesPoll = new Poll(() => "/models/forecast", 300000, heardToday, (problem) => prices.showProblem(problem));
 
 function historyPath() {
   if (!state.chosen) return null;
@@ -37,9 +45,60 @@ function heardNodes({ nodes, sidecar }, at) {
   if (!state.chosen && nodes.length) select((nodes.find((node) => node.measured_at !== null) ?? nodes[0]).hostname, state.hours);
   announce(nodes);
   show();
+  if (state.strips) showStrips(state.strips, state.tailnet);
   // The history may have come before the nodes, which know the limit.
   if (state.answer && limitOf(state.answer.hostname) !== state.limit) heardHistory(state.answer);
-  if (wasDown) for (const poll of [historyPoll, alertsPoll, forecastPoll]) poll.run();
+  if (wasDown) for (const poll of [historyPoll, stripsPoll, alertsPoll, networkPoll, errorsPoll, pricesPoll]) poll.run();
+}
+
+function heardStrips(strips) {
+  state.strips = strips;
+  showStrips(strips, state.tailnet);
+}
+
+function heardAlerts(alerts) {
+  state.alerts = alerts;
+  showAlerts(alerts, now(), find);
+  showMarks();
+}
+
+function heardNetwork(network) {
+  state.network = network;
+  showNetwork(network);
+}
+
+function heardErrors(errors) {
+  state.errors = errors;
+  forecast.show(errors, now());
+}
+
+async function heardToday(today) {
+  const others = [-1, 1].map((step) => new Date(Date.parse(`${today.day}T00:00:00Z`) + step * 86400000).toISOString().slice(0, 10));
+  try {
+    const [before, after] = await Promise.all(others.map((day) => get(`/models/forecast?day=${day}`)));
+    state.days = [before.body, today, after.body];
+    prices.show(state.days, now());
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    prices.showProblem(error);
+  }
+}
+
+/** The incidents of the node that is shown, above its chart. */
+function showMarks() {
+  const home = state.about?.tailnet ?? null;
+  const isShown = (tailnet) => tailnet === (state.tailnet ?? home ?? tailnet);
+  history.setIncidents(state.alerts && state.chosen ? marksOf(state.alerts, state.chosen, isShown, now()) : []);
+}
+
+/** Show the node of an incident, over a range that reaches back to it. */
+function find(alert) {
+  const tailnet = alert.tailnet === state.about?.tailnet ? null : alert.tailnet;
+  const hours = rangeFor(now() - Date.parse(alert.since));
+  Object.assign(state, { hours });
+  if (tailnet !== state.tailnet) enter(tailnet, alert.subject);
+  else select(alert.subject, hours);
+  byId("latency-panel").scrollIntoView({ block: "start" });
 }
 
 function nodesProblem(problem) {
@@ -59,8 +118,9 @@ function heardHistory(answer) {
 function select(hostname, hours) {
   Object.assign(state, { chosen: hostname, hours, answer: null });
   const { tailnet } = state;
-  const chosen = new URLSearchParams({ ...(tailnet && { tailnet }), ...(hostname && { node: hostname }), range: hours });
+  const chosen = new URLSearchParams({ ...(tailnet && { tailnet }), ...(hostname && { node: hostname }), range: hours, ...(isUtc() && { zone: "utc" }) });
   window.history.replaceState(null, "", `#${chosen}`);
+  showMarks();
   history.expect(hostname ?? "", hours);
   showCards(state.nodes, state.tailnet, state.chosen, now(), choose);
   historyPoll.run();
@@ -70,17 +130,40 @@ const choose = (hostname) => select(hostname, state.hours);
 
 /** Show another tailnet: nothing that is known of the one before says anything about it. */
 function enter(tailnet, hostname) {
-  Object.assign(state, { tailnet, nodes: [], sidecar: null, heardAt: null, problem: null });
+  Object.assign(state, { tailnet, nodes: [], sidecar: null, heardAt: null, problem: null, strips: null, network: null });
   announced.clear();
   offerTailnets(state.tailnets, tailnet, (name) => enter(name, null));
   showDemo();
   select(hostname, state.hours);
   show();
-  nodesPoll.run();
+  for (const poll of [nodesPoll, stripsPoll, networkPoll]) poll.run();
+}
+
+/** Say all times in UTC, or in the browser's zone again. */
+function speakUtc(on) {
+  useUtc(on);
+  showZone();
+  const { answer, strips, alerts, network, errors, days } = state;
+  if (answer) heardHistory(answer);
+  if (strips) heardStrips(strips);
+  if (alerts) heardAlerts(alerts);
+  if (network) heardNetwork(network);
+  if (errors) heardErrors(errors);
+  if (days) prices.show(days, now());
+  show();
+}
+
+function showZone() {
+  const button = byId("zone");
+  button.setAttribute("aria-pressed", String(isUtc()));
+  setText(button, isUtc() ? "Times in UTC" : `Times in ${zone()}`);
+  button.title = isUtc() ? "Show them in this browser’s zone" : "Show them in UTC";
+  setText(byId("zone-words"), `Times are in ${zone()}.`);
 }
 
 function readAddress() {
   const wanted = new URLSearchParams(location.hash.slice(1));
+  if ((wanted.get("zone") === "utc") !== isUtc()) speakUtc(!isUtc());
   const hours = Number(wanted.get("range"));
   if (isRange(hours)) state.hours = hours;
   const tailnet = wanted.get("tailnet");
@@ -111,7 +194,8 @@ function showAge() {
   const newest = Math.max(...state.nodes.map((node) => Date.parse(node.measured_at ?? "") || 0));
   const old = state.nodes.length > 0 && newest > 0 && state.nodes.every((node) => node.measured_at === null || isOld(node, now()));
   setClass(age, old || state.problem ? "age stale" : "age");
-  setText(age, newest ? `Newest round ${span(now() - newest)} ago` : "");
+  const fresh = state.nodes.some((node) => !node.collected && Date.parse(node.measured_at) === newest);
+  setText(age, newest ? `Newest round ${span(now() - newest)} ago${fresh ? ", not collected yet" : ""}` : "");
 }
 
 function showBanner() {
@@ -162,6 +246,7 @@ async function introduce() {
     setHidden(byId("demo-prices"), !body.demo_prices);
     setText(byId("user"), body.user ?? "");
     setHidden(byId("user"), !body.user);
+    showMarks();
     byId("dagster").href = body.dagster_url;
     setHidden(byId("dagster"), false);
   } catch (error) {
@@ -172,9 +257,14 @@ async function introduce() {
 
 window.addEventListener("hashchange", readAddress);
 setInterval(show, 10000);
-setText(byId("zone"), `Times are in ${zone}.`);
+byId("zone").addEventListener("click", () => {
+  speakUtc(!isUtc());
+  select(state.chosen, state.hours);
+});
+showZone();
 introduce();
 nodesPoll.run();
 readAddress();
 alertsPoll.run();
-forecastPoll.run();
+// Below the first chart: what it takes must not hold that up.
+for (const [poll, wait] of [[stripsPoll, 50], [pricesPoll, 150], [errorsPoll, 200], [networkPoll, 250]]) setTimeout(() => poll.run(), wait);

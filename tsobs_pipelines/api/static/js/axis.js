@@ -1,5 +1,6 @@
 // Ticks of a time axis at times that people name: midnights, hours, ten minutes, in the reader's own zone.
 
+import { calendar } from "./clock.js";
 import { clockOf, dateOf, dayOf } from "./format.js";
 
 const MINUTE = 60000;
@@ -15,27 +16,29 @@ export function timeTicks(start, end, most) {
 
 /** Every so many midnights, back from the newest: counted from the oldest, few of them could lie between the two. */
 function midnights(start, end, step) {
+  const { midnight, addDays } = calendar();
   const ticks = [];
   const time = new Date(end);
-  time.setHours(0, 0, 0, 0);
+  midnight(time);
   while (time.getTime() >= start) {
     ticks.unshift({ value: time.getTime(), label: labelOf(time, step) });
     // By the calendar, so that midnight stays midnight when the clocks change.
-    time.setDate(time.getDate() - step / DAY);
+    addDays(time, -step / DAY);
   }
   return ticks;
 }
 
 function hours(start, end, step) {
+  const { midnight, addHours, addMinutes } = calendar();
   const ticks = [];
   const time = new Date(start);
-  time.setHours(0, 0, 0, 0);
+  midnight(time);
   while (time.getTime() <= end) {
     const value = time.getTime();
     if (value >= start) ticks.push({ value, label: labelOf(time, step) });
     // By the calendar, as above.
-    if (step >= HOUR) time.setHours(time.getHours() + step / HOUR);
-    else time.setMinutes(time.getMinutes() + step / MINUTE);
+    if (step >= HOUR) addHours(time, step / HOUR);
+    else addMinutes(time, step / MINUTE);
     if (time.getTime() <= value) time.setTime(value + step);
   }
   return ticks;
@@ -44,7 +47,7 @@ function hours(start, end, step) {
 function labelOf(time, step) {
   if (step >= 2 * DAY) return dateOf(time);
   if (step === DAY) return dayOf(time);
-  return time.getHours() + time.getMinutes() === 0 ? dayOf(time) : clockOf(time);
+  return calendar().isMidnight(time) ? dayOf(time) : clockOf(time);
 }
 
 /** What every time axis of the page has in common, as options of Chart.js. */

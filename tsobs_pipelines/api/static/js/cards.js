@@ -3,6 +3,7 @@
 import { byId, definitions, keyed, make, setClass, setHidden, setText, shareBar } from "./dom.js";
 import { ago, bytes, ms, msNumber, percent, span, stateOf } from "./format.js";
 import { get, inTailnet, Problem } from "./api.js";
+import { newStrip, showDays, showRounds } from "./strips.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const OLD_MS = 15 * 60000;
@@ -40,8 +41,22 @@ function newCard(hostname, tailnet, choose) {
   latest.append(make("p", "value"), spark);
   const handshake = make("p", "handshake");
   handshake.append("Last handshake ", make("span"));
-  card.append(head, latest, handshake, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
+  const strips = make("div", "strips");
+  strips.append(newStrip("last hour", hostname), newStrip("last 30 days", hostname));
+  card.append(head, latest, handshake, strips, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
   return card;
+}
+
+/** Show the strips of a tailnet's nodes in their cards. */
+export function showStrips({ nodes }, tailnet) {
+  const cards = new Map([...byId("cards").children].map((card) => [card.dataset.key, card]));
+  for (const { hostname, rounds, days } of nodes) {
+    const card = cards.get(`${tailnet ?? ""}/${hostname}`);
+    if (!card) continue;
+    const [hour, month] = card.querySelectorAll(".strip");
+    showRounds(hour, rounds);
+    showDays(month, days);
+  }
 }
 
 function fill(card, node, chosen, now) {
@@ -58,7 +73,7 @@ function fill(card, node, chosen, now) {
   drawSpark(card.querySelector(".spark"), node.day.spark, now);
   setText(card.querySelector(".handshake span"), ago(node.last_handshake, now));
   definitions(card.querySelector(".facts"), facts(card, node, state));
-  for (const part of [".handshake", ".period"]) setHidden(card.querySelector(part), state === "self");
+  for (const part of [".handshake", ".period", ".strips"]) setHidden(card.querySelector(part), state === "self");
   setHidden(card.querySelector(".check"), state === "self");
 }
 

@@ -1,22 +1,24 @@
 // Numbers and times as the reader writes them: their language, their time zone.
 
+import { timeFormat } from "./clock.js";
+
 const dash = "–";
 const number = (digits) => new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const whole = number(0);
 const one = number(1);
 const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
 const percentsFine = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 2 });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const moment = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+export const clockOf = timeFormat({ hour: "2-digit", minute: "2-digit" });
+export const dayOf = timeFormat({ weekday: "short", day: "numeric" });
+export const dateOf = timeFormat({ day: "numeric", month: "short" });
+export const momentOf = timeFormat({ weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
-export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const utcDay = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
 
-export const clockOf = (ms) => clock.format(ms);
-export const dayOf = (ms) => day.format(ms);
-export const dateOf = (ms) => date.format(ms);
-export const momentOf = (ms) => moment.format(ms);
+/** A calendar day, written YYYY-MM-DD, whose name is the same in every zone. */
+export const calendarDay = (day) => utcDay.format(Date.parse(`${day}T00:00:00Z`));
+
+export const count = (value) => whole.format(value);
 
 export function msNumber(value) {
   if (value === null || value === undefined) return dash;
@@ -59,6 +61,8 @@ export function ago(time, now) {
 
 export const priceUnit = "€/MWh";
 
+export const priceNumber = (value) => one.format(value * 1000);
+
 /** EUR/kWh as EUR/MWh, the unit in which prices are quoted. */
 export const price = (value) => (value === null || value === undefined ? dash : `${one.format(value * 1000)} ${priceUnit}`);
 
@@ -72,6 +76,7 @@ const states = {
   unreachable: ["✕", "Unreachable", "bad"],
   offline: ["○", "Offline", "bad"],
   unknown: ["?", "Unknown", ""],
+  absent: ["∅", "No verdict", "bad"],
   self: ["◆", "This node", ""],
 };
 

@@ -1,19 +1,27 @@
 // The panel around the latency chart: which node and range, the figures below it, the same as a table.
 
 import { byId, definitions, keyed, make, setHidden, setText, shareBar } from "./dom.js";
-import { clockOf, momentOf, ms, percent, stateOf, zone } from "./format.js";
+import { zone } from "./clock.js";
+import { clockOf, momentOf, ms, percent, stateOf } from "./format.js";
 import { LatencyChart, summaryOf, wordsOf } from "./latency.js";
 import { grouped, readHistory, totals } from "./series.js";
+import { hideTip, showTip } from "./tip.js";
 
 const ranges = { 1: "1h", 24: "24h", 168: "7d", 720: "30d" };
 const ROWS = 48;
+const MOST_MARKS = 60;
 const PICTURE = ["latencyChart", "latency-legend", "totals", "table-box"];
 
 export const isRange = (hours) => hours in ranges;
 
+/** The shortest range, in hours, that reaches so many milliseconds back. */
+export const rangeFor = (age) => Object.keys(ranges).map(Number).find((hours) => hours * 3600000 > age) ?? 720;
+
 export class HistoryPanel {
-  /** `onRange(hours)` is called when the reader wants another range. */
-  constructor(onRange) {
+  /** `onRange(hours)` is called when the reader wants another range, `onIncident(key)` for an incident's mark. */
+  constructor(onRange, onIncident) {
+    this.incidents = [];
+    this.onIncident = onIncident;
     this.chart = new LatencyChart(byId("latencyChart"));
     this.series = null;
     this.rows = null;
@@ -23,6 +31,40 @@ export class HistoryPanel {
     scrub.addEventListener("focus", () => scrub.matches(":focus-visible") && this.scrubbed());
     scrub.addEventListener("blur", () => this.chart.mark(-1));
     byId("table-box").addEventListener("toggle", () => this.showTable());
+    new ResizeObserver(() => this.showMarks()).observe(byId("latencyChart"));
+  }
+
+  /** The incidents that may have marks above the picture: [{ key, icon, tone, title, from, until }]. */
+  setIncidents(incidents) {
+    this.incidents = incidents;
+    this.showMarks();
+  }
+
+  showMarks() {
+    const seen = this.series ? this.incidents.filter(({ from, until }) => until >= this.series.start && from <= this.series.end) : [];
+    setHidden(byId("legend-incident"), seen.length === 0);
+    keyed(byId("marks"), seen.slice(0, MOST_MARKS), (each) => each.key, (each) => this.newMark(each), (item, each) => {
+      const place = this.chart.place(each.from, each.until);
+      setHidden(item, place === null || byId("latencyChart").hidden);
+      if (place === null) return;
+      const button = item.firstElementChild;
+      item.style.left = `${place[0]}px`;
+      item.style.width = `${Math.max(10, place[1] - place[0])}px`;
+      button.incident = each;
+      button.setAttribute("aria-label", `${each.lines.join(", ")}: show`);
+    });
+  }
+
+  newMark({ key, icon, tone }) {
+    const item = make("li");
+    const button = make("button", tone);
+    button.type = "button";
+    button.append(make("span", `mark ${icon} ${tone}`));
+    button.addEventListener("click", () => this.onIncident(key));
+    for (const kind of ["pointerenter", "focus"]) button.addEventListener(kind, () => showTip(button.incident.lines, button.getBoundingClientRect()));
+    for (const kind of ["pointerleave", "blur"]) button.addEventListener(kind, hideTip);
+    item.append(button);
+    return item;
   }
 
   /** Name what is about to be shown; what is still there belongs to something else, and is dimmed. */
@@ -45,7 +87,9 @@ export class HistoryPanel {
     this.note(series.points.length ? "" : `No round of ${answer.hostname} in the last ${ranges[answer.hours]}.`);
     setText(byId("limit-words"), limit === null ? "alert threshold" : `alert threshold, ${ms(limit)}`);
     this.showTotals(sums);
+    setHidden(byId("legend-fresh"), !Number.isFinite(series.freshFrom));
     this.setScrub();
+    this.showMarks();
     this.showTable();
     markFirst();
   }
@@ -61,6 +105,7 @@ export class HistoryPanel {
   /** An empty picture would say that there were no rounds: what is not known is not drawn. */
   showPicture(known) {
     for (const id of PICTURE) setHidden(byId(id), !known);
+    if (!known) byId("marks").replaceChildren();
   }
 
   note(text) {
@@ -112,7 +157,7 @@ export class HistoryPanel {
   showTable() {
     if (!byId("table-box").open || !this.series) return;
     const { hostname, hours, points } = this.series;
-    setText(byId("table-caption"), `${hostname}, the last ${ranges[hours]}, newest first; times in ${zone}`);
+    setText(byId("table-caption"), `${hostname}, the last ${ranges[hours]}, newest first; times in ${zone()}`);
     keyed(byId("table-rows"), grouped(points, ROWS), (group) => group.x, newRow, (row, group) => {
       const [sign, path] = stateOf(group.type);
       const cells = [hours > 24 ? momentOf(group.x) : clockOf(group.x), ms(group.mean), ms(group.least), ms(group.most), percent(group.loss), `${sign} ${path}${group.partly ? ", partly relayed" : ""}`];

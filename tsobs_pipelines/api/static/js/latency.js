@@ -7,6 +7,7 @@ import { colours, hatch, onThemeChange } from "./theme.js";
 
 const LOSS_HEIGHT = 22; // px of a bar at 100 % loss; the least is drawn 3 px high, for one lost ping must be seen
 const NOT_CUT = 0.995;
+const MARKS_HEIGHT = 20; // px above the picture, for the marks of incidents
 
 export class LatencyChart {
   constructor(canvas) {
@@ -39,7 +40,8 @@ export class LatencyChart {
     this.chart.data.datasets = [
       { ...plain, label: "minimum" },
       { ...plain, label: "maximum", fill: 0 },
-      { ...plain, label: "mean", borderWidth: 1.75, borderJoinStyle: "round", pointHoverRadius: 4 },
+      // What has not been collected yet is dashed.
+      { ...plain, label: "mean", borderWidth: 1.75, borderJoinStyle: "round", pointHoverRadius: 4, segment: { borderDash: ({ p1 }) => (p1.parsed.x >= this.series.freshFrom ? [3, 3] : undefined) } },
     ];
     this.dress();
     return this.chart.data.datasets;
@@ -70,6 +72,14 @@ export class LatencyChart {
     const most = Math.max(1, ...means, highs[Math.floor(highs.length * NOT_CUT)] ?? 0);
     const limit = this.limit !== null && most > this.limit * 0.6 ? this.limit : 0;
     return Math.max(most, limit) * 1.12;
+  }
+
+  /** Where two times are from left to right, in px of the canvas; null when they are outside of the picture. */
+  place(from, until) {
+    const { chartArea: area, scales: { x } } = this.chart;
+    if (!area || !x || until < x.min || from > x.max) return null;
+    const [left, right] = [Math.max(area.left, x.getPixelForValue(from)), Math.min(area.right, x.getPixelForValue(until))];
+    return [left, right];
   }
 
   /** Put the reader's mark on one point, as the mouse would; -1 takes it away. */
@@ -132,6 +142,7 @@ export class LatencyChart {
     return {
       animation: false,
       maintainAspectRatio: false,
+      layout: { padding: { top: MARKS_HEIGHT } },
       interaction: { mode: "nearest", axis: "x", intersect: false },
       scales: {
         x: timeAxis(colour),
@@ -179,6 +190,7 @@ export function wordsOf(point) {
   if (point.loss > 0) lines.push(`${percent(point.loss)} of the pings lost`);
   lines.push(point.relayed > 0 && point.relayed < 1 ? `${path}, ${percent(point.relayed)} relayed` : path);
   if (point.rounds > 1) lines.push(`${point.rounds} rounds`);
+  if (!point.collected) lines.push("from the journal, not collected yet");
   return lines;
 }
 

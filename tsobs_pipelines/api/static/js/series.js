@@ -7,7 +7,8 @@ export function readHistory(answer, now) {
   const step = answer.step_s * 1000;
   const points = answer.history.map((point) => ({ ...point, x: Date.parse(point.timestamp) }));
   const start = now - answer.hours * 3600000;
-  return { ...answer, step, start, end: now, points, gaps: gapsOf(points, step, start, now), relayed: relayedSpans(points, step) };
+  const freshFrom = points.find((point) => !point.collected)?.x ?? Infinity;
+  return { ...answer, step, start, end: now, points, freshFrom, gaps: gapsOf(points, step, start, now), relayed: relayedSpans(points, step) };
 }
 
 /** Spans without rounds; the newest rounds take some minutes to be collected, which is no gap. */
