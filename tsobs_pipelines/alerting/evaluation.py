@@ -12,18 +12,17 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from typing import Any
 
-from tsobs_pipelines.alerting.evidence import RowEvidence, Signals
+from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence, Signals
 from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.sampling import USUAL, Sampling
 from tsobs_pipelines.timeseries.schema import Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
-LONGEST_PERIOD = timedelta(minutes=1)
-"""Rounds are a minute apart, or less: the next one after the newest is not due for as long."""
-
+_A_MINUTE = Sampling()
 _INSTANT = timedelta(microseconds=1)
 _CHUNK = timedelta(days=1)
 _RACES = 3
@@ -87,7 +86,34 @@ def step_topics(
     return moved, sorted(changes, key=lambda change: (change.at, change.topic))
 
 
-def observe_rows(store: TimeSeriesStore, tailnet: Tailnet, rule: Rule, complete_to: datetime) -> Observe:
+def observe_collected(
+    store: TimeSeriesStore, tailnet: Tailnet, rule: Rule, complete_to: datetime, sampling: Sampling
+) -> Observe:
+    """How a rule about a tailnet's nodes reads what was collected; all rounds up to ``complete_to`` are."""
+    if isinstance(rule.evidence, LatestEvidence):
+        return _observe_latest(store, tailnet, rule.evidence, complete_to)
+    return observe_rows(store, tailnet, rule, complete_to, sampling)
+
+
+def _observe_latest(
+    store: TimeSeriesStore, tailnet: Tailnet, evidence: LatestEvidence[Any], complete_to: datetime
+) -> Observe:
+    def observe(before: Progress | None) -> Observed:
+        start, until = before.evaluated_until if before else complete_to, complete_to + _INSTANT
+        day = Window.of_day(complete_to.astimezone(UTC).date())
+        rows = store.read(evidence.measurement, day, {"tailnet": tailnet.name})
+        return Observed(start, until, evidence.signals(rows, tailnet, complete_to))
+
+    return observe
+
+
+def observe_rows(
+    store: TimeSeriesStore,
+    tailnet: Tailnet,
+    rule: Rule,
+    complete_to: datetime,
+    sampling: Sampling = _A_MINUTE,
+) -> Observe:
     """How a rule over rows of a tailnet reads on; all rounds up to ``complete_to`` are written.
 
     A rule's first evaluation starts with the UTC day of ``complete_to``.
@@ -102,7 +128,7 @@ def observe_rows(store: TimeSeriesStore, tailnet: Tailnet, rule: Rule, complete_
         for window in chunks(start, until):
             rows = store.read(evidence.measurement, window, where)
             if rule.align is not None and window.end == until:
-                until = max(start, rule.floor(complete_to + period_of(rows)))
+                until = max(start, rule.floor(complete_to + period_of(rows, sampling)))
                 rows = [row for row in rows if row.time < until]
             for subject, found in evidence.signals(rows, tailnet).items():
                 signals.setdefault(subject, []).extend(found)
@@ -147,8 +173,10 @@ def chunks(start: datetime, end: datetime) -> list[Window]:
     return windows
 
 
-def period_of(rows: Sequence[Row]) -> timedelta:
-    """For how long after the newest round there is certainly none, judged by the newest rounds."""
+def period_of(rows: Sequence[Row], sampling: Sampling) -> timedelta:
+    """For how long after the newest round there is certainly none: the interval, if the rounds agree."""
     times = sorted({row.time for row in rows[-200:]})[-6:]
     gaps = [after - before for before, after in pairwise(times)]
-    return min([LONGEST_PERIOD, *gaps]) if gaps else _INSTANT
+    if not gaps and sampling.interval <= USUAL:
+        return _INSTANT
+    return min([sampling.interval, *gaps])

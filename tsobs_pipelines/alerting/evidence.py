@@ -61,6 +61,17 @@ class RowEvidence(Generic[RowT]):
 
 
 @dataclass(frozen=True, slots=True)
+class LatestEvidence(Generic[RowT]):
+    """What the rows of the newest UTC day say at the time of the newest round, after each collection.
+
+    For measurements that have one row a day for each subject, which is brought up to date. There is no past.
+    """
+
+    measurement: Measurement[RowT]
+    signals: Callable[[Sequence[RowT], Tailnet, datetime], Signals]
+
+
+@dataclass(frozen=True, slots=True)
 class ForecastEvidence:
     """Evaluations of a model's forecasts, in the order of time."""
 
@@ -86,4 +97,4 @@ class RunEvidence:
 
 
 # Only a rule itself knows which rows it is judged by: whoever reads them hands them on.
-Evidence: TypeAlias = RowEvidence[Any] | ForecastEvidence | LookEvidence | RunEvidence
+Evidence: TypeAlias = RowEvidence[Any] | LatestEvidence[Any] | ForecastEvidence | LookEvidence | RunEvidence

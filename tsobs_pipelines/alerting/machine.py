@@ -55,7 +55,10 @@ class Voice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One piece of evidence: it covers ``begin`` to ``time`` and is known at ``time``."""
+    """One piece of evidence: it covers ``begin`` to ``time`` and is known at ``time``.
+
+    ``level`` says how bad; evidence of a level that the incident had not reached yet is told again.
+    """
 
     time: datetime
     begin: datetime
@@ -63,6 +66,7 @@ class Signal:
     value: float | None = None
     limit: float | None = None
     detail: str = ""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class TopicState:
     worst: float | None = None
     limit: float | None = None
     detail: str = ""
+    level: int = 0
     spoken: Status = Status.OK
     spoken_at: tuple[datetime, ...] = field(default=())
     damping: timedelta = DAMPING
@@ -167,7 +172,7 @@ def advance(
         if machine.last is not None and signal.time <= machine.last:
             continue
         _count(machine, signal, confirmation)
-        changed = _decide(machine, signal, confirmation)
+        changed = _decide(machine, signal, confirmation) or _worse(machine, signal)
         if changed is not None or machine.spoken is not machine.status:
             change = _speak(machine, signal.time, changed)
             if change is not None:
@@ -207,6 +212,7 @@ def _decide(state: TopicState, signal: Signal, confirmation: Confirmation) -> Ki
         if signal.time - state.bad_since < confirmation.bad_for:
             return None
         state.status, state.since, state.until = Status.FIRING, state.bad_since, None
+        state.level = signal.level
         return Kind.FIRING
     if state.good < confirmation.good:
         return None
@@ -214,8 +220,18 @@ def _decide(state: TopicState, signal: Signal, confirmation: Confirmation) -> Ki
     return Kind.RESOLVED
 
 
+def _worse(state: TopicState, signal: Signal) -> Kind | None:
+    """Whether an incident reached another level: that is said again."""
+    if state.status is Status.OK or signal.verdict is not Verdict.BAD or signal.level <= state.level:
+        return None
+    state.level = signal.level
+    return Kind.STILL
+
+
 def _speak(state: TopicState, at: datetime, changed: Kind | None) -> Change | None:
     """Say the change, or hold it back while the topic has spoken enough; later say where it ended up."""
+    if changed is Kind.STILL and state.spoken is state.status:
+        return _change(state, changed, Voice.NOW, at)
     if state.spoken is state.status:
         # It went there and back while it was held: the last word is true again.
         state.held += 1

@@ -109,8 +109,8 @@ def _draft(rule: Rule, changes: Sequence[Change], facts: Facts, source: Source, 
     lines = [_line(rule, change, began[change.topic], facts.now) for change in last]
     if len(lines) == 1:
         head, lines = f"{_mark(severity)}{mark} {lines[0]}", []
-    elif rule.together and len(firing) > 1 and 2 * facts.firing > facts.watched:
-        text = f"{facts.firing} of {facts.watched} nodes: {rule.together}"
+    elif len(firing) > 1 and 2 * facts.firing > facts.watched and (together := _together(rule, firing)):
+        text = f"{facts.firing} of {facts.watched} nodes: {together}"
         head = f"{_mark(Severity.CRITICAL)}{mark} {escape(text)}"
         severity = Severity.CRITICAL
     else:
@@ -132,6 +132,10 @@ def _page_of(source: Source, nodes: Set[str]) -> str:
         return source.page_url
     joint = "&" if "#" in source.page_url else "#"
     return f"{source.page_url}{joint}{urlencode({'node': next(iter(nodes)), 'range': 24})}"
+
+
+def _together(rule: Rule, firing: Sequence[Change]) -> str:
+    return rule.together(firing) if rule.together else ""
 
 
 def _mark(severity: Severity) -> str:

@@ -93,7 +93,7 @@ def _replay(
     book: AlertBook, rule: Rule, signals_of: SignalsOf, progress: Progress, days: Mapping[date, int]
 ) -> int:
     limit = progress.evaluated_until
-    start = _midnight(min(days)) - WARM_UP
+    start = _midnight(min(days)) - max(WARM_UP, rule.fresh_for or WARM_UP)
     end = min(_midnight(max(days)) + timedelta(days=1), limit)
     states = _carried(book, rule, start)
     lower = {topic: state.since or start for topic, state in states.items()}

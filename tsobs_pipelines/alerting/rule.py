@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from tsobs_pipelines.alerting.evidence import Evidence, ForecastEvidence, RowEvidence
+from tsobs_pipelines.alerting.evidence import Evidence, ForecastEvidence, LatestEvidence, RowEvidence
 from tsobs_pipelines.alerting.machine import Change, Confirmation
+from tsobs_pipelines.timeseries.sampling import Sampling
 
 CALM_SHARE = 0.8
 """At or below this share of a limit a value counts as good again (80 ms of 100)."""
 
-SILENT_AFTER = timedelta(minutes=15)
-FRESH = timedelta(minutes=30)
+FRESH = Sampling().fresh_for
 """For how long what a round says holds for now."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,9 +90,10 @@ class Rule:
 
     ``key`` is the name under which its state is kept, and what the API calls it; ``prefix`` is the key where
     it is not given. ``title`` heads an incident on the page. ``firing`` and ``resolved`` make the line of a
-    message, as plain text without time. ``together`` heads the message when most subjects fire. ``align`` is
-    the grid on which the rule's evidence is closed. Evidence older than ``fresh_for`` says nothing about now:
-    what fires by it is neither told nor repeated until fresher evidence says the same.
+    message, as plain text without time. ``together`` heads the message when most subjects fire, whose changes
+    it is given; empty where that means nothing. ``align`` is the grid on which the rule's evidence is closed.
+    What fires is repeated every six hours if it ``repeats``. Evidence older than ``fresh_for`` says nothing
+    about now: what fires by it is neither told nor repeated until fresher evidence says the same.
 
     ``asset`` shows the alerts of a rule over rows or forecasts; the other kinds of evidence are about tsobs
     itself, and are told without a run.
@@ -110,17 +111,30 @@ class Rule:
     icon: Icon = Icon.CIRCLE
     asset: AlertAsset | None = None
     prefix: str = ""
-    together: str | None = None
+    together: Callable[[Sequence[Change]], str] | None = None
     align: timedelta | None = None
     fresh_for: timedelta | None = None
+    repeats: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a rule that no asset shows, or whose asset would never run."""
-        if isinstance(self.evidence, RowEvidence | ForecastEvidence) != (self.asset is not None):
+        shown = isinstance(self.evidence, RowEvidence | LatestEvidence | ForecastEvidence)
+        if shown != (self.asset is not None):
             msg = (
                 f"alert rule {self.key!r}: expected an asset if rows or forecasts are its evidence, else none"
             )
             raise ValueError(msg)
+
+    def at_pace(self, sampling: Sampling) -> Rule:
+        """The rule for rounds at this interval; what is said here is right for a round a minute or faster."""
+        if self.fresh_for is None:
+            return self
+        within = max(self.confirmation.within, sampling.stale_after)
+        return replace(
+            self,
+            confirmation=replace(self.confirmation, within=within),
+            fresh_for=max(self.fresh_for, sampling.fresh_for),
+        )
 
     def topic(self, subject: str) -> str:
         """The topic of a subject."""

@@ -106,6 +106,8 @@ class AlertBook:
 
         "Still" has to be true: while a topic's newest evidence is not bad, its reminder waits.
         """
+        if not rule.repeats:
+            return []
         due = (topics.c.status == Status.FIRING) & (
             topics.c.last_told.is_(None) | (topics.c.last_told <= now - REMIND_AFTER)
         )
@@ -193,7 +195,7 @@ class AlertBook:
 
     def _save_incidents(self, connection: Connection, step: Step, history_before: datetime) -> None:
         for change in step.changes:
-            if change.voice is Voice.LATE:
+            if change.voice is Voice.LATE or change.kind is Kind.STILL:
                 continue
             mine = (incidents.c.scope == self.scope) & (incidents.c.topic == change.topic)
             if change.kind is Kind.FIRING:

@@ -25,7 +25,7 @@ from tsobs_pipelines.api.self_checks import (
 from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE
 from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.tailnet.errors import SidecarError
-from tsobs_pipelines.tailnet.health import STALE_AFTER
+from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS
 from tsobs_pipelines.timeseries.store import StoreError, Window
 
@@ -80,15 +80,15 @@ def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
     where = {"tailnet": tailnet}
     try:
         # Small looks: the last minutes, and only without a round in them the accounts of whole days.
-        recent = Window(moment.now - STALE_AFTER, moment.now + timedelta(minutes=1))
-        times = [row.time for row in parts.store.latest(CONNECTIONS, recent, where)]
-        newest = max(times, default=None)
+        stale_after = sampling_at(parts.store, tailnet, moment.now).stale_after
+        recent = Window(moment.now - stale_after, moment.now + timedelta(minutes=1))
+        rows = parts.store.read(CONNECTIONS, recent, where)
         days = Window.trailing(moment.now, KNOWN_FOR)
-        ever = newest is not None or bool(parts.store.latest(COLLECTIONS, days, where))
+        ever = bool(rows) or bool(parts.store.latest(COLLECTIONS, days, where))
     except StoreError:
         # Which is the store's ailment, and is told there.
         return PartState(ok=True, detail="rounds not known, the store can't be read")
-    return judge_rounds(newest, moment, ever=ever)
+    return judge_rounds(rows, moment, stale_after, ever=ever)
 
 
 def _outbox(parts: Parts, moment: Moment) -> PartState:

@@ -1,8 +1,4 @@
-"""Rounds that should be in the store by now and are not, for each node that is watched.
-
-What belongs here: how many were due, and how many are stored. What does not: bringing them back (the healing
-sensor does), and how the figure is shown.
-"""
+"""Rounds that were due and are not in the store, or could not be taken, for each node that is watched."""
 
 from __future__ import annotations
 
@@ -10,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from math import ceil
 
-from tsobs_pipelines.api.series import ROUND_S, whole
+from tsobs_pipelines.api.series import whole
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
-from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
+from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Where, Window
 
 SPAN = timedelta(hours=24)
 
@@ -22,37 +19,39 @@ ON_THEIR_WAY = timedelta(minutes=10)
 
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
-_STORED = (Aggregate("pings_sent", "count", "rounds"),)
+_STORED = (Aggregate("pings_sent", "count", "rounds"), Aggregate("answered", "count", "taken"))
 
 
 def rounds_missing(store: TimeSeriesStore, tailnet: Tailnet, now: datetime) -> Mapping[str, int]:
-    """Due less stored rounds of the 24 hours that ended ten minutes ago, by host name.
+    """Rounds of the 24 hours that ended ten minutes ago that were due and not taken or stored, by host name.
 
-    A round is due each minute, as for the check ``rounds_complete``. Of a node that is not known from a day
-    before, they are due from its first round on; one that has none has no figure. Raises what the store
-    raises.
+    They are due at the sampler's interval, as for the check ``rounds_complete``. Of a node that is not known
+    from a day before, they are due from its first round on; one that has none has no figure. Raises what the
+    store raises.
     """
     window = Window(now - ON_THEIR_WAY - SPAN, now - ON_THEIR_WAY)
     # A day's summary is a row for each node: a small look into the past.
     past = Window(window.start - _WEEK, window.start.replace(hour=0, minute=0, second=0, microsecond=0))
     known = {row.hostname for row in store.latest(SUMMARY, past, {"tailnet": tailnet.name})}
-    found = {
-        name: (_missing if name in known else _missing_since_first)(store, tailnet.name, name, window)
-        for name in tailnet.critical_nodes
-    }
-    return {name: missing for name, missing in found.items() if missing is not None}
+    interval = sampling_at(store, tailnet.name, now).interval
+    found: dict[str, int] = {}
+    for name in tailnet.critical_nodes:
+        where = {"tailnet": tailnet.name, "hostname": name}
+        since = window.start if name in known else _first_round(store, where, window)
+        if since is not None:
+            due = ceil((window.end - since) / interval)
+            found[name] = max(0, due - _taken(store, where, window))
+    return found
 
 
-def _missing(store: TimeSeriesStore, tailnet: str, hostname: str, window: Window) -> int | None:
-    where = {"tailnet": tailnet, "hostname": hostname}
+def _taken(store: TimeSeriesStore, where: Where, window: Window) -> int:
+    """How many rounds were taken: all that are stored, but for the unknown ones that do not say so."""
     days = store.downsample(CONNECTIONS, window, _DAY, _STORED, where)
-    return _lacking(window.start, window.end, sum(whole(day["rounds"]) for day in days))
+    unknown = store.downsample(CONNECTIONS, window, _DAY, _STORED, {**where, "connection_type": "unknown"})
+    stored = sum(whole(day["rounds"]) for day in days)
+    return stored - sum(whole(day["rounds"]) - whole(day["taken"]) for day in unknown)
 
 
-def _missing_since_first(store: TimeSeriesStore, tailnet: str, hostname: str, window: Window) -> int | None:
-    rows = store.read(CONNECTIONS, window, {"tailnet": tailnet, "hostname": hostname})
-    return _lacking(rows[0].time, window.end, len(rows)) if rows else None
-
-
-def _lacking(start: datetime, end: datetime, stored: int) -> int:
-    return max(0, ceil((end - start) / timedelta(seconds=ROUND_S)) - stored)
+def _first_round(store: TimeSeriesStore, where: Where, window: Window) -> datetime | None:
+    rows = store.read(CONNECTIONS, window, where)
+    return rows[0].time if rows else None

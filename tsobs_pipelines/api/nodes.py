@@ -21,6 +21,8 @@ from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import OWN, PeerError, PeerNames, peer_names
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.evidence import clause_of
+from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -110,7 +112,14 @@ def snapshot(store: TimeSeriesStore, tailnet: Tailnet, seen: Seen, now: datetime
         _node(name, tailnet, seen, day_of(store, tailnet.name, name, now))
         for name in names_of(tailnet, seen.rows)
     ]
-    return NodesAnswer(tailnet=tailnet.name, sidecar=seen.live.state, nodes=nodes)
+    pace = sampling_at(store, tailnet.name, now)
+    return NodesAnswer(
+        tailnet=tailnet.name,
+        sidecar=seen.live.state,
+        interval_s=round(pace.interval.total_seconds()),
+        stale_after_s=round(pace.stale_after.total_seconds()),
+        nodes=nodes,
+    )
 
 
 def _node(hostname: str, tailnet: Tailnet, all_seen: Seen, day: Day) -> Node:
@@ -123,6 +132,8 @@ def _node(hostname: str, tailnet: Tailnet, all_seen: Seen, day: Day) -> Node:
         hostname=hostname,
         critical=hostname in tailnet.critical_nodes,
         state=cast("NodeState", "self" if is_self else state),
+        evidence=row.evidence if row and not is_self else None,
+        reason=clause_of(row) if row and not is_self else "",
         relay_node=row.relay_node if row else NO_RELAY,
         measured_at=row.time if row else None,
         collected=hostname not in all_seen.uncollected,
@@ -145,14 +156,14 @@ def day_of(store: TimeSeriesStore, tailnet: str, hostname: str, now: datetime) -
     found = buckets(store, where, now - DAY, now + timedelta(minutes=1), SPARK)
     rounds, direct = _rounds(found), sum(bucket.types.get("direct", 0) for bucket in found)
     relayed = sum(bucket.relayed for bucket in found)
-    known = rounds - sum(bucket.types.get("unknown", 0) for bucket in found)
-    answered = direct + relayed
+    on_known_path = direct + relayed
+    answered, taken = sum(bucket.answered for bucket in found), sum(bucket.taken for bucket in found)
     return Day(
         rounds=rounds,
-        availability=_share(answered, known),
+        availability=_share(answered, taken),
         loss=loss_of(sum(bucket.sent for bucket in found), sum(bucket.received for bucket in found)),
-        direct=_share(direct, answered),
-        relayed=_share(relayed, answered),
+        direct=_share(direct, on_known_path),
+        relayed=_share(relayed, on_known_path),
         tx_bytes=sum(bucket.tx_bytes for bucket in found),
         rx_bytes=sum(bucket.rx_bytes for bucket in found),
         spark=[_spark(bucket) for bucket in found],

@@ -90,7 +90,9 @@ class Day(BaseModel):
     """A node's trailing 24 hours."""
 
     rounds: int = Field(description="rounds with a row")
-    availability: float | None = Field(description="share of the rounds with a pong; null: no rounds")
+    availability: float | None = Field(
+        description="share of the rounds with a pong among those that were taken; null: none was"
+    )
     loss: float | None
     direct: float | None = Field(description="share of the rounds that went directly")
     relayed: float | None = Field(description="share of the rounds that went over a relay")
@@ -105,6 +107,11 @@ class Node(BaseModel):
     hostname: str
     critical: bool = Field(description="named in TSOBS_CRITICAL_NODES")
     state: NodeState
+    evidence: str | None = Field(
+        description="what is known where the state does not say it all: absent, ambiguous, not-sampled, "
+        "not-probed, no-answer, no-path, key-expired, not-taken"
+    )
+    reason: str = Field(description="the same as a clause for a person; empty where there is nothing to say")
     relay_node: str
     measured_at: datetime | None = Field(description="time of the newest round; null: none yet")
     collected: bool = Field(description="false: that round is from the journal, not in the store yet")
@@ -132,6 +139,8 @@ class NodesAnswer(BaseModel):
 
     tailnet: str
     sidecar: PartState
+    interval_s: int = Field(description="the sampler's interval, by the newest rounds")
+    stale_after_s: int = Field(description="a newest round that is older is a sign that rounds stopped")
     nodes: list[Node]
 
 

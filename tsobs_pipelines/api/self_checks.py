@@ -16,7 +16,9 @@ from tsobs_pipelines.alerting.messages import duration
 from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.schemas import PartState
 from tsobs_pipelines.dagster_storage.records import Heartbeat
-from tsobs_pipelines.tailnet.health import STALE_AFTER
+from tsobs_pipelines.timeseries.evidence import newest_taken, without_verdict
+from tsobs_pipelines.timeseries.sampling import SILENT_AFTER
+from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 BEATS_WITHIN = timedelta(minutes=5)
 """Each loop of the daemon beats once or twice a minute; a slow sensor may hold one up for a minute or two."""
@@ -43,12 +45,10 @@ class Moment:
         """Whether that is still to come, by more than clocks differ."""
         return at - self.now > AHEAD
 
-    def none_yet(self, what: str) -> PartState:
+    def none_yet(self, what: str, within: timedelta = SILENT_AFTER) -> PartState:
         """What has never been there: well for as long as what is there would be fresh."""
         watched = self.age(self.begun_at)
-        return PartState(
-            ok=watched <= STALE_AFTER, detail=f"no {what} yet, {duration(watched)} after the start"
-        )
+        return PartState(ok=watched <= within, detail=f"no {what} yet, {duration(watched)} after the start")
 
 
 def judge_daemon(beats: Sequence[Heartbeat], moment: Moment) -> PartState:
@@ -72,7 +72,7 @@ def judge_ticks(last_success: datetime | None, moment: Moment) -> PartState:
     if moment.is_ahead(last_success):
         return _set_back("tick", last_success, moment)
     age = moment.age(last_success)
-    return PartState(ok=age <= STALE_AFTER, detail=f"last successful tick {duration(age)} ago")
+    return PartState(ok=age <= SILENT_AFTER, detail=f"last successful tick {duration(age)} ago")
 
 
 def _set_back(what: str, at: datetime, moment: Moment) -> PartState:
@@ -81,13 +81,29 @@ def _set_back(what: str, at: datetime, moment: Moment) -> PartState:
     return PartState(ok=False, detail=detail)
 
 
-def judge_rounds(newest: datetime | None, moment: Moment, *, ever: bool) -> PartState:
-    """Whether those runs bring rounds: ``newest`` of the last 15 minutes, and if there is one at all."""
-    if newest is not None:
-        return PartState(ok=True, detail=f"newest round {duration(moment.age(newest))} ago")
-    if not ever:
-        return moment.none_yet("round")
-    return PartState(ok=False, detail=f"no round of the last {duration(STALE_AFTER)} in the store")
+def judge_rounds(
+    rows: Sequence[ConnectionRow], moment: Moment, stale_after: timedelta = SILENT_AFTER, *, ever: bool
+) -> PartState:
+    """Whether those runs bring rounds that were taken, and whether those say something of each node.
+
+    ``rows`` are those of the last ``stale_after``; ``ever`` is whether there is any that is older.
+    """
+    newest, reason = newest_taken(rows)
+    because = f": {reason}" if reason else ""
+    if newest is None and not rows and not ever:
+        return moment.none_yet("round", stale_after)
+    if newest is None:
+        detail = f"no round of the last {duration(stale_after)} {'was taken' if rows else 'in the store'}"
+        return PartState(ok=False, detail=f"{detail}{because}")
+    detail = f"newest round {duration(moment.age(newest))} ago"
+    unseen = without_verdict(rows) if _spans(rows, stale_after) else {}
+    return PartState(ok=not unseen, detail="; ".join([detail, *unseen.values()]))
+
+
+def _spans(rows: Sequence[ConnectionRow], stale_after: timedelta) -> bool:
+    """Whether the rounds cover enough of the span that nobody is judged by the two since a restart."""
+    times = [row.time for row in rows]
+    return max(times) - min(times) >= stale_after / 2
 
 
 def both(first: PartState, second: PartState) -> PartState:

@@ -35,6 +35,10 @@ _PINGS = (
     Aggregate("pings_received", "sum", "received"),
     Aggregate("pings_sent", "count", "rounds"),
 )
+_TAKEN = (
+    Aggregate("answered", "count", "taken"),
+    Aggregate("answered", "sum", "answered"),
+)
 _ALL = (
     Aggregate("latency_avg", "mean", "latency_ms"),
     Aggregate("latency_min", "min", "latency_min"),
@@ -60,6 +64,10 @@ class Bucket:
     rx_bytes: int
     types: dict[str, int]
     """Rounds of each path; ``sent`` and ``received`` leave those out in which the node was offline."""
+    taken: int
+    """Rounds that were taken; the others say nothing about the node."""
+    answered: int
+    """Rounds with a pong, whichever way it came."""
 
     @property
     def relayed(self) -> int:
@@ -105,14 +113,21 @@ def buckets(
         for row in store.downsample(CONNECTIONS, window, every, _PINGS, {**where, "connection_type": name}):
             kinds.setdefault(row.time, {})[name] = row
             left -= whole(row["rounds"])
-    return [_bucket(row, kinds.get(row.time, {})) for row in rows]
+    of_unknown: dict[datetime, Downsampled] = {}
+    if left > 0:
+        where_unknown = {**where, "connection_type": "unknown"}
+        found = store.downsample(CONNECTIONS, window, every, _TAKEN, where_unknown)
+        of_unknown = {row.time: row for row in found}
+    return [_bucket(row, kinds.get(row.time, {}), of_unknown.get(row.time)) for row in rows]
 
 
-def _bucket(row: Downsampled, kinds: Mapping[str, Downsampled]) -> Bucket:
+def _bucket(row: Downsampled, kinds: Mapping[str, Downsampled], of_unknown: Downsampled | None) -> Bucket:
     types = {name: whole(part["rounds"]) for name, part in kinds.items()}
     rounds = whole(row["rounds"])
     unknown = rounds - sum(types.values())
     offline = kinds.get("offline")
+    # The type says of every round but an unknown one whether it was answered: see timeseries/evidence.py.
+    on_known_path = sum(types.get(name, 0) for name in (DIRECT, *RELAYS))
     return Bucket(
         start=row.time,
         latency_ms=number(row["latency_ms"]),
@@ -124,6 +139,8 @@ def _bucket(row: Downsampled, kinds: Mapping[str, Downsampled]) -> Bucket:
         tx_bytes=whole(row["tx_bytes"]),
         rx_bytes=whole(row["rx_bytes"]),
         types={**types, "unknown": unknown} if unknown > 0 else types,
+        taken=rounds - unknown + (whole(of_unknown["taken"]) if of_unknown else 0),
+        answered=on_known_path + (whole(of_unknown["answered"]) if of_unknown else 0),
     )
 
 

@@ -10,8 +10,9 @@ from typing import cast
 
 from tsobs_pipelines.api.fresh import FreshRounds
 from tsobs_pipelines.api.schemas import Strip, StripDay, StripRound, StripsAnswer, StripState
-from tsobs_pipelines.api.series import DIRECT, RELAYS, ROUND_S, Bucket, buckets, loss_of, number, whole
+from tsobs_pipelines.api.series import ROUND_S, Bucket, buckets, loss_of, number, whole
 from tsobs_pipelines.tailnet.path import NO_RELAY
+from tsobs_pipelines.timeseries.evidence import WITHOUT_VERDICT
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -150,6 +151,8 @@ def _empty(at: datetime, awaited_from: datetime) -> StripRound:
 
 def state_of(row: ConnectionRow) -> StripState:
     """The state that a row shows."""
+    if row.connection_type == "unknown" and row.evidence in WITHOUT_VERDICT:
+        return "absent"
     return cast("StripState", row.connection_type)
 
 
@@ -185,14 +188,12 @@ def _day(at: datetime, bucket: Bucket | None, due: int) -> StripDay:
             loss=None,
         )
     states = {name: count for name, count in bucket.types.items() if count}
-    answered = sum(states.get(name, 0) for name in (DIRECT, *RELAYS))
-    known = bucket.rounds - states.get("unknown", 0)
     return StripDay(
         day=at.date(),
         rounds=bucket.rounds,
         missing=max(0, due - bucket.rounds),
         states=cast("dict[StripState, int]", states),
-        availability=round(answered / known, 6) if known else None,
+        availability=round(bucket.answered / bucket.taken, 6) if bucket.taken else None,
         latency_ms=bucket.latency_ms,
         loss=loss_of(bucket.sent, bucket.received),
     )

@@ -1,6 +1,6 @@
 """Looks at other programs: sidecar, InfluxDB, Telegram, the price source.
 
-What belongs here: one request or two each, with short deadlines. What does not: sending messages or writing.
+Each is asked one or two things with a short deadline; nothing is sent or written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import httpx
 
 from tsobs_pipelines.alerting.telegram import bot_api_answer
 from tsobs_pipelines.doctor.findings import Finding, clock_difference, clock_finding
+from tsobs_pipelines.doctor.nodes import newest_rounds, node_findings
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.source import (
@@ -23,10 +24,13 @@ from tsobs_pipelines.forecasting.prices.source import (
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
+from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.sampling import USUAL, Sampling, interval_of
 
 TIMEOUT_S = 5.0
 _FRESH = timedelta(minutes=5)
+_PACE_ROUNDS = 8
 
 
 def look_at_sidecars(settings: Settings, now: datetime) -> Sequence[Finding]:
@@ -53,6 +57,7 @@ def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
             health = sidecar.healthz()
             days = sidecar.samples_index()
             status = sidecar.get_tailscale_status()
+            rounds = newest_rounds(sidecar, now)
     except SidecarRefusedError as error:
         remedy = f"{token_file} must hold what SIDECAR_TOKEN_FILE holds there; is this host allowed?"
         return [Finding(name, "failed", str(error), remedy)]
@@ -60,23 +65,28 @@ def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
         return [Finding(name, "failed", str(error), f"is it running there, and is {url} right?")]
     version = f"tailscaled {status.get('Version', '?')}"
     return [
-        _sidecar_state(name, health, days, version, now),
+        _sidecar_state(name, health, days, version, now - max(_FRESH, _pace(rounds).stale_after)),
+        *node_findings(tailnet, status, rounds, now),
         *clock_finding(name, _clock_of(tailnet.sidecar_url.get_secret_value())),
     ]
 
 
 def _sidecar_state(
-    name: str, health: SidecarHealth, days: Mapping[date, DayIndex], version: str, now: datetime
+    name: str, health: SidecarHealth, days: Mapping[date, DayIndex], version: str, since: datetime
 ) -> Finding:
     if not health.ok:
         remedy = "on its host: is tailscaled running, and can the sidecar's user reach its socket?"
         detail = f"answers, but is not well: {dict(health.details)}"
         return Finding(name, "failed", detail, remedy, version)
-    if not days or max(days) < (now - _FRESH).date():
+    if not days or max(days) < since.date():
         remedy = "on its host: is the sampler running, and JOURNAL_DIR writable?"
         return Finding(name, "failed", "no rounds in today's journal", remedy, version)
     newest = max(days)
     return Finding(name, "ok", f"{days[newest].rounds} rounds on {newest}, {len(days)} days", "", version)
+
+
+def _pace(rounds: Sequence[Round]) -> Sampling:
+    return Sampling(interval_of(this.at for this in rounds[-_PACE_ROUNDS:]) or USUAL)
 
 
 def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:

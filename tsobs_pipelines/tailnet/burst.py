@@ -1,7 +1,4 @@
-"""What a burst of journalled pings shows: its figures and the path.
-
-What belongs here: one node's pings of one round. What does not: the rules of the path (``path.py``).
-"""
+"""What the pings to one node in one round show: figures and the path."""
 
 from __future__ import annotations
 
@@ -10,16 +7,21 @@ from typing import NamedTuple
 
 from tsobs_pipelines.tailnet.localapi import ApiPing
 from tsobs_pipelines.tailnet.path import UNKNOWN, Path, classify, was_sent
-from tsobs_pipelines.tailnet.ping import Pong, clean, ping_result
+from tsobs_pipelines.tailnet.ping import NoPong, Pong, clean, ping_result
 
 
 class Burst(NamedTuple):
-    """Latencies in ms, the cold first one apart; ``sent`` leaves out pings that the daemon refused."""
+    """Latencies in ms, the cold first one apart; ``sent`` leaves out pings that the daemon refused.
+
+    ``refusal`` is what it said of the first one that it refused, ``expired`` that a key was the reason.
+    """
 
     path: Path = UNKNOWN
     sent: int = 0
     cold_ms: float | None = None
     warm_ms: Sequence[float] = ()
+    refusal: str = ""
+    expired: bool = False
 
     @property
     def received(self) -> int:
@@ -36,7 +38,10 @@ def read_burst(pings: Sequence[ApiPing], online: bool | None) -> Burst:  # noqa:
     sent = sum(isinstance(result, Pong) or was_sent(result) for result in results)
     cold = results[0].latency_ms if results and isinstance(results[0], Pong) else None
     warm = [result.latency_ms for result in results[1:] if isinstance(result, Pong)]
-    return Burst(classify(results, online), sent, cold, warm)
+    silent = [result for result in results if isinstance(result, NoPong)]
+    refusal = next((result.text for result in silent if not was_sent(result)), "")
+    expired = any(result.reason == "key-expired" for result in silent)
+    return Burst(classify(results, online), sent, cold, warm, refusal, expired)
 
 
 def _all_answered_directly(pings: Sequence[ApiPing]) -> Burst | None:

@@ -1,8 +1,5 @@
 """Collecting a journal day into the time-series store, whole or from where the last collection ended.
 
-What belongs here: what to fetch, what to write in which order, and how to notice that something was missed.
-What does not: what a round means (``rows.py``), and when a day is collected.
-
 Each day has a row of ``COLLECTIONS``: how many journal lines its rows account for. It is written after the
 rows, so that a crash between the two is noticed: whoever holds it against the sidecar's index and the rows
 in the store (:func:`days_to_heal`) sees every day that lacks something.
@@ -16,19 +13,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain, islice
 from typing import Literal, Protocol, TypeAlias
 
 from tsobs_pipelines.tailnet.changes import ConnectionChange, connection_changes, daemon_changes
 from tsobs_pipelines.tailnet.client import DayIndex
 from tsobs_pipelines.tailnet.completeness import DayLines, storable
 from tsobs_pipelines.tailnet.journal import VERSIONS, JournalCounts, Round, read_rounds
-from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, Collected, collect
-from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, CollectionRow, ConnectionRow
+from tsobs_pipelines.tailnet.rows import Collected, collect, interval_of_rounds
+from tsobs_pipelines.timeseries.sampling import Sampling, sampling_at
+from tsobs_pipelines.timeseries.schema import (
+    COLLECTIONS,
+    CONNECTIONS,
+    KEYS,
+    NETCHECK,
+    CollectionRow,
+    ConnectionRow,
+)
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 Mode: TypeAlias = Literal["full", "incremental"]
 
 _DAY = timedelta(days=1)
+
+_PACE_ROUNDS = 8
+"""Rounds at the beginning of a day that show how far back the first ones have to look."""
 
 
 class Journal(Protocol):
@@ -89,7 +98,10 @@ class Collector:
         announced = self.journal.samples_index().get(day)
         lines = DayLines(day)
         rounds = lines.rounds(self.journal.samples(day))
-        collected = self._storable(collect(rounds, self.nodes, self.tailnet, self._context_of_day(day)))
+        first = list(islice(rounds, _PACE_ROUNDS))
+        lookback = Sampling(interval_of_rounds(first) or self._interval(day)).lookback
+        context = self._context_of_day(day, lookback)
+        collected = self._storable(collect(chain(first, rounds), self.nodes, self.tailnet, context, lookback))
         written, counts = _rounds_of(collected), lines.counts
         if announced is not None or counts.lines:
             where = {"tailnet": self.tailnet}
@@ -97,12 +109,15 @@ class Collector:
             lines.check(announced, self.store.count_times(CONNECTIONS, window, where).get(day, 0))
             self.store.replace(CONNECTIONS, window, collected.connections, where)
             self.store.replace(NETCHECK, window, collected.netchecks, where)
+            self.store.replace(KEYS, window, collected.keys, where)
             lines.check_versions()
             # What the index counted before the read: lines that it never counts, such as torn ones, would
             # hide as many that come later, and a line that came between the two is only read once more.
             told = announced.rounds if announced else counts.lines
+            interval = _seconds(collected.interval or self._interval(day))
             self._account(
-                day, _Account(told, written, counts.skipped_total, counts.duplicates, max(VERSIONS))
+                day,
+                _Account(told, written, counts.skipped_total, counts.duplicates, max(VERSIONS), interval),
             )
         return _report(day, "full", written, counts, collected, ())
 
@@ -115,36 +130,42 @@ class Collector:
         last = max(row.time for row in before)
         announced = self.journal.samples_index().get(day)
         lines = DayLines(day)
-        start = last - DELTA_LOOKBACK
+        start = last - account.sampling.lookback
         found = list(lines.rounds(self.journal.samples(day, start)))
+        sampling = Sampling(interval_of_rounds(found) or account.sampling.interval)
         new = [this for this in found if this.at > last]
         if len(new) < (announced.rounds if announced else 0) - account.lines:
             return self.collect_day(day)
         context = [this for this in found if this.at <= last]
         if start < Window.of_day(day).start:
-            context += self._context_of_day(day)
-        collected = self._storable(collect(new, self.nodes, self.tailnet, context))
+            context += self._context_of_day(day, sampling.lookback)
+        collected = self._storable(collect(new, self.nodes, self.tailnet, context, sampling.lookback))
         rounds = account.rounds + _rounds_of(collected)
         if new:
             self.store.write(CONNECTIONS, collected.connections)
             self.store.write(NETCHECK, collected.netchecks)
-            self._account(day, replace(account, lines=account.lines + len(new), rounds=rounds))
+            self.store.write(KEYS, collected.keys)
+            told, interval = account.lines + len(new), _seconds(sampling.interval)
+            self._account(day, replace(account, lines=told, rounds=rounds, interval=interval))
         changes = [*daemon_changes(new, context), *connection_changes(collected.connections, before)]
         return _report(day, "incremental", rounds, lines.counts, collected, changes)
 
-    def _context_of_day(self, day: date) -> list[Round]:
+    def _context_of_day(self, day: date, lookback: timedelta) -> list[Round]:
         """The rounds of the day before that the first rounds of ``day`` are measured from."""
         start = Window.of_day(day).start
-        before = self.journal.samples(day - _DAY, start - DELTA_LOOKBACK)
+        before = self.journal.samples(day - _DAY, start - lookback)
         return list(read_rounds(before, JournalCounts(), day - _DAY))
+
+    def _interval(self, day: date) -> timedelta:
+        return sampling_at(self.store, self.tailnet, Window.of_day(day).end).interval
 
     def _storable(self, collected: Collected) -> Collected:
         """The rows that the store takes; the others are counted."""
         connections, bad = storable(CONNECTIONS, collected.connections)
         netchecks, bad_netchecks = storable(NETCHECK, collected.netchecks)
-        return replace(
-            collected, connections=connections, netchecks=netchecks, unstorable=bad + bad_netchecks
-        )
+        keys, bad_keys = storable(KEYS, collected.keys)
+        bad += bad_netchecks + bad_keys
+        return replace(collected, connections=connections, netchecks=netchecks, keys=keys, unstorable=bad)
 
     def _account_of(self, day: date) -> _Account | None:
         rows = self.store.read(COLLECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
@@ -163,6 +184,13 @@ class _Account:
     duplicates: int
     reader: int = 0
     """The newest version of the journal's line that was known when the lines were read."""
+    interval: int = 0
+    """The sampler's, in seconds; 0 where it is not known."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """The pace of the newest rounds, as far as it is known."""
+        return Sampling.of_seconds(self.interval)
 
     @classmethod
     def of(cls, row: CollectionRow) -> _Account:
@@ -172,7 +200,12 @@ class _Account:
             skipped=row.skipped or 0,
             duplicates=row.duplicates or 0,
             reader=row.reader or 0,
+            interval=row.interval or 0,
         )
+
+
+def _seconds(interval: timedelta) -> int:
+    return max(1, round(interval.total_seconds()))
 
 
 def _report(

@@ -1,9 +1,7 @@
-"""Verdicts about the present: is a node slow or relayed, is the journal fresh, are rounds missing.
+"""Verdicts about the present: is a node slow, relayed or not seen, is the journal fresh, are rounds missing.
 
-What belongs here: pure judgements over rows of ``CONNECTIONS``, for asset checks and whoever shows a state.
-What does not: alerts, which have a memory (``alerting/``).
-
-They always speak of now: a check that runs beside a backfill of the past judges the newest rows as well.
+They are pure judgements over rows of ``CONNECTIONS``, and always speak of now: a check that runs beside a
+backfill of the past judges the newest rows as well.
 """
 
 from __future__ import annotations
@@ -12,16 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tsobs_pipelines.timeseries.evidence import ENOUGH_ROUNDS, clause_of, taken, without_verdict
+from tsobs_pipelines.timeseries.sampling import SILENT_AFTER
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 LATENCY_SPAN = timedelta(minutes=5)
 """The span whose mean latency is judged."""
 
-STALE_AFTER = timedelta(minutes=15)
-"""A journal without a round for so long is silent."""
-
 PATH_ROUNDS = 2
 """How many rounds in a row show a path for sure."""
+
+_NO_PATH = frozenset({"unknown", "offline", "unreachable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,15 @@ class Verdict:
 
 
 def judge_latency(
-    rows: Iterable[ConnectionRow], threshold_of: Callable[[str], float], now: datetime
+    rows: Iterable[ConnectionRow],
+    threshold_of: Callable[[str], float],
+    now: datetime,
+    span: timedelta = LATENCY_SPAN,
 ) -> Verdict:
-    """Whether each node's mean of ``latency_avg`` (ms) over the last five minutes is within its threshold."""
+    """Whether each node's mean of ``latency_avg`` (ms) over the last ``span`` is within its threshold."""
     means: dict[str, float] = {}
     for hostname, mine in _by_node(rows).items():
-        values = [row.latency_avg for row in mine if row.time >= now - LATENCY_SPAN]
+        values = [row.latency_avg for row in mine if row.time >= now - span]
         numbers = [value for value in values if value is not None]
         if numbers:
             means[hostname] = round(sum(numbers) / len(numbers), 3)
@@ -49,7 +51,8 @@ def judge_latency(
     if slow:
         named = ", ".join(f"{name} {mean:g} ms (limit {threshold_of(name):g})" for name, mean in slow.items())
         return Verdict(passed=False, summary=f"slow: {named}", details=means)
-    summary = "every node that answers is within its limit" if means else "no node answered in five minutes"
+    # With rounds further apart than the span, the mean is that of the newest one.
+    summary = "every node that answers is within its limit" if means else "no node answered lately"
     return Verdict(passed=True, summary=summary, details=means)
 
 
@@ -69,22 +72,48 @@ def judge_path(rows: Iterable[ConnectionRow]) -> Verdict:
             relayed.append(f"{hostname} through {recent[-1].relay_node}")
     if relayed:
         return Verdict(passed=False, summary=f"relayed: {', '.join(relayed)}", details=paths)
-    return Verdict(passed=True, summary="no node is relayed", details=paths)
+    unseen = [name for name, path in paths.items() if path in _NO_PATH]
+    summary = f"no node is relayed; no path of {', '.join(unseen)}" if unseen else "no node is relayed"
+    return Verdict(passed=True, summary=summary, details=paths)
 
 
-def judge_freshness(newest: datetime | None, now: datetime) -> Verdict:
-    """Whether the newest round is younger than 15 minutes."""
+def judge_evidence(rows: Iterable[ConnectionRow]) -> Verdict:
+    """Whether each node's last two rounds that were taken say if it can be reached.
+
+    They do not where the node is not in the tailnet, its name means several nodes, the sampler was not told
+    to sample it, or it could not be probed.
+    """
+    recent: list[ConnectionRow] = []
+    details: dict[str, str] = {}
+    for hostname, mine in _by_node(rows).items():
+        said = [row for row in mine if taken(row)][-ENOUGH_ROUNDS:]
+        recent += said
+        details[hostname] = (clause_of(said[-1]) or _path(said[-1])) if said else "no round was taken"
+    unseen = without_verdict(recent)
+    if unseen:
+        return Verdict(passed=False, summary="; ".join(unseen.values()), details=details)
+    return Verdict(passed=True, summary="every round shows whether its node can be reached", details=details)
+
+
+def judge_freshness(
+    newest: datetime | None, now: datetime, stale_after: timedelta = SILENT_AFTER, reason: str = ""
+) -> Verdict:
+    """Whether the newest round that was taken is young enough; ``reason`` is why later ones were not."""
+    because = f": {reason}" if reason else ""
     if newest is None:
-        return Verdict(passed=False, summary="no round was ever collected")
+        return Verdict(passed=False, summary=f"no round was ever taken{because}")
     age_s = round((now - newest).total_seconds())
     details: dict[str, float | int | str] = {"age_s": age_s, "newest_round": newest.isoformat()}
-    if now - newest > STALE_AFTER:
-        return Verdict(passed=False, summary=f"no round for {age_s // 60} minutes", details=details)
+    if now - newest > stale_after:
+        return Verdict(passed=False, summary=f"no round for {age_s // 60} minutes{because}", details=details)
     return Verdict(passed=True, summary=f"the newest round is {age_s} s old", details=details)
 
 
 def judge_rounds(rounds: int, start: datetime, now: datetime, interval: timedelta) -> Verdict:
-    """Whether at least 95 % of the rounds that were due between ``start`` and ``now`` were taken."""
+    """Whether at least 95 % of the rounds that were due between ``start`` and ``now`` were taken.
+
+    ``rounds`` counts those that were: a line that says why a round could not be taken is a missing round.
+    """
     due = int((now - start) / interval)
     details = {"rounds": rounds, "due": due}
     if due and rounds < 0.95 * due:

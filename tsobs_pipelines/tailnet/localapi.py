@@ -11,6 +11,7 @@ takes 6 times as long. What is not named here is not even kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -35,6 +36,8 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     last_handshake: str | None = msgspec.field(name="LastHandshake", default=None)
     home_region: str = msgspec.field(name="Relay", default="")
     """Code of its home DERP region, which is not the path in use."""
+    expired: bool | None = msgspec.field(name="Expired", default=None)
+    key_expiry: str | None = msgspec.field(name="KeyExpiry", default=None)
 
 
 class ApiPing(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +69,17 @@ class Netcheck(msgspec.Struct, frozen=True):
 
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
+
+
+def expiry_of(peer: Peer) -> datetime | None:
+    """When the node's key expires, in UTC; ``None`` where it does not, or the time can't be read."""
+    if peer.key_expiry in {None, "", NEVER}:
+        return None
+    try:
+        at = datetime.fromisoformat(str(peer.key_expiry))
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_fields(value: Mapping[str, object], kind: type[_Kind]) -> _Kind:

@@ -1,11 +1,8 @@
-"""Rows of the time series from rounds of the journal, as pure functions.
+"""Rows of ``CONNECTIONS`` and ``NETCHECK`` from rounds of the journal, as pure functions.
 
-What belongs here: what a round says about each node, as rows of ``CONNECTIONS`` and ``NETCHECK``. What does
-not: reading the journal, the day's summary (``summary.py``), storing.
-
-The rows of a round depend on the round and on those of the :data:`DELTA_LOOKBACK` before it, on nothing
-else: to collect what is new since a time ``t``, hand in the rounds after ``t`` with those of the lookback
-before it as ``context``, and the rows are the same as from the whole day at once.
+The rows of a round depend on the round and on those of the lookback before it, on nothing else: to collect
+what is new since a time ``t``, hand in the rounds after ``t`` with those of the lookback before it as
+``context``, and the rows are the same as from the whole day at once.
 """
 
 from __future__ import annotations
@@ -17,16 +14,19 @@ from typing import Final
 
 import msgspec
 
-from tsobs_pipelines.tailnet.burst import Burst, read_burst
+from tsobs_pipelines.tailnet.evidence import Observation, not_taken, observe
 from tsobs_pipelines.tailnet.journal import Round
-from tsobs_pipelines.tailnet.localapi import Peer
+from tsobs_pipelines.tailnet.keys import key_rows
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, UnknownPeerError
 from tsobs_pipelines.tailnet.ping import clean, is_local
-from tsobs_pipelines.timeseries.schema import ConnectionRow, NetcheckRow
+from tsobs_pipelines.timeseries.sampling import Sampling, bounded, interval_of
+from tsobs_pipelines.timeseries.schema import ConnectionRow, KeyRow, NetcheckRow
 
-DELTA_LOOKBACK: Final = timedelta(minutes=15)
-"""How far back a round looks for the counters that its traffic is measured from."""
+_PACE_ROUNDS: Final = 8
+"""So many rounds next to one another show how often they are taken."""
+
+DELTA_LOOKBACK: Final = Sampling().lookback
+"""How far back a round looks for the counters that its traffic is measured from, at a round a minute."""
 
 
 @dataclass(slots=True)
@@ -47,10 +47,18 @@ class Collected:
     failed_rounds: int = 0
     unstorable: int = 0
     """Rows that were left out, since the store takes none of their kind."""
+    keys: list[KeyRow] = field(default_factory=list)
+    """When keys expire, by the newest round that was taken."""
+    interval: timedelta | None = None
+    """The sampler's, by the newest rounds."""
 
 
 def collect(
-    rounds: Iterable[Round], nodes: Sequence[str], tailnet: str, context: Iterable[Round] = ()
+    rounds: Iterable[Round],
+    nodes: Sequence[str],
+    tailnet: str,
+    context: Iterable[Round] = (),
+    lookback: timedelta = DELTA_LOOKBACK,
 ) -> Collected:
     """Every row of ``rounds`` in one pass: a stream needs no memory but for its rows.
 
@@ -59,10 +67,13 @@ def collect(
         nodes: host names or DNS names; each is the ``hostname`` of its rows as given.
         tailnet: the tag of the rows.
         context: the rounds of the lookback before them, of which no rows are made.
+        lookback: how far back a round looks for the one before it.
     """
     result = Collected()
     own_names: list[tuple[datetime, frozenset[str]]] = []
     before: list[ConnectionRow] = []
+    newest: list[Round] = []
+    taken: Round | None = None
     for this in context:
         own_names.append((this.at, _own_names(this, nodes)))
         before += _round_rows(this, nodes, tailnet, Collected())
@@ -70,11 +81,24 @@ def collect(
         own_names.append((this.at, _own_names(this, nodes)))
         result.connections += _round_rows(this, nodes, tailnet, result)
         result.netchecks += _netcheck_rows(this, tailnet)
-    _drop_own(result, own_names)
+        newest = [*newest[1 - _PACE_ROUNDS :], this]
+        if this.taken and (taken is None or this.at > taken.at):
+            taken = this
+    result.keys = key_rows(taken, nodes, tailnet)
+    result.interval = interval_of_rounds(newest)
+    _drop_own(result, own_names, lookback)
     order = {name: place for place, name in enumerate(nodes)}
     result.connections.sort(key=lambda row: (row.time, order[row.hostname]))
-    result.connections = with_deltas(before, result.connections)
+    result.connections = with_deltas(before, result.connections, lookback)
     return result
+
+
+def interval_of_rounds(rounds: Sequence[Round]) -> timedelta | None:
+    """The sampler's interval: what the newest round says, else the least distance of two."""
+    newest = max(rounds, key=lambda this: this.at, default=None)
+    if newest is not None and newest.interval_s is not None:
+        return bounded(timedelta(seconds=newest.interval_s))
+    return interval_of(this.at for this in rounds)
 
 
 def connection_rows(
@@ -83,7 +107,8 @@ def connection_rows(
     """One row of ``CONNECTIONS`` for each round and each node but the sidecar's own, in the order of time.
 
     A round that could not be taken, a node that the round does not know and one whose name is not unique
-    have a row of the type ``unknown``. See :func:`collect` for the arguments and for what was counted.
+    have a row of the type ``unknown``, whose ``evidence`` says which of them it is. See :func:`collect` for
+    the arguments and for what was counted.
     """
     return collect(rounds, nodes, tailnet, context).connections
 
@@ -109,7 +134,9 @@ def _own_names(this: Round, nodes: Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _drop_own(result: Collected, own_names: list[tuple[datetime, frozenset[str]]]) -> None:
+def _drop_own(
+    result: Collected, own_names: list[tuple[datetime, frozenset[str]]], lookback: timedelta
+) -> None:
     """Take out the rows of the sidecar's own node, by the newest round of the lookback that names it.
 
     A round that could not be taken may not say which node that is.
@@ -121,7 +148,7 @@ def _drop_own(result: Collected, own_names: list[tuple[datetime, frozenset[str]]
     for at, names in own_names:
         if names:
             said_at, said = at, names
-        elif said_at is not None and at - said_at > DELTA_LOOKBACK:
+        elif said_at is not None and at - said_at > lookback:
             said = frozenset()
         if said:
             own_at[at] = said
@@ -140,29 +167,23 @@ def _drop_own(result: Collected, own_names: list[tuple[datetime, frozenset[str]]
 def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collected) -> Iterator[ConnectionRow]:
     if not this.taken:
         found.failed_rounds += 1
+        nothing = not_taken(this)
         for node in nodes:
-            yield _row(this.at, tailnet, node, _NO_PEER, _NO_BURST)
+            yield _row(this.at, tailnet, node, nothing)
         return
     for node in nodes:
-        peer, burst = _NO_PEER, _NO_BURST
-        try:
-            key = this.find(node)
-            peer = this.peers[key]
-            burst = read_burst(this.pings.get(key, ()), peer.online)
-        except AmbiguousPeerError as error:
-            found.ambiguous[node] = error.dns_names
+        seen = observe(this, node)
+        if seen.evidence == "ambiguous":
+            found.ambiguous[node] = tuple(seen.reason.split(", "))
             found.ambiguous_rounds[node] = found.ambiguous_rounds.get(node, 0) + 1
-        except UnknownPeerError:
+        elif seen.evidence == "absent":
             found.absent_rounds[node] = found.absent_rounds.get(node, 0) + 1
-        yield _row(this.at, tailnet, node, peer, burst)
+        yield _row(this.at, tailnet, node, seen)
 
 
-_NO_PEER: Final = Peer()
-_NO_BURST: Final = Burst()
-
-
-def _row(at: datetime, tailnet: str, node: str, peer: Peer, burst: Burst) -> ConnectionRow:
-    path, sent, cold_ms, warm_ms = burst
+def _row(at: datetime, tailnet: str, node: str, seen: Observation) -> ConnectionRow:
+    peer, burst = seen.peer, seen.burst
+    path, warm_ms = burst.path, burst.warm_ms
     return ConnectionRow(
         time=at,
         tailnet=tailnet,
@@ -172,15 +193,20 @@ def _row(at: datetime, tailnet: str, node: str, peer: Peer, burst: Burst) -> Con
         latency_avg=round(sum(warm_ms) / len(warm_ms), 3) if warm_ms else None,
         latency_min=round(min(warm_ms), 3) if warm_ms else None,
         latency_max=round(max(warm_ms), 3) if warm_ms else None,
-        latency_cold=None if cold_ms is None else round(cold_ms, 3),
-        pings_sent=sent,
+        latency_cold=None if burst.cold_ms is None else round(burst.cold_ms, 3),
+        pings_sent=burst.sent,
         pings_received=burst.received,
         tx_bytes=peer.tx_bytes,
         rx_bytes=peer.rx_bytes,
+        answered=seen.answered,
+        evidence=seen.evidence,
+        reason=seen.reason or None,
     )
 
 
-def with_deltas(before: Iterable[ConnectionRow], rows: Iterable[ConnectionRow]) -> list[ConnectionRow]:
+def with_deltas(
+    before: Iterable[ConnectionRow], rows: Iterable[ConnectionRow], lookback: timedelta = DELTA_LOOKBACK
+) -> list[ConnectionRow]:
     """The rows with ``tx_delta`` and ``rx_delta``: bytes since the node's last row with counters.
 
     That row may be one of ``before``, and at most the lookback old. Both totals belong to one WireGuard peer:
@@ -190,16 +216,18 @@ def with_deltas(before: Iterable[ConnectionRow], rows: Iterable[ConnectionRow]) 
     for row in sorted(before, key=lambda row: row.time):
         if row.tx_bytes is not None and row.rx_bytes is not None:
             last[row.hostname] = (row.time, row.tx_bytes, row.rx_bytes)
-    return [_with_delta(last, row) for row in rows]
+    return [_with_delta(last, row, lookback) for row in rows]
 
 
-def _with_delta(last: dict[str, tuple[datetime, int, int]], row: ConnectionRow) -> ConnectionRow:
+def _with_delta(
+    last: dict[str, tuple[datetime, int, int]], row: ConnectionRow, lookback: timedelta
+) -> ConnectionRow:
     tx, rx = row.tx_bytes, row.rx_bytes
     if tx is None or rx is None:
         return row
     previous = last.get(row.hostname)
     last[row.hostname] = (row.time, tx, rx)
-    if previous is None or row.time - previous[0] > DELTA_LOOKBACK:
+    if previous is None or row.time - previous[0] > lookback:
         return row
     _, tx_before, rx_before = previous
     if tx < tx_before or rx < rx_before:

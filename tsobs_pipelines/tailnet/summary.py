@@ -1,8 +1,4 @@
-"""What a day was like for each node: rows of ``SUMMARY`` from those of ``CONNECTIONS``.
-
-What belongs here: the definitions of the day's figures. What does not: the rows of single rounds
-(``rows.py``).
-"""
+"""What a day was like for each node: rows of ``SUMMARY`` from those of ``CONNECTIONS``."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final, TypeVar
 
+from tsobs_pipelines.timeseries.evidence import answered
 from tsobs_pipelines.timeseries.schema import ConnectionRow, SummaryRow
 
 N = TypeVar("N", int, float)
@@ -38,13 +35,12 @@ def summary_rows(day: date, rows: Iterable[ConnectionRow]) -> list[SummaryRow]:
 
     - ``rounds``: rounds with a row, those of the type ``unknown`` included.
     - ``latency_p50``, ``latency_p95`` (ms): percentiles of the rounds' warm averages; ``latency_max`` (ms):
-    the slowest
-      warm pong.
+      the slowest warm pong.
     - ``loss``: share of pings without a pong, over the rounds in which the node was not offline.
     - ``share_direct``: share of ``direct`` among the rounds that the node answered on a known path.
-    - ``availability``: share of the rounds with a pong among those that show whether there was one (not
-    ``unknown``
-      without a pong).
+    - ``availability``: share of the rounds that were answered among those that were taken
+      (:func:`~tsobs_pipelines.timeseries.evidence.answered`): a round in which the node was not in the
+      tailnet, not unique or not probed was not answered, one that could not be taken does not count.
     - ``tx_bytes``, ``rx_bytes``: the sum of the deltas.
 
     A figure over nothing is ``None``.
@@ -63,9 +59,8 @@ def _summary(start: datetime, tailnet: str, hostname: str, rows: Sequence[Connec
     sent = sum(_known(row.pings_sent for row in present))
     received = sum(_known(row.pings_received for row in present))
     types = [row.connection_type for row in rows]
-    answered = sum(kind in ANSWERED for kind in types)
-    with_pong = sum(1 for row in rows if row.pings_received)
-    known = sum(1 for row in rows if row.connection_type != "unknown" or row.pings_received)
+    on_known_path = sum(kind in ANSWERED for kind in types)
+    answers = _known(map(answered, rows))
     return SummaryRow(
         time=start,
         tailnet=tailnet,
@@ -75,8 +70,8 @@ def _summary(start: datetime, tailnet: str, hostname: str, rows: Sequence[Connec
         latency_p95=_rounded(percentile(averages, 0.95)),
         latency_max=max(_known(row.latency_max for row in rows), default=None),
         loss=_share(sent - received, sent),
-        share_direct=_share(types.count("direct"), answered),
-        availability=_share(with_pong, known),
+        share_direct=_share(types.count("direct"), on_known_path),
+        availability=_share(sum(answers), len(answers)),
         tx_bytes=_total(row.tx_delta for row in rows),
         rx_bytes=_total(row.rx_delta for row in rows),
     )

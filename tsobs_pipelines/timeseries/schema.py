@@ -204,7 +204,12 @@ def _is_text(value: str) -> bool:
 
 
 class ConnectionRow(Row, frozen=True):
-    """One node in one round; ``time`` is the round's. ``tailnet`` tells simulated rows from real ones."""
+    """One node in one round; ``time`` is the round's. ``tailnet`` tells simulated rows from real ones.
+
+    ``answered`` is absent in a round that was not taken, so that its mean is the node's availability. Where
+    ``connection_type`` does not say it all, ``evidence`` is the kind of what is known (see ``evidence.py``)
+    and ``reason`` its words.
+    """
 
     tailnet: Identity
     hostname: Identity
@@ -220,6 +225,9 @@ class ConnectionRow(Row, frozen=True):
     rx_bytes: Bytes = None
     tx_delta: Bytes = None
     rx_delta: Bytes = None
+    answered: Flag = None
+    evidence: Annotated[str | None, Unit("a kind")] = None
+    reason: Annotated[str | None, Unit("a clause for a person")] = None
 
 
 class NetcheckRow(Row, frozen=True):
@@ -253,7 +261,8 @@ class SummaryRow(Row, frozen=True):
 class CollectionRow(Row, frozen=True):
     """What was collected of one journal day; ``time`` is its start. Healing holds it against the index.
 
-    ``reader`` is the newest version of the journal's line that was known when the lines were read.
+    ``reader`` is the newest version of the journal's line that was known when the lines were read,
+    ``interval`` the sampler's, by the newest rounds.
     """
 
     tailnet: Identity
@@ -262,6 +271,20 @@ class CollectionRow(Row, frozen=True):
     skipped: Lines = None
     duplicates: Lines = None
     reader: Annotated[int | None, Unit("version")] = None
+    interval: Annotated[int | None, Unit("s")] = None
+
+
+class KeyRow(Row, frozen=True):
+    """The key of one node, as the newest round of the UTC day knew it; ``time`` is the day's start.
+
+    ``expires_at`` is absent where the key does not expire; ``own`` marks the node that the sidecar runs on.
+    """
+
+    tailnet: Identity
+    hostname: Identity
+    expires_at: EpochSeconds = None
+    expired: Flag = None
+    own: Flag = None
 
 
 class PriceRow(Row, frozen=True):
@@ -289,10 +312,19 @@ CONNECTIONS = Measurement("tailscale_connections", ConnectionRow)
 NETCHECK = Measurement("tailscale_netcheck", NetcheckRow)
 SUMMARY = Measurement("tailscale_connection_summary", SummaryRow)
 COLLECTIONS = Measurement("tailscale_collections", CollectionRow)
+KEYS = Measurement("tailscale_keys", KeyRow)
 PRICES = Measurement("electricity_prices", PriceRow)
 FORECASTS = Measurement("price_forecasts", ForecastRow)
 
-MEASUREMENTS: tuple[Measurement[Row], ...] = (CONNECTIONS, NETCHECK, SUMMARY, COLLECTIONS, PRICES, FORECASTS)
+MEASUREMENTS: tuple[Measurement[Row], ...] = (
+    CONNECTIONS,
+    NETCHECK,
+    SUMMARY,
+    COLLECTIONS,
+    KEYS,
+    PRICES,
+    FORECASTS,
+)
 
 
 def conform_all(measurement: Measurement[RowT], rows: Sequence[RowLike]) -> list[RowT]:

@@ -164,3 +164,70 @@ def test_clocks() -> None:
     assert [found.level for found in clock_finding("x", 3600.0)] == ["failed"]
     assert [found.level for found in clock_finding("x", -10.0)] == ["warning"]
     assert clock_finding("x", 0.0) == []
+
+
+def node(label: str, host_name: str | None = None, **others: object) -> dict[str, object]:
+    host = label if host_name is None else host_name
+    return {"HostName": host, "DNSName": f"{label}.tail.test.", "Online": True, **others}
+
+
+def look_at_nodes(
+    monkeypatch: pytest.MonkeyPatch, critical: str, peers: Mapping[str, object], sampled: Mapping[str, object]
+) -> dict[str, Mapping[str, str]]:
+    """What the doctor finds of critical nodes, over a status and a newest round that sampled these."""
+    now = datetime.now(UTC)
+    pongs = {name: [{"LatencySeconds": 0.01, "Endpoint": "10.0.0.1:41641"}] * 6 for name in sampled}
+    line = {"v": 1, "at": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "state": "Running", "pings": pongs}
+    day = {"rounds": 1, "bytes": 10}
+    answers = {
+        "/healthz": {"ok": True},
+        "/status": {"BackendState": "Running", "Self": node("observer"), "Peer": peers},
+        "/samples": {"days": {str(now.date()): day}},
+        f"/samples/{now.date()}": json.dumps({**line, "peers": sampled}) + "\n",
+    }
+    with serving(ToldSidecar(answers)) as sidecar:
+        monkeypatch.setenv("TSOBS_SIDECAR_URL", sidecar.url)
+        monkeypatch.setenv("TSOBS_CRITICAL_NODES", critical)
+        status, found, _ = findings()
+    assert status == int(any(one["level"] == "failed" for one in found.values()))
+    return {name: one for name, one in found.items() if name.startswith("node ")}
+
+
+def test_a_node_that_is_not_in_the_tailnet_fails_and_the_nearest_names_are_suggested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = {"k1": node("git"), "k2": node("chocolate-factory")}
+    found = look_at_nodes(monkeypatch, "gti,chocolate-factory", peers, {"chocolate-factory": peers["k2"]})
+    assert (found["node gti"]["level"], found["node gti"]["detail"]) == (
+        "failed",
+        "gti is not in the tailnet",
+    )
+    assert found["node gti"]["remedy"].startswith("did you mean git?")
+    assert found["node chocolate-factory"]["level"] == "ok"
+
+
+def test_a_name_of_several_nodes_fails_with_their_dns_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = {"k1": node("vm-1", "vm"), "k2": node("vm-2", "vm")}
+    found = look_at_nodes(monkeypatch, "vm", peers, {})
+    assert found["node vm"]["level"] == "failed"
+    assert "vm-1.tail.test" in found["node vm"]["detail"]
+    assert "vm-2.tail.test" in found["node vm"]["detail"]
+
+
+def test_a_node_that_the_sampler_is_not_told_to_sample_fails_with_the_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peers = {"k1": node("git"), "k2": node("dev")}
+    found = look_at_nodes(monkeypatch, "git,dev", peers, {"git": peers["k1"]})
+    assert found["node git"]["level"] == "ok"
+    assert found["node dev"]["level"] == "failed"
+    assert "SAMPLE_HOSTS" in found["node dev"]["remedy"]
+
+
+def test_keys_that_expired_or_soon_will_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    peers = {"k1": node("git", Expired=True), "k2": node("dev", KeyExpiry=soon)}
+    found = look_at_nodes(monkeypatch, "git,dev", peers, {"git": peers["k1"], "dev": peers["k2"]})
+    assert (found["node git"]["level"], found["node git"]["detail"]) == ("failed", "its key expired")
+    assert found["node dev"]["level"] == "warning"
+    assert "expires in 2.0 days" in found["node dev"]["detail"]

@@ -150,6 +150,7 @@ def test_a_tick_adds_what_is_new_and_judges_it(observatory: Observatory) -> None
         "reached_directly": True,
         "journal_is_fresh": True,
         "rounds_complete": False,
+        "nodes_are_seen": True,
     }
 
 

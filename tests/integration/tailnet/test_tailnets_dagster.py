@@ -138,7 +138,13 @@ def test_each_tailnet_is_a_lineage_of_its_own(repository: dg.RepositoryDefinitio
         assert {graph.get(key).group_name for key in (journal, metrics, summary)} == {group}
         assert metrics in graph.get(dg.AssetKey("latency_alerts")).parent_keys
         checked = {key.name for key in graph.asset_check_keys if key.asset_key == metrics}
-        assert checked == {"latency_within_limit", "reached_directly", "journal_is_fresh", "rounds_complete"}
+        assert checked == {
+            "latency_within_limit",
+            "reached_directly",
+            "journal_is_fresh",
+            "rounds_complete",
+            "nodes_are_seen",
+        }
         policy = graph.get(metrics).freshness_policy
         assert policy is not None
     names = {schedule.name: schedule.job_name for schedule in repository.schedule_defs}

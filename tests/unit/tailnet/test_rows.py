@@ -59,6 +59,7 @@ def test_warm_pings_make_the_figures_and_the_cold_one_stands_apart() -> None:
         rx_bytes=row.rx_bytes,
         tx_delta=None,
         rx_delta=None,
+        answered=1,
     )
     assert conform_all(CONNECTIONS, [row]) == [row]
 

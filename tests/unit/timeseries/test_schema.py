@@ -173,5 +173,6 @@ def test_connections_has_what_the_design_names() -> None:
     assert types == {
         **dict.fromkeys(("latency_avg", "latency_min", "latency_max", "latency_cold"), "float"),
         **dict.fromkeys(("pings_sent", "pings_received", "tx_bytes", "rx_bytes"), "int"),
-        **dict.fromkeys(("tx_delta", "rx_delta"), "int"),
+        **dict.fromkeys(("tx_delta", "rx_delta", "answered"), "int"),
+        **dict.fromkeys(("evidence", "reason"), "str"),
     }

@@ -8,6 +8,7 @@ from typing import TypeVar
 from tsobs_pipelines.alerting.evidence import Evidence
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules.collection import COLLECTION_SILENCE
+from tsobs_pipelines.alerting.rules.key_expiry import KEY_EXPIRY
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.rules.mae import MAE
 from tsobs_pipelines.alerting.rules.node_silence import NODE_SILENCE
@@ -19,7 +20,7 @@ from tsobs_pipelines.registry import Registry
 E = TypeVar("E", bound=Evidence)
 
 RULES: Registry[Rule] = Registry(
-    "alert rule", (LATENCY, RELAY, NODE_SILENCE, COLLECTION_SILENCE, FAILED_RUNS, MAE, SKILL)
+    "alert rule", (LATENCY, RELAY, NODE_SILENCE, KEY_EXPIRY, COLLECTION_SILENCE, FAILED_RUNS, MAE, SKILL)
 )
 
 

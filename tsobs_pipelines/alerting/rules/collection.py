@@ -2,41 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tsobs_pipelines.alerting.evidence import LookEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Status, TopicState, Verdict
-from tsobs_pipelines.alerting.rule import SILENT_AFTER, Doc, Example, Rule, Severity
+from tsobs_pipelines.alerting.rule import Doc, Example, Rule, Severity
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.evidence import newest_taken
+from tsobs_pipelines.timeseries.sampling import SILENT_AFTER, Sampling, sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import StoreError, TimeSeriesStore, Window
 
-_LOOK_BACK = SILENT_AFTER + timedelta(minutes=2)
+_A_MINUTE = Sampling()
+_OVERLAP = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestRound:
+    """When the newest round was taken, how often one is due, and why there is none that is fresh."""
+
+    at: datetime | None
+    sampling: Sampling = _A_MINUTE
+    reason: str = ""
 
 
 def look_at_freshness(
     store: TimeSeriesStore, tailnet: Tailnet, known: TopicState | None, now: datetime
 ) -> Signal:
-    """Whether the newest round with a result is fresh."""
-    newest, reason = newest_round(store, tailnet.name, now)
-    return freshness_signal(newest or _last_known_round(known, now), now, reason)
+    """Whether the newest round that was taken is fresh."""
+    newest = newest_round(store, tailnet.name, now)
+    last = newest.at or _last_known_round(known, now)
+    return freshness_signal(last, now, newest.reason, newest.sampling.stale_after)
 
 
-def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> tuple[datetime | None, str]:
-    """The newest round with a result, if it is fresh, and what is known about why there is none."""
+def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> NewestRound:
+    """The newest round that was taken, and what is known about why none is fresh.
+
+    A round that was taken counts, whatever it says: a node that is not in the tailnet is told as that node's.
+    """
     try:
-        window = Window(now - _LOOK_BACK, now + timedelta(minutes=1))
+        sampling = sampling_at(store, tailnet, now)
+        window = Window(now - sampling.stale_after - _OVERLAP, now + timedelta(minutes=1))
         rows = store.read(CONNECTIONS, window, {"tailnet": tailnet})
     except StoreError as error:
-        return None, f"the store can't be read ({clean(str(error), 200)})"
-    known = [row.time for row in rows if row.connection_type != "unknown"]
-    newest = max(known, default=None)
-    if newest is not None and now - newest <= SILENT_AFTER:
-        return newest, ""
-    if len(rows) > len(known):
-        return newest, "rounds arrive, but every probe fails: is tailscaled running beside the sidecar?"
-    return newest, "nothing is collected: look at the sidecar and at the runs of collect_connections"
+        return NewestRound(None, reason=f"the store can't be read ({clean(str(error), 200)})")
+    newest, reason = newest_taken(rows)
+    if newest is not None and now - newest <= sampling.stale_after:
+        return NewestRound(newest, sampling)
+    why = "nothing is collected: look at the sidecar and at the runs of collect_connections"
+    if reason:
+        why = f"rounds arrive, but none could be taken: {clean(reason, 200)}"
+    return NewestRound(newest, sampling, why)
 
 
 def _last_known_round(known: TopicState | None, now: datetime) -> datetime:
@@ -48,12 +66,14 @@ def _last_known_round(known: TopicState | None, now: datetime) -> datetime:
     return known.last - timedelta(minutes=known.value)
 
 
-def freshness_signal(last_round: datetime, now: datetime, reason: str) -> Signal:
-    """Whether the newest round with a result is fresh; ``reason`` says what is known about why not."""
+def freshness_signal(
+    last_round: datetime, now: datetime, reason: str, stale_after: timedelta = SILENT_AFTER
+) -> Signal:
+    """Whether the newest round that was taken is fresh; ``reason`` says what is known about why not."""
     age = now - last_round
-    verdict = Verdict.BAD if age > SILENT_AFTER else Verdict.GOOD
+    verdict = Verdict.BAD if age > stale_after else Verdict.GOOD
     minutes = age.total_seconds() / 60
-    return Signal(now, last_round, verdict, minutes, SILENT_AFTER.total_seconds() / 60, reason)
+    return Signal(now, last_round, verdict, minutes, stale_after.total_seconds() / 60, reason)
 
 
 COLLECTION_SILENCE = Rule(
@@ -67,9 +87,7 @@ COLLECTION_SILENCE = Rule(
     resolved=lambda _: "rounds arrive again",
     doc=Doc(
         about="",
-        fires=(
-            "no round with a result of any node for 15 minutes: sampler, sidecar, tailscaled, runs or store"
-        ),
+        fires=("no round was taken for 15 minutes: sampler, sidecar, tailscaled, runs or store"),
         is_over="one arrives",
         example=Example(
             "",

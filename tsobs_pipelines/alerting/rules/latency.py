@@ -91,7 +91,7 @@ LATENCY = Rule(
     ),
     firing=_firing,
     resolved=_resolved,
-    together="most nodes are slow at once: look at the uplink of the observing host first",
+    together=lambda _: "most nodes are slow at once: look at the uplink of the observing host first",
     align=BUCKET,
     fresh_for=FRESH,
     doc=Doc(

@@ -8,7 +8,6 @@ from tsobs_pipelines.alerting.evidence import RowEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Verdict
 from tsobs_pipelines.alerting.rule import (
     FRESH,
-    SILENT_AFTER,
     AlertAsset,
     Doc,
     Example,
@@ -17,6 +16,7 @@ from tsobs_pipelines.alerting.rule import (
     Severity,
 )
 from tsobs_pipelines.alerting.rules.nodes import by_host
+from tsobs_pipelines.timeseries.sampling import SILENT_AFTER
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 _PATHS = {"relay": Verdict.BAD, "direct": Verdict.GOOD, "peer-relay": Verdict.GOOD}
@@ -51,7 +51,9 @@ RELAY = Rule(
     ),
     firing=lambda c: f"{c.subject} is reached through DERP relay {c.detail}, not directly",
     resolved=lambda c: f"{c.subject} is reached without DERP again (was relay {c.detail})",
-    together="most nodes are relayed at once: look at the firewall or NAT of the observing host first",
+    together=lambda _: (
+        "most nodes are relayed at once: look at the firewall or NAT of the observing host first"
+    ),
     fresh_for=FRESH,
     doc=Doc(
         about="node",

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import past_rows
-from tsobs_pipelines.alerting.evidence import ForecastEvidence
+from tsobs_pipelines.alerting.evidence import ForecastEvidence, RowEvidence
 from tsobs_pipelines.alerting.forecasts import past_forecasts
-from tsobs_pipelines.alerting.replay import Replayed, replay_pending
-from tsobs_pipelines.alerting.rule import AlertAsset
+from tsobs_pipelines.alerting.replay import Replayed, pending_replays, replay_pending
+from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import alert_assets, rules_of
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, plain
@@ -23,6 +23,7 @@ from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 GROUP = "alerts"
@@ -122,12 +123,23 @@ def _replay_all(
         ]
     else:
         done = [
-            replay_pending(tailnet_book(settings, tailnet), rule, past_rows(store, tailnet, rule))
+            _replay_rows(settings, store, tailnet, rule)
             for tailnet in settings.tailnets
             for rule in rules_of(asset)
+            if isinstance(rule.evidence, RowEvidence)
         ]
     days = tuple(day for one in done for day in one.days)
     return Replayed(days, sum(one.incidents for one in done))
+
+
+def _replay_rows(
+    settings: Settings, store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule
+) -> Replayed:
+    book = tailnet_book(settings, tailnet)
+    if not pending_replays(book, rule):
+        return Replayed((), 0)
+    paced = rule.at_pace(sampling_at(store(), tailnet.name, utc_now()))
+    return replay_pending(book, paced, past_rows(store, tailnet, paced))
 
 
 def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]) -> dg.AssetsDefinition:

@@ -13,7 +13,8 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
+from tsobs_pipelines.alerting.evaluation import evaluate, observe_collected
+from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
 from tsobs_pipelines.alerting.mutes import retire
 from tsobs_pipelines.alerting.news import connection_news
@@ -53,7 +54,8 @@ from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnets import Tailnet
-from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
+from tsobs_pipelines.timeseries.sampling import sampling_at
+from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore, Window
 
 DELIVERY_INTERVAL_S = 60
 
@@ -82,17 +84,31 @@ def look_at_connections(
     tailnet, news = found.tailnet, connection_news(collections(found.new))
     book = tailnet_book(settings, tailnet)
     source = tailnet_source(settings, tailnet, news.run_id, news.partition)
+    sampling = sampling_at(store, tailnet.name, now)
+    rule = rule.at_pace(sampling)
     before = book.progress(rule)
-    retire(book, rule, tailnet.critical_nodes)
+    retire(book, rule, [*tailnet.critical_nodes, *_also_watched(store, rule, tailnet, now)])
     if news.complete_to is not None:
         complete_to = min(news.complete_to, now)
-        evaluate(book, rule, observe_rows(store, tailnet, rule, complete_to), source, now)
+        observe = observe_collected(store, tailnet, rule, complete_to, sampling)
+        evaluate(book, rule, observe, source, now)
         # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
         book.remind(rule, source, now)
-    if (edge := _edge(before, book.progress(rule))) is not None:
+    if isinstance(rule.evidence, RowEvidence) and (edge := _edge(before, book.progress(rule))) is not None:
         request_replays(
             book, rule, {day: seen for day, seen in news.whole_days.items() if _start(day) < edge}
         )
+
+
+def _also_watched(store: TimeSeriesStore, rule: Rule, tailnet: Tailnet, now: datetime) -> list[str]:
+    """Whom a rule is about beside the critical nodes: for keys, the sidecar's own node as well."""
+    if not isinstance(rule.evidence, LatestEvidence):
+        return []
+    window = Window.trailing(now, timedelta(days=2))
+    return [
+        str(row["hostname"])
+        for row in store.latest(rule.evidence.measurement, window, {"tailnet": tailnet.name})
+    ]
 
 
 def look_at_forecasts(

@@ -33,7 +33,7 @@ from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.temporary import remove_left_behind
-from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, NETCHECK, SUMMARY
+from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, KEYS, NETCHECK, SUMMARY
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 from tsobs_pipelines.upkeep.disk import disk_of, sizes
 from tsobs_pipelines.upkeep.runs import RunRetention, select
@@ -85,7 +85,7 @@ def tidy_alerts(settings: Settings, now: datetime) -> Figures:
 def tidy_series(store: TimeSeriesStore, settings: Settings, now: datetime) -> Figures:
     """Remove the tailnet's rows that are past their retention; prices and forecasts are few, and stay."""
     window = Window(EPOCH, now - timedelta(days=settings.timeseries_retention_days))
-    for measurement in (CONNECTIONS, NETCHECK, SUMMARY, COLLECTIONS):
+    for measurement in (CONNECTIONS, NETCHECK, SUMMARY, COLLECTIONS, KEYS):
         store.delete(measurement, window)
     return {}
 

@@ -1,11 +1,9 @@
-"""The checks on the connection assets: which node is slow or relayed, is the journal fresh and complete.
+"""The checks on the connection assets: which node is slow, relayed or not seen, is the journal complete.
 
-What belongs here: thin shells that read rows and hand them to ``tailnet/health.py``. What does not: the
-judgements themselves.
+They read rows and leave the judgement to ``tailnet/health.py``.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import dagster as dg
 
@@ -14,19 +12,19 @@ from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.resources import StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.tailnet.health import (
-    STALE_AFTER,
+    LATENCY_SPAN,
     Verdict,
+    judge_evidence,
     judge_freshness,
     judge_latency,
     judge_path,
     judge_rounds,
 )
 from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.timeseries.evidence import newest_taken, taken
+from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import Window
-
-ROUNDS_SPAN = timedelta(hours=1)
-SAMPLE_INTERVAL = timedelta(minutes=1)
 
 
 def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
@@ -36,28 +34,33 @@ def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
     path = dg.AssetCheckSpec("reached_directly", asset=metrics, description="No node is relayed.")
     fresh = dg.AssetCheckSpec("journal_is_fresh", asset=metrics, description="Rounds keep coming.")
     complete = dg.AssetCheckSpec(
-        "rounds_complete", asset=metrics, description="The last hour lacks no rounds."
+        "rounds_complete", asset=metrics, description="Hardly a round of the last hour was not taken."
+    )
+    seen = dg.AssetCheckSpec(
+        "nodes_are_seen", asset=metrics, description="Each critical node is in the tailnet and can be probed."
     )
 
     @dg.multi_asset_check(
         name=tailnet.suffixed("check_connections"),
-        specs=[latency, path, fresh, complete],
+        specs=[latency, path, fresh, complete, seen],
         retry_policy=NETWORK_RETRIES,
     )
     def check(store: StoreResource) -> Iterator[dg.AssetCheckResult]:
         """Judge the newest rows of the store, whichever partition the run is about."""
         now = utc_now()
-        window = Window.trailing(now, ROUNDS_SPAN + STALE_AFTER)
+        pace = over_network(sampling_at, store.get(), tailnet.name, now)
+        window = Window.trailing(now, pace.judged_span + pace.stale_after)
         rows = over_network(store.get().read, CONNECTIONS, window, {"tailnet": tailnet.name})
-        times = {row.time for row in rows}
-        newest = max(times, default=None)
-        judged_until = newest or now
-        since = judged_until - ROUNDS_SPAN
-        yield _result(latency, judge_latency(rows, tailnet.latency_threshold_of, judged_until))
+        newest, reason = newest_taken(rows)
+        judged_until = max((row.time for row in rows), default=now)
+        since = judged_until - pace.judged_span
+        span = max(LATENCY_SPAN, pace.interval)
+        yield _result(latency, judge_latency(rows, tailnet.latency_threshold_of, judged_until, span))
         yield _result(path, judge_path(rows))
-        yield _result(fresh, judge_freshness(newest, now))
-        recent = sum(since < time <= judged_until for time in times)
-        yield _result(complete, judge_rounds(recent, since, judged_until, SAMPLE_INTERVAL))
+        yield _result(fresh, judge_freshness(newest, now, pace.stale_after, reason))
+        recent = {row.time for row in rows if taken(row) and since < row.time <= judged_until}
+        yield _result(complete, judge_rounds(len(recent), since, judged_until, pace.interval))
+        yield _result(seen, judge_evidence(rows))
 
     return check
 

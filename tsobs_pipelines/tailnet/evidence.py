@@ -1,0 +1,78 @@
+"""What a round says about one node, also when it says nothing about the path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from tsobs_pipelines.tailnet.burst import Burst, read_burst
+from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
+from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
+from tsobs_pipelines.timeseries.evidence import Evidence
+
+_REASON_CHARS: Final = 240
+_UNPROBED: Final[Mapping[str, str]] = {
+    "no-address": "it has no address in the tailnet",
+    "out-of-time": "the round ended before it was pinged",
+}
+_NO_PEER: Final = Peer()
+_NO_BURST: Final = Burst()
+
+
+class Observation(NamedTuple):
+    """What a round says about one node.
+
+    ``evidence`` is ``None`` where the path says it all, ``reason`` the words for a person. ``answered`` is
+    ``None`` only in a round that was not taken.
+    """
+
+    peer: Peer = _NO_PEER
+    burst: Burst = _NO_BURST
+    evidence: Evidence | None = None
+    reason: str = ""
+    answered: int | None = 0
+
+
+def not_taken(this: Round) -> Observation:
+    """What a round that could not be taken says about any node: why it could not."""
+    reason = this.error or f"tailscaled is not running: {this.state or 'no state'}"
+    return Observation(evidence="not-taken", reason=_short(reason), answered=None)
+
+
+def observe(this: Round, node: str) -> Observation:
+    """What a round that was taken says about the node of this name."""
+    try:
+        key = this.find(node)
+    except AmbiguousPeerError as error:
+        return Observation(evidence="ambiguous", reason=_short(", ".join(error.dns_names)))
+    except NotSampledError:
+        return Observation(evidence="not-sampled")
+    except UnknownPeerError:
+        return Observation(evidence="absent")
+    peer = this.peers[key]
+    burst = read_burst(this.pings.get(key, ()), peer.online)
+    if burst.path.connection_type in {"direct", "relay", "peer-relay"}:
+        return Observation(peer, burst, answered=1)
+    if burst.received:
+        return Observation(peer, burst, "no-path", answered=1)
+    unprobed = _UNPROBED.get(this.unprobed[key].reason, "") if key in this.unprobed else ""
+    return Observation(peer, burst, *_silence(this.at, peer, burst, unprobed))
+
+
+def _silence(at: datetime, peer: Peer, burst: Burst, unprobed: str) -> tuple[Evidence | None, str]:
+    """Why a node that is listed gave no pong; ``unprobed`` is what the sampler says about it."""
+    expiry = expiry_of(peer)
+    if peer.expired or burst.expired or (expiry is not None and expiry <= at):
+        when = f" at {expiry:%Y-%m-%d %H:%M} UTC" if expiry else ""
+        return "key-expired", f"its key expired{when}"
+    if burst.path.connection_type != "unknown":
+        return None, ""
+    if burst.sent:
+        return "no-answer", ""
+    return "not-probed", _short(unprobed or burst.refusal or "no ping was sent")
+
+
+def _short(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)[:_REASON_CHARS]
