@@ -116,9 +116,12 @@ def parse(answer: Answer, series: Series, place: str) -> Fetched:
         raise PriceSourceError(f"{place}: HTTP {answer.status}: {str(answer.body)[:200]}")
     try:
         values = answer.body["indicator"]["values"]  # type: ignore[index] # another form is an error below
-        timed, remarks = timed_values([each for each in values if each["geo_id"] == series.geo_id], place)
+        ours = [each for each in values if each.get("geo_id") == series.geo_id]
+        timed, remarks = timed_values(ours, place)
     except (KeyError, TypeError, AttributeError) as error:
         raise PriceSourceError(
             f"{place}: an answer in another form: {type(error).__name__}: {error}"
         ) from None
+    if values and not ours:
+        raise PriceSourceError(f"{place}: an answer in another form: no value of geo_id {series.geo_id}")
     return Fetched(hourly(timed, SPAIN), remarks=remarks)
