@@ -7,11 +7,12 @@ What belongs here: metric names, help texts, labels. What does not: when a reque
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from tsobs_pipelines.api.schemas import Node, NodesAnswer
+from tsobs_pipelines.api.schemas import Node, NodesAnswer, NodeState
 from tsobs_pipelines.api.self_metrics import SelfMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -41,12 +42,29 @@ class Metrics:
         self.own = SelfMetrics(self._registry)
         self._up = Gauge("tsobs_part_up", "Whether a part is well", ["part"], registry=self._registry)
         gauges = {
-            "latency": ("tsobs_node_latency_ms", "Mean latency of the newest round; absent without a pong"),
+            "latency": (
+                "tsobs_node_latency_seconds",
+                "Mean latency of the newest round; absent without a pong",
+            ),
+            "threshold": ("tsobs_node_latency_threshold_seconds", "Latency above which the node is slow"),
             "loss": ("tsobs_node_loss_ratio", "Share of the newest round's pings without a pong"),
-            "direct": ("tsobs_node_direct", "1 when the newest round went directly, else 0"),
             "availability": ("tsobs_node_availability_24h_ratio", "Share of the day's rounds with a pong"),
             "measured": ("tsobs_node_measured_timestamp_seconds", "Time of the newest round"),
+            "latency_ms": (
+                "tsobs_node_latency_ms",
+                "Deprecated, gone after 2027-11: use tsobs_node_latency_seconds",
+            ),
+            "direct": (
+                "tsobs_node_direct",
+                'Deprecated, gone after 2027-11: use tsobs_node_path{path="direct"}',
+            ),
         }
+        self._path = Gauge(
+            "tsobs_node_path",
+            "1 for the path or state of the newest round, 0 for the others",
+            ["tailnet", "hostname", "path"],
+            registry=self._registry,
+        )
         self._nodes = {
             key: Gauge(name, text, ["tailnet", "hostname"], registry=self._registry)
             for key, (name, text) in gauges.items()
@@ -63,10 +81,12 @@ class Metrics:
 
     def set_nodes(self, answers: Sequence[NodesAnswer]) -> None:
         """Take over the latest state of each tailnet's nodes; what is not known has no sample."""
-        for gauge in self._nodes.values():
+        for gauge in (*self._nodes.values(), self._path):
             gauge.clear()
         for answer in answers:
             for node in answer.nodes:
+                for path in get_args(NodeState):
+                    self._path.labels(answer.tailnet, node.hostname, path).set(path == node.state)
                 for key, value in _values(node).items():
                     if value is not None:
                         self._nodes[key].labels(answer.tailnet, node.hostname).set(value)
@@ -78,7 +98,9 @@ class Metrics:
 
 def _values(node: Node) -> dict[str, float | None]:
     return {
-        "latency": node.latency_ms,
+        "latency": None if node.latency_ms is None else node.latency_ms / 1000,
+        "threshold": node.threshold_ms / 1000,
+        "latency_ms": node.latency_ms,
         "loss": node.loss,
         "direct": None if node.state in {"unknown", "self"} else float(node.state == "direct"),
         "availability": node.day.availability,

@@ -144,7 +144,7 @@ def test_health_metrics_about_and_the_document(api: Api) -> None:
     assert isinstance(health["parts"], dict)
     assert list(health["parts"]) == ["store", "sidecar", "alerts", "daemon", "schedule", "outbox"]
     text = api.get("/metrics").text
-    assert 'tsobs_node_latency_ms{hostname="git",tailnet="demo"}' in text
+    assert 'tsobs_node_latency_seconds{hostname="git",tailnet="demo"}' in text
     assert 'tsobs_part_up{part="store"} 1.0' in text
     assert 'tsobs_http_requests_total{method="GET",route="/healthz",status="200"}' in text
     assert body(api.get("/about"))["demo_tailnet"] is True

@@ -90,7 +90,7 @@ def test_health_and_metrics_tell_the_tailnets_apart(api: Api) -> None:
     assert parts["sidecar"]["ok"] is False
     assert parts["sidecar"]["detail"].startswith("demo: demo tailnet; office: ")
     text = api.get("/metrics").text
-    assert 'tsobs_node_latency_ms{hostname="git",tailnet="demo"}' in text
-    assert 'tsobs_node_latency_ms{hostname="git",tailnet="office"}' in text
+    assert 'tsobs_node_latency_seconds{hostname="git",tailnet="demo"}' in text
+    assert 'tsobs_node_latency_seconds{hostname="git",tailnet="office"}' in text
     assert 'tsobs_node_rounds_missing_24h{hostname="printer",tailnet="office"}' in text
     assert 'tsobs_part_up{part="sidecar"} 0.0' in text

@@ -1,0 +1,1 @@
+"""Lab tests of the dashboards and alerting rules for other programs."""
