@@ -18,14 +18,14 @@ from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.settings import load_settings
 
 settings = load_settings()
-specs, assets = connection_assets(utc_days(settings.start_date), settings.home)
+specs, assets = connection_assets(utc_days(settings.start_date), settings.first_tailnet)
 defs = dg.Definitions(
     assets=[*specs, *assets],
-    asset_checks=[check_connections(settings.home)],
+    asset_checks=[check_connections(settings.first_tailnet)],
     jobs=[
         dg.define_asset_job(
             "collect_connections",
-            selection=TailnetKeys.of(settings.home).collected,
+            selection=TailnetKeys.of(settings.first_tailnet).collected,
             executor_def=dg.multiprocess_executor,
         )
     ],

@@ -22,7 +22,7 @@ from tsobs_pipelines.defs.tailnet.assets import connection_assets, tick_job, tic
 from tsobs_pipelines.defs.tailnet.checks import check_connections
 from tsobs_pipelines.defs.tailnet.healing import healing_job, healing_sensor
 from tsobs_pipelines.settings import Settings, load_settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 # Single-run backfills and multi-asset checks have long been in beta; saying so at each start helps nobody.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

@@ -1,6 +1,6 @@
 """How single values of the environment and of files are read: types that say what they expected.
 
-What belongs here: the types. What does not: which variable has which (``settings.py``, ``tailnets.py``).
+Which variable has which is in ``settings.py`` and ``tailnet_settings.py``.
 """
 
 from __future__ import annotations

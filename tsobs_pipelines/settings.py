@@ -46,7 +46,7 @@ from tsobs_pipelines.setting_values import (
     TimeZone,
     shown_value,
 )
-from tsobs_pipelines.tailnets import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
+from tsobs_pipelines.tailnet_settings import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
 
 DEFAULT_START_DATE = date(2026, 11, 1)
 """First partition when neither the environment nor the state directory names one."""
@@ -280,7 +280,7 @@ class Settings(BaseSettings):
     )
 
     @property
-    def home(self) -> Tailnet:
+    def first_tailnet(self) -> Tailnet:
         """The first tailnet: the one of ``TSOBS_SIDECAR_URL``, or the simulated one."""
         return Tailnet(
             name=DEMO if self.sidecar_url is None else HOME,
@@ -294,7 +294,7 @@ class Settings(BaseSettings):
     @property
     def tailnets(self) -> tuple[Tailnet, ...]:
         """Every tailnet that is watched, the first one first."""
-        return (self.home, *self.further_tailnets)
+        return (self.first_tailnet, *self.further_tailnets)
 
     @property
     def demo_prices(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from tsobs_pipelines.tailnets import DEMO, Tailnet
+from tsobs_pipelines.tailnet_settings import DEMO, Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)

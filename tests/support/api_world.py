@@ -64,7 +64,7 @@ def parts_of(settings: Settings, sidecar_url: str, store: TimeSeriesStore | None
     return Parts(
         settings=settings,
         store=store or open_store(settings),
-        sidecars={settings.home.name: sidecar},
+        sidecars={settings.first_tailnet.name: sidecar},
         incidents=AlertHistory(settings),
         outbox=lambda: depth(engine_for(settings.database_url)),
         dagster=DagsterRecords(settings),
@@ -84,7 +84,7 @@ def demo_sidecar() -> Iterator[str]:
 
 def seed(parts: Parts) -> None:
     """Two days of rounds through the collector, three evaluations, an alert that fires, some log lines."""
-    home = parts.settings.home
+    home = parts.settings.first_tailnet
     sidecar = parts.sidecars[home.name]
     assert isinstance(sidecar, TailscaleHealthService)
     collector = Collector(sidecar, parts.store, home.critical_nodes, home.name)

@@ -26,7 +26,7 @@ from tsobs_pipelines.defs.alerts.news import Materialization
 from tsobs_pipelines.defs.alerts.sensors import TailnetNews, look_at_connections
 from tsobs_pipelines.defs.alerts.watch import look_at_tailnet
 from tsobs_pipelines.tailnet.collection import Collector
-from tsobs_pipelines.tailnet.health import Verdict, judge_evidence, judge_path
+from tsobs_pipelines.tailnet.health import HealthVerdict, judge_evidence, judge_path
 from tsobs_pipelines.tailnet.health import judge_rounds as judge_missing
 from tsobs_pipelines.tailnet.peers import peer_names
 from tsobs_pipelines.tailnet.summary import summary_rows
@@ -70,7 +70,7 @@ class Chain:
 
     def __init__(self, place: Path, nodes: Sequence[str]) -> None:
         self.settings = settings_of(place, sidecar_url="http://127.0.0.1:1", critical_nodes=",".join(nodes))
-        self.tailnet = self.settings.home
+        self.tailnet = self.settings.first_tailnet
         self.store = SqlStore(self.settings.database_url)
         self.journal = MemoryJournal()
         self.engine = alert_engine(self.settings)
@@ -111,11 +111,11 @@ class Chain:
         """The rows up to now."""
         return self.store.read(CONNECTIONS, Window(self.now - span, self.now + TICK))
 
-    def check(self) -> Verdict:
+    def check(self) -> HealthVerdict:
         """The check ``nodes_are_seen``."""
         return judge_evidence(self.rows())
 
-    def missing(self) -> Verdict:
+    def missing(self) -> HealthVerdict:
         """The check ``rounds_complete``."""
         pace = sampling_at(self.store, self.tailnet.name, self.now)
         rows = self.rows()
@@ -124,7 +124,7 @@ class Chain:
         count = len({row.time for row in rows if taken(row) and since < row.time <= until})
         return judge_missing(count, since, until, pace.interval)
 
-    def path(self) -> Verdict:
+    def path(self) -> HealthVerdict:
         """The check ``reached_directly``."""
         return judge_path(self.rows())
 

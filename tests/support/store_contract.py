@@ -19,12 +19,12 @@ from msgspec import structs
 from tsobs_pipelines.timeseries.schema import (
     CONNECTIONS,
     MEASUREMENTS,
+    FieldUnit,
     Identity,
     Measurement,
     Row,
     SchemaError,
     Tag,
-    Unit,
     Value,
 )
 from tsobs_pipelines.timeseries.store import Aggregate, Downsampled, TimeSeriesStore, Window
@@ -40,9 +40,9 @@ class SampleRow(Row, frozen=True):
 
     place: Identity
     kind: Tag
-    level: Annotated[float | None, Unit("m")] = None
-    count: Annotated[int | None, Unit("drops")] = None
-    note: Annotated[str | None, Unit("text")] = None
+    level: Annotated[float | None, FieldUnit("m")] = None
+    count: Annotated[int | None, FieldUnit("drops")] = None
+    note: Annotated[str | None, FieldUnit("text")] = None
 
 
 SAMPLE = Measurement("contract_sample", SampleRow)

@@ -17,7 +17,7 @@ from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling
 from tsobs_pipelines.timeseries.schema import Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
@@ -38,7 +38,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class RuleEvaluation:
     """What came of an evaluation: messages to be sent, and every change, told or not."""
 
     messages: tuple[int, ...] = ()
@@ -50,7 +50,7 @@ SignalsOf = Callable[[Window], Signals]
 """The signals of a window of the past."""
 
 
-def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> Evaluation:
+def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> RuleEvaluation:
     """Bring the rule up to what ``observe`` finds behind its progress, and enqueue what is to be told.
 
     Of two evaluations at once one wins and the other starts again from there; what loses three times leaves
@@ -60,14 +60,14 @@ def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now:
         before = book.progress(rule)
         observed = observe(before)
         if before is not None and observed.until <= before.evaluated_until:
-            return Evaluation()
+            return RuleEvaluation()
         states, changes = step_topics(rule, book.states(rule), observed.signals)
         started = before.started_at if before else observed.start
         step = Step(rule, before, started, observed.until, states, changes)
         messages = book.commit(step, source, now)
         if messages is not None:
-            return Evaluation(tuple(messages), tuple(changes))
-    return Evaluation()
+            return RuleEvaluation(tuple(messages), tuple(changes))
+    return RuleEvaluation()
 
 
 def step_topics(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeAlias
 
 from tsobs_pipelines.alerting.machine import Signal, TopicState
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import Measurement, RowT
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 

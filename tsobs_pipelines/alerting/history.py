@@ -23,7 +23,7 @@ Origin = Literal["live", "historical"]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FirstMessage:
     """The message about an incident's beginning, and the run that brought its data.
 
     ``message`` is its number in the outbox: 0, and the texts empty, where there was none.
@@ -57,7 +57,7 @@ class Incident:
     worst: float | None
     threshold: float | None
     detail: str
-    told: Told
+    told: FirstMessage
     title: str
     unit: Unit
     icon: Icon
@@ -113,15 +113,17 @@ def _read(engine: Engine, query: object) -> list[Incident]:
             .order_by(messages.c.id)
         ).all()
     messages_of = {
-        (one.scope, one.topic, one.since): Told(
+        (one.scope, one.topic, one.since): FirstMessage(
             one.id, one.fate, one.reason, without_links(one.html), one.created_at, one.source_run
         )
         for one in told
     }
-    return [_incident(row, messages_of.get((row.scope, row.topic, row.since), Told())) for row in rows]
+    return [
+        _incident(row, messages_of.get((row.scope, row.topic, row.since), FirstMessage())) for row in rows
+    ]
 
 
-def _incident(row: Row[tuple[object, ...]], told: Told) -> Incident:
+def _incident(row: Row[tuple[object, ...]], told: FirstMessage) -> Incident:
     # An incident may be older than the removal of its rule: it is shown as what is kept of it.
     rule = RULES.get(row.rule)
     severity = rule.severity if rule else Severity.WARNING

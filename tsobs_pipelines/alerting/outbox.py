@@ -266,7 +266,7 @@ def _why_refused(connection: Connection) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ToldChange:
     """One change that a message tells."""
 
     topic: str
@@ -278,13 +278,13 @@ class Told:
     threshold: float | None
 
 
-def told_in(engine: Engine, numbers: Sequence[int]) -> list[Told]:
+def told_in(engine: Engine, numbers: Sequence[int]) -> list[ToldChange]:
     """The changes that the messages tell, in the order of time."""
     ensure_tables(engine)
-    columns = (changes.c[field.name] for field in fields(Told))
+    columns = (changes.c[field.name] for field in fields(ToldChange))
     query = select(*columns).where(changes.c.message_id.in_(numbers)).order_by(changes.c.at, changes.c.topic)
     with reading(engine) as connection:
-        return [Told(*row) for row in connection.execute(query)]
+        return [ToldChange(*row) for row in connection.execute(query)]
 
 
 def newest(engine: Engine, limit: int = 20) -> list[Message]:

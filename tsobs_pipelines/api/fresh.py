@@ -17,7 +17,7 @@ from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rows import connection_rows
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ LONGEST_WAIT_S = 60.0
 """At most so long after a look the next one is taken, whatever the interval of the rounds."""
 
 
-class Journal(Protocol):
+class RecentJournal(Protocol):
     """What is asked of the sidecar; see ``tailnet/client.py`` for the errors."""
 
     def samples(self, day: date, after: datetime | None = None) -> Iterable[bytes]:
@@ -69,7 +69,7 @@ class FreshRounds:
 class FreshReader:
     """Reads what is new in the journals; one look at a tailnet at a time."""
 
-    def __init__(self, journals: Mapping[str, Journal], clock: Callable[[], datetime]) -> None:
+    def __init__(self, journals: Mapping[str, RecentJournal], clock: Callable[[], datetime]) -> None:
         self._journals = journals
         self._clock = clock
         self._held: dict[str, FreshRounds] = {}

@@ -9,13 +9,13 @@ from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import history
 from tsobs_pipelines.alerting.evidence import RowEvidence
-from tsobs_pipelines.alerting.history import Incident, Told
+from tsobs_pipelines.alerting.history import FirstMessage, Incident
 from tsobs_pipelines.alerting.rules import RULES
 from tsobs_pipelines.api.schemas import Alert, AlertMessage, AlertState
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 
 class AlertHistory:
@@ -78,7 +78,7 @@ def alert_of(incident: Incident, settings: Settings) -> Alert:
     )
 
 
-def _message(told: Told) -> AlertMessage | None:
+def _message(told: FirstMessage) -> AlertMessage | None:
     if told.at is None:
         return None
     return AlertMessage(id=told.message, at=told.at, text=told.text, fate=told.fate, reason=told.reason)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from tsobs_pipelines.api.series import whole
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
 from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Where, Window

@@ -20,7 +20,7 @@ from tsobs_pipelines.tailnet.localapi import NEVER, Peer, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.peers import OWN, PeerError, PeerNames, peer_names
 from tsobs_pipelines.tailnet.ping import clean
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.evidence import clause_of
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow

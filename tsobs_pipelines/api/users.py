@@ -80,7 +80,7 @@ class Users:
     def __init__(self, parts: Parts) -> None:
         """Read the rules from the settings."""
         # People come through the tailnet that the API listens in: the first one.
-        self._sidecar = parts.sidecars[parts.settings.home.name]
+        self._sidecar = parts.sidecars[parts.settings.first_tailnet.name]
         self.required = users_required(parts.settings)
         self._proxy = _trusted_proxy(parts.settings.trusted_proxy)
         self._logins = _Logins(

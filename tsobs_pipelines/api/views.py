@@ -54,10 +54,10 @@ from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject
-from tsobs_pipelines.forecasting.verdict import Verdict, describe, judge
+from tsobs_pipelines.forecasting.verdict import ForecastVerdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.tailnet.peers import PeerError, peer_names
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 from tsobs_pipelines.timeseries.store import StoreError
 
@@ -398,7 +398,7 @@ def _metrics(row: MetricsRow) -> ModelMetrics:
     return ModelMetrics.model_validate({**row.metrics, **fixed})
 
 
-def _verdict(verdict: Verdict) -> ModelVerdict:
+def _verdict(verdict: ForecastVerdict) -> ModelVerdict:
     return ModelVerdict(
         mae=verdict.mae,
         baseline=verdict.baseline,

@@ -52,7 +52,7 @@ class DemoNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
+class SimulatedIncident:
     """Something that happens once every four weeks.
 
     ``day`` counts from a Thursday (days since 1970-01-01 modulo 28, so that 2 is a Saturday); ``start`` and
@@ -90,10 +90,10 @@ NODES: Final = (
     DemoNode("chocolate-factory", 13, 33.0, 21_000.0),
 )
 
-RELAYED_AFTERNOON: Final = Incident("relayed", "chocolate-factory", 2, 13.0, 17.0)
-SLOW_EVENING: Final = Incident("slow", "git", 10, 19.5, 21.5)
-OFFLINE_NIGHT: Final = Incident("offline", "chocolate-factory-dev", 16, 23.0, 30.0)
-DAEMON_RESTART: Final = Incident("restart", None, 24, 4.0, 4.0 + 2 / 60)
+RELAYED_AFTERNOON: Final = SimulatedIncident("relayed", "chocolate-factory", 2, 13.0, 17.0)
+SLOW_EVENING: Final = SimulatedIncident("slow", "git", 10, 19.5, 21.5)
+OFFLINE_NIGHT: Final = SimulatedIncident("offline", "chocolate-factory-dev", 16, 23.0, 30.0)
+DAEMON_RESTART: Final = SimulatedIncident("restart", None, 24, 4.0, 4.0 + 2 / 60)
 INCIDENTS: Final = (RELAYED_AFTERNOON, SLOW_EVENING, OFFLINE_NIGHT, DAEMON_RESTART)
 """Saturday afternoon, Sunday evening, the night to a Sunday, and Sunday 04:00, when two rounds fail and every
 byte counter starts again from 0."""
@@ -218,10 +218,10 @@ def rfc3339(second: float) -> str:
     return datetime.fromtimestamp(int(second), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def next_incidents(after: datetime) -> dict[Incident, datetime]:
+def next_incidents(after: datetime) -> dict[SimulatedIncident, datetime]:
     """When each incident begins for the first time at or after this time."""
     second = after.timestamp()
-    found: dict[Incident, datetime] = {}
+    found: dict[SimulatedIncident, datetime] = {}
     for incident in INCIDENTS:
         begins = incident.last_start(second)
         begins += 0 if begins >= second else CYCLE_DAYS * _DAY_S

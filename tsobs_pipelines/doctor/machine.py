@@ -30,7 +30,7 @@ def look_at_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
     demo = [
         what
-        for what, is_demo in (("tailnet", settings.home.demo), ("prices", settings.demo_prices))
+        for what, is_demo in (("tailnet", settings.first_tailnet.demo), ("prices", settings.demo_prices))
         if is_demo
     ]
     said = f"simulated: {' and '.join(demo)}" if demo else "nothing is simulated"

@@ -13,7 +13,7 @@ from tsobs_pipelines.tailnet.evidence import observe
 from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of, read_fields
 from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, PeerNames, UnknownPeerError, peer_names
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.evidence import WITHOUT_VERDICT, clause
 from tsobs_pipelines.timeseries.sampling import LONGEST
 

@@ -31,7 +31,7 @@ SKILL_LIMIT = 1.2
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ForecastVerdict:
     """What can be said of a model as of its newest window. Errors in EUR/kWh, times in UTC.
 
     ``degraded``, ``naive_failed`` and ``skill_warning`` are ``None`` where there is too little to judge by.
@@ -84,7 +84,7 @@ def baseline_rows(
     return chosen
 
 
-def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> Verdict | None:
+def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> ForecastVerdict | None:
     """The verdict on the newest window (that ends by ``as_of``), or ``None`` without one that has an error.
 
     ``rows`` are those of one model; those of other versions than the newest are left out.
@@ -103,7 +103,7 @@ def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> Verdict 
     ratio = skill_ratio(known, newest.window_end)
     degraded = _degraded(known, newest)
     warned = None if ratio is None else ratio > SKILL_LIMIT
-    return Verdict(
+    return ForecastVerdict(
         model_name=newest.model_name,
         version=newest.version,
         window_start=newest.window_start,
@@ -149,7 +149,7 @@ def skill_ratio(rows: Sequence[MetricsRow], end: datetime) -> float | None:
     return fsum(row.metrics["mae"] for row in week) / len(week) / naive if naive > 0 else None
 
 
-def describe(verdict: Verdict) -> str:
+def describe(verdict: ForecastVerdict) -> str:
     """The verdict in a sentence or three, in €/MWh, as prices are spoken of."""
     error = (
         f"MAE {_per_mwh(verdict.mae)} €/MWh over the {verdict.hours} hours to {_minute(verdict.window_end)}"
@@ -207,7 +207,7 @@ def _skill_since(rows: Sequence[MetricsRow], newest: MetricsRow) -> datetime:
     return since
 
 
-def _naive_words(verdict: Verdict) -> str:
+def _naive_words(verdict: ForecastVerdict) -> str:
     if verdict.naive_failed is None or verdict.naive_mae is None or verdict.naive_baseline is None:
         return "Whether the naive forecast failed as well can't be said."
     naive = (

@@ -34,13 +34,13 @@ from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG, tick_job
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 
 @dataclass(frozen=True)
-class Parts:
+class WarmParts:
     """What takes the place of the resources ``store`` and ``sidecar``."""
 
     store: TimeSeriesStore
@@ -83,7 +83,7 @@ def warm_up() -> None:
 
 def rehearse(settings: Settings) -> None:
     """Execute the tick's job on an instance, a store and a simulated tailnet of its own."""
-    tailnet, now = settings.home, datetime.now(UTC)
+    tailnet, now = settings.first_tailnet, datetime.now(UTC)
     job = defs.get_repository_def().get_job(tick_job(tailnet).name)
     with (
         tempfile.TemporaryDirectory(prefix="tsobs-warm-") as place,
@@ -91,7 +91,7 @@ def rehearse(settings: Settings) -> None:
         simulated_sidecar() as url,
         TailscaleHealthService(url, None, tailnet.critical_nodes) as sidecar,
     ):
-        parts = Parts(SqlStore(f"sqlite:///{place}/tsobs.db"), sidecar)
+        parts = WarmParts(SqlStore(f"sqlite:///{place}/tsobs.db"), sidecar)
         job.execute_in_process(
             instance=instance,
             partition_key=f"{now:%Y-%m-%d}",

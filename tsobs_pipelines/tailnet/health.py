@@ -24,7 +24,7 @@ _NO_PATH = frozenset({"unknown", "offline", "unreachable"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthVerdict:
     """A judgement: whether all is well, one line that says so, and a figure or text for each node."""
 
     passed: bool
@@ -39,7 +39,7 @@ def judge_latency(
     threshold_of: Callable[[str], float],
     now: datetime,
     span: timedelta = LATENCY_SPAN,
-) -> Verdict:
+) -> HealthVerdict:
     """Whether each node's mean of ``latency_avg`` (ms) over the last ``span`` is within its threshold."""
     means: dict[str, float] = {}
     for hostname, mine in _by_node(rows).items():
@@ -50,13 +50,13 @@ def judge_latency(
     slow = {name: mean for name, mean in means.items() if mean > threshold_of(name)}
     if slow:
         named = ", ".join(f"{name} {mean:g} ms (limit {threshold_of(name):g})" for name, mean in slow.items())
-        return Verdict(passed=False, summary=f"slow: {named}", details=means)
+        return HealthVerdict(passed=False, summary=f"slow: {named}", details=means)
     # With rounds further apart than the span, the mean is that of the newest one.
     summary = "every node that answers is within its limit" if means else "no node answered lately"
-    return Verdict(passed=True, summary=summary, details=means)
+    return HealthVerdict(passed=True, summary=summary, details=means)
 
 
-def judge_path(rows: Iterable[ConnectionRow]) -> Verdict:
+def judge_path(rows: Iterable[ConnectionRow]) -> HealthVerdict:
     """Whether each node is reached directly, by its last two rounds that show a path.
 
     ``unknown``, ``offline`` and ``unreachable`` show none: those nodes are named, and fail nothing.
@@ -71,13 +71,13 @@ def judge_path(rows: Iterable[ConnectionRow]) -> Verdict:
         if len(recent) == PATH_ROUNDS and all(row.connection_type == "relay" for row in recent):
             relayed.append(f"{hostname} through {recent[-1].relay_node}")
     if relayed:
-        return Verdict(passed=False, summary=f"relayed: {', '.join(relayed)}", details=paths)
+        return HealthVerdict(passed=False, summary=f"relayed: {', '.join(relayed)}", details=paths)
     unseen = [name for name, path in paths.items() if path in _NO_PATH]
     summary = f"no node is relayed; no path of {', '.join(unseen)}" if unseen else "no node is relayed"
-    return Verdict(passed=True, summary=summary, details=paths)
+    return HealthVerdict(passed=True, summary=summary, details=paths)
 
 
-def judge_evidence(rows: Iterable[ConnectionRow]) -> Verdict:
+def judge_evidence(rows: Iterable[ConnectionRow]) -> HealthVerdict:
     """Whether each node's last two rounds that were taken say if it can be reached.
 
     They do not where the node is not in the tailnet, its name means several nodes, the sampler was not told
@@ -91,25 +91,29 @@ def judge_evidence(rows: Iterable[ConnectionRow]) -> Verdict:
         details[hostname] = (clause_of(said[-1]) or _path(said[-1])) if said else "no round was taken"
     unseen = without_verdict(recent)
     if unseen:
-        return Verdict(passed=False, summary="; ".join(unseen.values()), details=details)
-    return Verdict(passed=True, summary="every round shows whether its node can be reached", details=details)
+        return HealthVerdict(passed=False, summary="; ".join(unseen.values()), details=details)
+    return HealthVerdict(
+        passed=True, summary="every round shows whether its node can be reached", details=details
+    )
 
 
 def judge_freshness(
     newest: datetime | None, now: datetime, stale_after: timedelta = SILENT_AFTER, reason: str = ""
-) -> Verdict:
+) -> HealthVerdict:
     """Whether the newest round that was taken is young enough; ``reason`` is why later ones were not."""
     because = f": {reason}" if reason else ""
     if newest is None:
-        return Verdict(passed=False, summary=f"no round was ever taken{because}")
+        return HealthVerdict(passed=False, summary=f"no round was ever taken{because}")
     age_s = round((now - newest).total_seconds())
     details: dict[str, float | int | str] = {"age_s": age_s, "newest_round": newest.isoformat()}
     if now - newest > stale_after:
-        return Verdict(passed=False, summary=f"no round for {age_s // 60} minutes{because}", details=details)
-    return Verdict(passed=True, summary=f"the newest round is {age_s} s old", details=details)
+        return HealthVerdict(
+            passed=False, summary=f"no round for {age_s // 60} minutes{because}", details=details
+        )
+    return HealthVerdict(passed=True, summary=f"the newest round is {age_s} s old", details=details)
 
 
-def judge_rounds(rounds: int, start: datetime, now: datetime, interval: timedelta) -> Verdict:
+def judge_rounds(rounds: int, start: datetime, now: datetime, interval: timedelta) -> HealthVerdict:
     """Whether at least 95 % of the rounds that were due between ``start`` and ``now`` were taken.
 
     ``rounds`` counts those that were: a line that says why a round could not be taken is a missing round.
@@ -117,8 +121,10 @@ def judge_rounds(rounds: int, start: datetime, now: datetime, interval: timedelt
     due = int((now - start) / interval)
     details = {"rounds": rounds, "due": due}
     if due and rounds < 0.95 * due:
-        return Verdict(passed=False, summary=f"{due - rounds} of {due} rounds are missing", details=details)
-    return Verdict(passed=True, summary=f"{rounds} rounds, {due} were due", details=details)
+        return HealthVerdict(
+            passed=False, summary=f"{due - rounds} of {due} rounds are missing", details=details
+        )
+    return HealthVerdict(passed=True, summary=f"{rounds} rounds, {due} were due", details=details)
 
 
 def _by_node(rows: Iterable[ConnectionRow]) -> dict[str, Sequence[ConnectionRow]]:

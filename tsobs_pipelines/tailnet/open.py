@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 
 def open_sidecar(tailnet: Tailnet, simulated_url: Callable[[], str]) -> TailscaleHealthService:

@@ -68,7 +68,7 @@ class _Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class FieldUnit:
     """Marks a column as a field, and names its unit."""
 
     name: str
@@ -76,14 +76,14 @@ class Unit:
 
 Tag: TypeAlias = Annotated[str, _Tag()]
 Identity: TypeAlias = Annotated[str, _Tag(identity=True)]
-Milliseconds: TypeAlias = Annotated[float | None, Unit("ms")]
-Ratio: TypeAlias = Annotated[float | None, Unit("ratio")]
-Price: TypeAlias = Annotated[float | None, Unit("EUR/kWh")]
-Bytes: TypeAlias = Annotated[int | None, Unit("bytes")]
-Pings: TypeAlias = Annotated[int | None, Unit("pings")]
-Lines: TypeAlias = Annotated[int | None, Unit("lines")]
-Flag: TypeAlias = Annotated[int | None, Unit("0 or 1")]
-EpochSeconds: TypeAlias = Annotated[int | None, Unit("epoch seconds")]
+Milliseconds: TypeAlias = Annotated[float | None, FieldUnit("ms")]
+Ratio: TypeAlias = Annotated[float | None, FieldUnit("ratio")]
+Price: TypeAlias = Annotated[float | None, FieldUnit("EUR/kWh")]
+Bytes: TypeAlias = Annotated[int | None, FieldUnit("bytes")]
+Pings: TypeAlias = Annotated[int | None, FieldUnit("pings")]
+Lines: TypeAlias = Annotated[int | None, FieldUnit("lines")]
+Flag: TypeAlias = Annotated[int | None, FieldUnit("0 or 1")]
+EpochSeconds: TypeAlias = Annotated[int | None, FieldUnit("epoch seconds")]
 
 RowT = TypeVar("RowT", bound=Row)
 RowT_co = TypeVar("RowT_co", bound=Row, covariant=True)
@@ -171,7 +171,7 @@ def _column(measurement: str, name: str, hint: object) -> _Tag | Field:
     for mark in marks:
         if isinstance(mark, _Tag):
             return mark
-        if isinstance(mark, Unit):
+        if isinstance(mark, FieldUnit):
             for python, kind in _FIELD_TYPES.items():
                 if plain == python | None:
                     return Field(name, kind, mark.name)
@@ -226,8 +226,8 @@ class ConnectionRow(Row, frozen=True):
     tx_delta: Bytes = None
     rx_delta: Bytes = None
     answered: Flag = None
-    evidence: Annotated[str | None, Unit("a kind")] = None
-    reason: Annotated[str | None, Unit("a clause for a person")] = None
+    evidence: Annotated[str | None, FieldUnit("a kind")] = None
+    reason: Annotated[str | None, FieldUnit("a clause for a person")] = None
 
 
 class NetcheckRow(Row, frozen=True):
@@ -247,7 +247,7 @@ class SummaryRow(Row, frozen=True):
 
     tailnet: Identity
     hostname: Identity
-    rounds: Annotated[int | None, Unit("rounds")] = None
+    rounds: Annotated[int | None, FieldUnit("rounds")] = None
     latency_p50: Milliseconds = None
     latency_p95: Milliseconds = None
     latency_max: Milliseconds = None
@@ -270,8 +270,8 @@ class CollectionRow(Row, frozen=True):
     rounds: Lines = None
     skipped: Lines = None
     duplicates: Lines = None
-    reader: Annotated[int | None, Unit("version")] = None
-    interval: Annotated[int | None, Unit("s")] = None
+    reader: Annotated[int | None, FieldUnit("version")] = None
+    interval: Annotated[int | None, FieldUnit("s")] = None
 
 
 class KeyRow(Row, frozen=True):

@@ -36,7 +36,7 @@ from tsobs_pipelines.forecasting.delivery import DAY, Market
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.models.interface import FittedModel, ForecastModel, HourForecast, Prices
-from tsobs_pipelines.forecasting.verdict import Verdict, judge
+from tsobs_pipelines.forecasting.verdict import ForecastVerdict, judge
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.timeseries.sql import SqlStore
 
@@ -136,7 +136,7 @@ class Day:
             self._fill(f"fill_forecasts{suffix}", FIRST, TODAY - DAY)
             self._fill(f"fill_evaluations{suffix}", FIRST, TODAY - 2 * DAY)
 
-    def verdict(self, model: str = DEFAULT_MODEL) -> Verdict:
+    def verdict(self, model: str = DEFAULT_MODEL) -> ForecastVerdict:
         """What the metrics history says."""
         found = judge(ModelMetricsTracker(self.settings.models_dir).rows(model))
         assert found is not None

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths, rows
 from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.alerting.evaluation import Evaluation, evaluate, observe_rows, past_rows
+from tsobs_pipelines.alerting.evaluation import RuleEvaluation, evaluate, observe_rows, past_rows
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.messages import Source
@@ -46,7 +46,7 @@ class World:
     def write(self, data: Sequence[ConnectionRow]) -> None:
         self.store.write(CONNECTIONS, data)
 
-    def look(self, rule: Rule, minute: float, book: AlertBook | None = None) -> Evaluation:
+    def look(self, rule: Rule, minute: float, book: AlertBook | None = None) -> RuleEvaluation:
         """Evaluate what is there up to a minute of the day, at that time."""
         complete_to = DAY + minute * MINUTE
         observe = observe_rows(self.store, TAILNET, rule, complete_to)
@@ -109,7 +109,7 @@ def test_two_sensors_at_once_tell_it_once(world: World) -> None:
     for thread in threads:
         thread.join()
     assert len(world.fates()) == 1
-    assert world.look(RELAY, 609) == Evaluation()
+    assert world.look(RELAY, 609) == RuleEvaluation()
 
 
 def test_a_step_from_a_stale_look_is_not_written(world: World) -> None:

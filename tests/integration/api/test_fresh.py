@@ -68,7 +68,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(tmp_path: Path) -> Iterator[World]:
     with demo_sidecar() as url, CountedSidecar(url) as sidecar:
         parts = parts_of(settings_of(tmp_path), url)
-        home = parts.settings.home
+        home = parts.settings.first_tailnet
         Collector(sidecar, parts.store, home.critical_nodes, home.name).collect_day(NOW.date())
         parts.store.delete(CONNECTIONS, Window(STORED_UNTIL + timedelta(seconds=1), NOW))
         sidecar.asked.clear()
@@ -132,7 +132,7 @@ def test_without_the_journal_the_store_is_all_there_is(api: Api, world: World) -
 
 def test_a_round_that_was_collected_meanwhile_is_not_doubled(api: Api, world: World) -> None:
     api.get("/health-monitoring/nodes")
-    home = world.parts.settings.home
+    home = world.parts.settings.first_tailnet
     Collector(world.sidecar, world.parts.store, home.critical_nodes, home.name).collect_day(NOW.date())
     history = api.get(f"{HISTORY}?hours=24").json()["history"]
     times = [point["timestamp"] for point in history]

@@ -45,7 +45,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 def world(tmp_path: Path) -> Iterator[tuple[Parts, Netchecks]]:
     with demo_sidecar() as url, Netchecks(url) as sidecar:
         parts = parts_of(settings_of(tmp_path), url)
-        yield replace(parts, sidecars={parts.settings.home.name: sidecar}), sidecar
+        yield replace(parts, sidecars={parts.settings.first_tailnet.name: sidecar}), sidecar
         parts.store.close()
 
 

@@ -17,7 +17,7 @@ from tsobs_pipelines.alerting.store import AlertBook
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 
 HISTORY = "/health-monitoring/latency-history"

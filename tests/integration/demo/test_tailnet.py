@@ -25,7 +25,7 @@ from tsobs_pipelines.demo.tailnet import (
     RELAYED_AFTERNOON,
     SLOW_EVENING,
     DemoTailnet,
-    Incident,
+    SimulatedIncident,
     next_incidents,
 )
 from tsobs_pipelines.demo.tailnet_journal import DEPTH_DAYS, ROUNDS_A_DAY, DemoJournal, first_after, size
@@ -124,7 +124,7 @@ def test_the_last_30_days_hold_every_incident_and_all_stand_on_week_ends(now: da
         assert (end - MINUTE).weekday() in {5, 6}
 
 
-def begins(incident: Incident) -> datetime:
+def begins(incident: SimulatedIncident) -> datetime:
     return next_incidents(FIRST)[incident]
 
 

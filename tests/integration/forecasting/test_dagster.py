@@ -21,8 +21,8 @@ from tests.support.week_mean import WeekMean
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.forecast.keys import MAE_CHECK, PRICES_CHECK, PRICES_KEY, SKILL_CHECK
+from tsobs_pipelines.forecasting.daily_evaluation import evaluate_days, verdicts
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market, days_between
-from tsobs_pipelines.forecasting.evaluated import evaluate_days, verdicts
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models.interface import FittedModel, ForecastModel, Prices
 from tsobs_pipelines.forecasting.models.prophet_model import ProphetPriceForecast
@@ -178,7 +178,7 @@ SCORER = """
 import sys
 from datetime import UTC, date, datetime
 from tsobs_pipelines.forecasting.delivery import Market, days_between
-from tsobs_pipelines.forecasting.evaluated import evaluate_days
+from tsobs_pipelines.forecasting.daily_evaluation import evaluate_days
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.open import open_price_source

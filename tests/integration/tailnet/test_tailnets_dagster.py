@@ -18,7 +18,7 @@ from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.errors import SidecarUnavailableError
-from tsobs_pipelines.tailnets import further_tailnets
+from tsobs_pipelines.tailnet_settings import further_tailnets
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window

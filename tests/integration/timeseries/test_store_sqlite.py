@@ -18,7 +18,7 @@ from sqlalchemy import text
 from tests.support.store_contract import DAY, SAMPLE, StoreContract, sample
 from tsobs_pipelines import database
 from tsobs_pipelines.database import engine_for, reading, writing
-from tsobs_pipelines.timeseries.schema import Identity, Measurement, Row, Tag, Unit
+from tsobs_pipelines.timeseries.schema import FieldUnit, Identity, Measurement, Row, Tag
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import StoreError, StoreUnavailableError
 
@@ -76,10 +76,10 @@ class NewerRow(Row, frozen=True):
     place: Identity
     kind: Tag
     colour: Tag
-    level: Annotated[float | None, Unit("m")] = None
-    count: Annotated[int | None, Unit("drops")] = None
-    note: Annotated[str | None, Unit("text")] = None
-    weight: Annotated[float | None, Unit("kg")] = None
+    level: Annotated[float | None, FieldUnit("m")] = None
+    count: Annotated[int | None, FieldUnit("drops")] = None
+    note: Annotated[str | None, FieldUnit("text")] = None
+    weight: Annotated[float | None, FieldUnit("kg")] = None
 
 
 class OtherKeyRow(Row, frozen=True):
@@ -87,7 +87,7 @@ class OtherKeyRow(Row, frozen=True):
 
     place: Identity
     kind: Identity
-    level: Annotated[float | None, Unit("m")] = None
+    level: Annotated[float | None, FieldUnit("m")] = None
 
 
 def test_a_column_that_an_older_version_lacks_is_added(path: Path, store: SqlStore) -> None:

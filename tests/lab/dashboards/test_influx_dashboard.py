@@ -43,7 +43,7 @@ def week(lab_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inf
         store = InfluxStore(address, tmp_path_factory.mktemp("locks"))
         settings = Settings()
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        with open_sidecar(settings.home, simulated_url) as sidecar:
+        with open_sidecar(settings.first_tailnet, simulated_url) as sidecar:
             collector = Collector(sidecar, store, settings.critical_nodes, "demo")
             for age in (2, 1, 0):
                 collector.collect_day(now.date() - timedelta(days=age))

@@ -37,7 +37,7 @@ def month(influx: Influx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     store = InfluxStore(address, tmp_path_factory.mktemp("locks"))
     settings = Settings()
     today = datetime.now(UTC).date()
-    with open_sidecar(settings.home, simulated_url) as sidecar:
+    with open_sidecar(settings.first_tailnet, simulated_url) as sidecar:
         collector = Collector(sidecar, store, settings.critical_nodes, "demo")
         for day in (today - timedelta(days=age) for age in range(29, -1, -1)):
             collector.collect_day(day)

@@ -36,7 +36,7 @@ from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.scoring import FrozenForecast, forecast_rows
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 

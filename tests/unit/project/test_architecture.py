@@ -25,6 +25,7 @@ LATE = {
     "cli/main.py",
     "cli/run.py",
     "processes/fork_server.py",
+    "processes/forking.py",
     "processes/service.py",
     "timeseries/open.py",
 }
@@ -98,3 +99,20 @@ def test_parts_are_imported_inside_functions_only_where_a_process_begins() -> No
         if any(module.startswith(PACKAGE) for module in modules):
             late.add(str(path.relative_to(ROOT / PACKAGE)))
     assert late == LATE
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    seen: dict[str, list[str]] = {}
+    for path in (ROOT / PACKAGE).rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                seen.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    shared = {name: places for name, places in seen.items() if len(places) > 1}
+    # The API's models of what the sidecar's client returns.
+    assert shared.keys() == {"ConnectionStats", "PingStats"}, shared
+
+
+def test_no_module_is_named_like_the_package_beside_it() -> None:
+    names = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()}
+    beside = {path.stem for path in (ROOT / PACKAGE).glob("*.py")}
+    assert not {name for name in beside if name.rstrip("s") in {one.rstrip("s") for one in names}}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api_world import settings_of
 from tsobs_pipelines.definitions import build_defs
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 ASSETS = {
     *("connection_metrics", "connection_summary", "network_diagnostics", "tailnet_journal"),

@@ -31,8 +31,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_nothing_has_to_be_set() -> None:
     settings = load_settings()
-    assert settings.home.demo
-    assert settings.home.name == "demo"
+    assert settings.first_tailnet.demo
+    assert settings.first_tailnet.name == "demo"
     assert settings.start_date == DEFAULT_START_DATE
     assert settings.critical_nodes == ("git", "chocolate-factory-dev", "chocolate-factory")
     assert settings.dagster_url == "http://127.0.0.1:3000"
@@ -55,9 +55,9 @@ def test_the_first_start_keeps_its_date(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_thresholds_of_single_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSOBS_LATENCY_THRESHOLDS_MS", "git=150, far.example=400.5")
     settings = load_settings()
-    assert settings.home.latency_threshold_of("git") == 150
-    assert settings.home.latency_threshold_of("far.example") == 400.5
-    assert settings.home.latency_threshold_of("other") == 100
+    assert settings.first_tailnet.latency_threshold_of("git") == 150
+    assert settings.first_tailnet.latency_threshold_of("far.example") == 400.5
+    assert settings.first_tailnet.latency_threshold_of("other") == 100
 
 
 @pytest.mark.parametrize(

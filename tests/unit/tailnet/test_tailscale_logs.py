@@ -27,7 +27,7 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rows import connection_rows
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow

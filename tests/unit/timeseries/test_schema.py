@@ -12,13 +12,13 @@ from tsobs_pipelines.timeseries.schema import (
     CONNECTIONS,
     MEASUREMENTS,
     Field,
+    FieldUnit,
     Identity,
     Measurement,
     PriceRow,
     Row,
     SchemaError,
     Tag,
-    Unit,
     Value,
     conform_all,
 )
@@ -29,9 +29,9 @@ AT = datetime(2026, 11, 24, 2, 5, tzinfo=UTC)
 class WeatherRow(Row, frozen=True):
     place: Identity
     kind: Tag
-    level: Annotated[float | None, Unit("m")] = None
-    count: Annotated[int | None, Unit("drops")] = None
-    note: Annotated[str | None, Unit("text")] = None
+    level: Annotated[float | None, FieldUnit("m")] = None
+    count: Annotated[int | None, FieldUnit("drops")] = None
+    note: Annotated[str | None, FieldUnit("text")] = None
 
 
 WEATHER = Measurement("weather", WeatherRow)

@@ -9,7 +9,7 @@ from tsobs_pipelines.alerting.evidence import LookEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Status, TopicState, Verdict
 from tsobs_pipelines.alerting.rule import Doc, Example, Rule, Severity
 from tsobs_pipelines.alerting.text import clean
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.evidence import newest_taken
 from tsobs_pipelines.timeseries.sampling import SILENT_AFTER, Sampling, sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS

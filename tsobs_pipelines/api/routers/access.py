@@ -15,7 +15,7 @@ from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, shown
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.views import Views
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 POLLED = "private, no-cache"
 """May be kept by the one browser that asked, which must ask each time whether it still holds (ETag)."""
@@ -39,7 +39,7 @@ class Context:
             NotFoundError: no tailnet has the name.
         """
         known = {tailnet.name: tailnet for tailnet in self.parts.settings.tailnets}
-        found = self.parts.settings.home if name is None else known.get(name)
+        found = self.parts.settings.first_tailnet if name is None else known.get(name)
         if found is None:
             raise NotFoundError(f"no tailnet {shown(name or '')}, expected one of {', '.join(known)}")
         return found

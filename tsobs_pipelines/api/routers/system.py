@@ -79,9 +79,9 @@ async def about(request: Request, response: Response, context: InContext) -> Abo
     response.headers["Cache-Control"] = UNKEPT
     return About(
         version=_version(),
-        tailnet=settings.home.name,
+        tailnet=settings.first_tailnet.name,
         tailnets=[tailnet.name for tailnet in settings.tailnets],
-        demo_tailnet=settings.home.demo,
+        demo_tailnet=settings.first_tailnet.demo,
         demo_prices=settings.demo_prices,
         dagster_url=settings.dagster_url,
         model_name=DEFAULT_MODEL,

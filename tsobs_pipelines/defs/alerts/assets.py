@@ -22,7 +22,7 @@ from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 

@@ -8,7 +8,7 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 
 def alert_engine(settings: Settings) -> Engine:

@@ -8,7 +8,7 @@ from tsobs_pipelines.defs.alerts.assets import alert_asset_definitions, alert_jo
 from tsobs_pipelines.defs.alerts.sensors import alert_sensors
 from tsobs_pipelines.defs.alerts.watch import run_failure_sensor, silence_sensor
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 
 def alert_definitions(

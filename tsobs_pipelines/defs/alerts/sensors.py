@@ -53,7 +53,7 @@ from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore, Window
 

@@ -23,7 +23,7 @@ from tsobs_pipelines.defs.alerts.books import alert_engine, tailnet_book, tailne
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 INTERVAL_S = 60
@@ -167,7 +167,10 @@ def run_failure_sensor() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
         # Runs belong to no tailnet: they are kept with the first one.
-        book, source = tailnet_book(config, config.home), tailnet_source(config, config.home)
+        book, source = (
+            tailnet_book(config, config.first_tailnet),
+            tailnet_source(config, config.first_tailnet),
+        )
         changed = 0
         try:
             for rule, evidence in rules_by(RunEvidence):

@@ -16,7 +16,7 @@ from tsobs_pipelines.demo.embedded import simulated_url
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.open import open_sidecar
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 

@@ -27,12 +27,12 @@ from tsobs_pipelines.defs.forecast.keys import (
     ForecastKeys,
     days_before,
 )
+from tsobs_pipelines.forecasting.daily_evaluation import EvaluatedDay, evaluate_days
 from tsobs_pipelines.forecasting.delivery import Market, market_of
-from tsobs_pipelines.forecasting.evaluated import EvaluatedDay, evaluate_days
 from tsobs_pipelines.forecasting.picture import forecast_picture
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import Subject
-from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT, Verdict, describe
+from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT, ForecastVerdict, describe
 from tsobs_pipelines.price_sources import source_label
 
 PICTURES_A_RUN = 31
@@ -139,7 +139,7 @@ def evaluation_report(each: EvaluatedDay) -> EvaluationReport:
     )
 
 
-def _verdict_report(verdict: Verdict) -> EvaluationReport:
+def _verdict_report(verdict: ForecastVerdict) -> EvaluationReport:
     return EvaluationReport(
         naive_baseline_mae=verdict.naive_baseline,
         skill_ratio_7d=verdict.skill_ratio,
@@ -153,7 +153,7 @@ def _value(value: Plain) -> dg.MetadataValue:
     return dg.MetadataValue.text(value) if isinstance(value, str) else dg.MetadataValue.float(value)
 
 
-def _verdict_metadata(verdict: Verdict) -> dict[str, dg.MetadataValue]:
+def _verdict_metadata(verdict: ForecastVerdict) -> dict[str, dg.MetadataValue]:
     shown: dict[str, dg.MetadataValue] = {"verdict": dg.MetadataValue.text(describe(verdict))}
     if verdict.factor is not None:
         shown["mae_by_baseline"] = dg.MetadataValue.float(verdict.factor)

@@ -21,7 +21,7 @@ from tsobs_pipelines.run_tags import tick_tags
 from tsobs_pipelines.tailnet.changes import ConnectionChange
 from tsobs_pipelines.tailnet.collection import Collector, DayCollection
 from tsobs_pipelines.tailnet.summary import summary_rows
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SUMMARY
 from tsobs_pipelines.timeseries.store import Window
 

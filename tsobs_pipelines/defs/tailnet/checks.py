@@ -13,14 +13,14 @@ from tsobs_pipelines.defs.common.resources import StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.tailnet.health import (
     LATENCY_SPAN,
-    Verdict,
+    HealthVerdict,
     judge_evidence,
     judge_freshness,
     judge_latency,
     judge_path,
     judge_rounds,
 )
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.evidence import newest_taken, taken
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -65,7 +65,7 @@ def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
     return check
 
 
-def _result(spec: dg.AssetCheckSpec, verdict: Verdict) -> dg.AssetCheckResult:
+def _result(spec: dg.AssetCheckSpec, verdict: HealthVerdict) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=spec.name,
         asset_key=spec.asset_key,

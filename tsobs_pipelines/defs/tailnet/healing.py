@@ -18,7 +18,7 @@ from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import backfill_tags
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
 from tsobs_pipelines.tailnet.collection import Journal, days_to_heal
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.spans import spans
 from tsobs_pipelines.timeseries.store import StoreUnavailableError, TimeSeriesStore
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 GROUP = "tailnet"
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.api_world import settings_of
 from tsobs_pipelines.secret_url import clear
 from tsobs_pipelines.settings import SettingsError, load_settings
-from tsobs_pipelines.tailnets import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet
 
 WHOLE = """
 [office]
@@ -42,8 +42,8 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 def test_without_a_file_there_is_one_tailnet() -> None:
     settings = settings_of(Path("var"))
     assert [one.name for one in settings.tailnets] == ["demo"]
-    assert settings.home.demo
-    assert settings.home.suffixed("healing_sensor") == "healing_sensor"
+    assert settings.first_tailnet.demo
+    assert settings.first_tailnet.suffixed("healing_sensor") == "healing_sensor"
 
 
 def test_further_tailnets_come_after_the_first_in_the_order_of_the_file(

@@ -25,7 +25,7 @@ from tsobs_pipelines.forecasting.scoring import (
     tracked_version,
     window_of,
 )
-from tsobs_pipelines.forecasting.verdict import MINIMUM_DAYS, Verdict, baseline_rows, judge
+from tsobs_pipelines.forecasting.verdict import MINIMUM_DAYS, ForecastVerdict, baseline_rows, judge
 from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -39,7 +39,7 @@ class EvaluatedDay:
     logged: bool
     evaluation: Evaluation | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    verdict: Verdict | None = None
+    verdict: ForecastVerdict | None = None
     no_forecast: bool = False
     """Whether hours of the day are over and none of them was forecast."""
     hours: Sequence[FrozenForecast] = ()
@@ -114,7 +114,7 @@ def _evaluate_day(
     )
 
 
-def verdicts(rows: Sequence[MetricsRow], source: str) -> list[Verdict]:
+def verdicts(rows: Sequence[MetricsRow], source: str) -> list[ForecastVerdict]:
     """The verdict on every window of the source's rows, the oldest first: what could be said at its end."""
     own = [row for row in rows if is_of_source(row, source)]
     found = (judge(own, as_of=row.window_end) for row in own)
