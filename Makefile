@@ -13,14 +13,14 @@ UV_LOCKED := --universal --generate-hashes --python-version 3.11 -o
 
 define COMPILE_LOCKS
 $(UV_COMPILE) --group build $(UV_LOCKED) requirements.lock >/dev/null
-$(UV_COMPILE) --group build --group dev --extra entsoe -c requirements.lock $(UV_LOCKED) requirements-dev.lock >/dev/null
+$(UV_COMPILE) --group build --group dev --extra entsoe --extra celery -c requirements.lock $(UV_LOCKED) requirements-dev.lock >/dev/null
 endef
 
 SCRIPTS = .ci/run $(shell git ls-files '*.sh')
 DOCKERFILES = $(shell git ls-files '*Dockerfile')
 YAMLS = $(shell git ls-files '*.yaml' '*.yml')
 
-.PHONY: install up test test-long test-all test-lab coverage lint lock lock-is-current audit sbom bench screenshots lab release
+.PHONY: install up test test-long test-all test-lab coverage lint lock lock-is-current audit sbom bench screenshots lab release upgrade-rehearsal
 .DEFAULT_GOAL := up
 
 $(UV):
@@ -128,3 +128,22 @@ release: .venv/.installed-dev
 	git commit -q --allow-empty -m 'Release $(VERSION)' pyproject.toml deploy/dagster-values.yaml
 	git tag -a 'v$(VERSION)' -m 'tsobs $(VERSION)'
 	@echo "tagged v$(VERSION); dist/ has the wheel and the SBOM. To publish: git push --follow-tags"
+
+# The newest Dagster whose whole family can be had, in an environment of its own: what breaks? .rehearsal/ is left
+# for a look; the versions to put into pyproject.toml are printed at the end.
+REHEARSAL := .rehearsal/bin
+upgrade-rehearsal: $(UV)
+	rm -rf .rehearsal
+	$(UV) venv --quiet --python $(BIN)/python .rehearsal
+	sed '/"dagster/s/,<[0-9.]*"/"/' pyproject.toml > .rehearsal/pyproject.toml
+	$(UV) pip compile --quiet .rehearsal/pyproject.toml --group .rehearsal/pyproject.toml:build \
+	  --group .rehearsal/pyproject.toml:dev --extra celery --extra k8s \
+	  -c <(sed -n '/^[a-z].*==/s/ \\$$//p' requirements-dev.lock | grep -v '^dagster') -o .rehearsal/rehearsal.lock >/dev/null
+	VIRTUAL_ENV=.rehearsal $(UV) pip install --quiet -r .rehearsal/rehearsal.lock
+	VIRTUAL_ENV=.rehearsal $(UV) pip install --quiet --no-build-isolation --no-deps -e .
+	status=0
+	$(REHEARSAL)/python -m pytest -q -m "not lab" tests/integration/dagster_patches tests/integration/processes \
+	  tests/integration/operations tests/unit/project/test_definitions.py tests/e2e/test_up.py tests/e2e/test_upgrade.py \
+	  tests/e2e/test_dagster_as_it_comes.py || status=$$?
+	grep '^dagster' .rehearsal/rehearsal.lock
+	exit $$status

@@ -6,17 +6,24 @@ import click
 
 from tsobs_pipelines.settings import load_settings
 
-_PARTS = ("code", "webserver", "daemon", "api")
+_PARTS = ("code", "webserver", "daemon", "api", "worker")
 
 
 @click.command()
 @click.argument("part", type=click.Choice(_PARTS))
 @click.option("--host", help="Address that the webserver listens on; it knows no users.")
-def run(part: str, host: str | None) -> None:
-    """Run one PART as a service of its own; `tsobs up` runs them all."""
+@click.option("--processes", type=click.IntRange(1, 64), help="Runs at a time of a worker; 1 by default.")
+def run(part: str, host: str | None, processes: int | None) -> None:
+    """Run one PART as a service of its own; `tsobs up` runs them all but `worker`.
+
+    A `worker` executes runs beside others, on this machine or another one, with TSOBS_RUN_LAUNCHER=celery.
+    """
     if host is not None and part != "webserver":
         raise click.UsageError("--host is the webserver's; the API has TSOBS_API_HOST")
+    if processes is not None and part != "worker":
+        raise click.UsageError("--processes is the worker's")
     settings = load_settings()
     from tsobs_pipelines.processes.service import run_part  # noqa: PLC0415 - other commands start nothing
 
-    run_part(settings, part, *([host] if host else []))
+    arguments = [host] if host else []
+    run_part(settings, part, *(["--concurrency", str(processes or 1)] if part == "worker" else arguments))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -34,38 +35,10 @@ _INITIALISE_LOCK = 0x7473_6F62_73
 HISTORY = timedelta(days=31)
 """How far before the first start the first partition lies."""
 
-_ONE_OF_EACH = {"applyLimitPerUniqueValue": True}
-
-_RUN_QUEUE: Mapping[str, object] = {
-    "run_coordinator": {
-        "module": "dagster.core.run_coordinator",
-        "class": "QueuedRunCoordinator",
-        "config": {
-            "dequeue_interval_seconds": 1,
-            # A code server that died serves again within seconds; its runs wait instead of failing.
-            "max_user_code_failure_retries": 100,
-            "user_code_failure_retry_delay": 2,
-        },
-    },
-    # One backfill at a time leaves room for everything else, and what one schedule or sensor asks for happens
-    # in its order.
-    "concurrency": {
-        "runs": {
-            "max_concurrent_runs": 10,
-            "tag_concurrency_limits": [
-                {"key": "dagster/backfill", "limit": 1},
-                {"key": QUEUE_TAG, "value": BACKFILLS, "limit": 1},
-                {"key": "dagster/schedule_name", "value": _ONE_OF_EACH, "limit": 1},
-                {"key": "dagster/sensor_name", "value": _ONE_OF_EACH, "limit": 1},
-            ],
-        }
-    },
-}
-
 _LAUNCHERS: Mapping[str, Mapping[str, object]] = {
     "default": {"module": "dagster", "class": "DefaultRunLauncher"},
     # Broker and results by Celery's own variables, for launcher and workers alike.
-    "celery": {"module": "dagster_celery", "class": "CeleryRunLauncher"},
+    "celery": {"module": "dagster_celery.launcher", "class": "CeleryRunLauncher"},
     "k8s": {"module": "dagster_k8s", "class": "K8sRunLauncher"},
 }
 
@@ -181,7 +154,11 @@ def base_configuration() -> dict[str, object]:
 
 
 def instance_configuration(settings: Settings) -> dict[str, object]:
-    """The content of ``dagster.yaml`` in Dagster's home."""
+    """The content of ``dagster.yaml`` in Dagster's home.
+
+    Raises:
+        SettingsError: the run launcher's package is not installed.
+    """
     base = base_configuration()
     return {
         **base,
@@ -193,9 +170,39 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
             "class": "NoOpComputeLogManager",
         },
         "run_monitoring": _run_monitoring(settings, base),
-        **_RUN_QUEUE,
-        "run_launcher": _LAUNCHERS[settings.run_launcher],
+        **_run_queue(settings),
+        "run_launcher": _launcher(settings),
     }
+
+
+def _run_queue(settings: Settings) -> Mapping[str, object]:
+    """The queue of runs: one backfill at a time leaves room for everything else, on one machine."""
+    backfills = 1 if settings.run_launcher == "default" else 4
+    one_of_each = {"applyLimitPerUniqueValue": True}
+    limits: list[dict[str, object]] = [
+        {"key": "dagster/backfill", "limit": backfills},
+        {"key": QUEUE_TAG, "value": BACKFILLS, "limit": backfills},
+        # What one schedule asks for happens in its order, and so what one sensor asks for.
+        {"key": "dagster/schedule_name", "value": one_of_each, "limit": 1},
+        {"key": "dagster/sensor_name", "value": one_of_each, "limit": backfills},
+    ]
+    queue = {
+        "dequeue_interval_seconds": 1,
+        # A code server that died serves again within seconds; its runs wait instead of failing.
+        "max_user_code_failure_retries": 100,
+        "user_code_failure_retry_delay": 2,
+    }
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator", "config": queue}
+    runs = {"max_concurrent_runs": 10, "tag_concurrency_limits": limits}
+    return {"run_coordinator": coordinator, "concurrency": {"runs": runs}}
+
+
+def _launcher(settings: Settings) -> Mapping[str, object]:
+    launcher = _LAUNCHERS[settings.run_launcher]
+    if find_spec(str(launcher["module"]).partition(".")[0]) is None:
+        name = settings.run_launcher
+        raise SettingsError(f"TSOBS_RUN_LAUNCHER={name}: expected tsobs[{name}] to be installed")
+    return launcher
 
 
 def _at_level(value: object, level: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -24,6 +25,7 @@ from tsobs_pipelines.processes.supervisor import READY_TIMEOUT_S, Plan
 from tsobs_pipelines.processes.up import become_supervisor
 from tsobs_pipelines.settings import Settings, SettingsError
 
+WORKER = "worker"
 GRACE_S = 55.0
 """How long a run that is under way may go on when the code server is told to end."""
 
@@ -38,6 +40,8 @@ def run_part(settings: Settings, name: str, *arguments: str) -> NoReturn:
         SettingsError: the state directory can't be used, or a part that this one needs does not come up.
     """
     home = _prepare(settings)
+    if name == WORKER:
+        _become_worker(settings, *arguments)
     known = {part.name: part for part in parts(settings, home)}
     part = known[name]
     for needed in part.needs:
@@ -53,6 +57,25 @@ def run_part(settings: Settings, name: str, *arguments: str) -> NoReturn:
         apply_all()
     name_process(name)
     call(part.entry, *arguments)
+
+
+def _become_worker(settings: Settings, *options: str) -> NoReturn:
+    """Be dagster-celery's own worker, as its documentation starts it."""
+    if settings.run_launcher != "celery":
+        raise SettingsError(f"TSOBS_RUN_LAUNCHER={settings.run_launcher}: expected celery, for a worker")
+    start = {"TSOBS_START_DATE": settings.start_date.isoformat()}
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "dagster_celery.app",
+        "worker",
+        "-Q",
+        "dagster",
+        *options,
+    ]
+    os.execve(sys.executable, command, {**os.environ, **dagster_environment(settings), **start})  # noqa: S606
 
 
 def _prepare(settings: Settings) -> Home:
