@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import os
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from fsspec import register_implementation
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -346,6 +349,11 @@ def test_files_of_one_name_in_two_places_are_two_sources(
         == CsvPrices("./spain/../spain/prices.csv", MADRID).name
         == absolute
     )
+    (tmp_path / "newest.csv").symlink_to("2026.csv")
+    before = CsvPrices("newest.csv", MADRID).name
+    (tmp_path / "newest.csv").unlink()
+    (tmp_path / "newest.csv").symlink_to("2027.csv")
+    assert CsvPrices(f"file://{tmp_path}/newest.csv", MADRID).name == before
     with_user = CsvPrices("https://me:old@host/x.csv?id=1", MADRID).name
     assert with_user == CsvPrices("https://host/x.csv?id=1", MADRID).name
     assert CsvPrices("anywhere.csv", MADRID, name="prices").name == "csv:prices"
@@ -364,6 +372,31 @@ def test_a_place_that_needs_a_package_names_it(place: str, said: str) -> None:
     for ask in (lambda: source.fetch(DAY_1, DAY_1), lambda: source.probe(DAY_1, 1.0)):
         with pytest.raises(PriceSourceSetupError, match=said):
             ask()
+
+
+class UnwellFileSystem(MemoryFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A file system with errors of its own, as object stores have."""
+
+    protocol = "unwell"
+
+    def _open(self, path: str, *_args: object, **_kwargs: object) -> io.BytesIO:
+        raise LookupError(f"no credentials for {path}, token=very-secret-token")
+
+
+def test_errors_of_a_file_system_are_one_line_without_secrets() -> None:
+    register_implementation("unwell", UnwellFileSystem, clobber=True)
+    with pytest.raises(PriceSourceUnavailableError, match="LookupError: no credentials") as error:
+        CsvPrices("unwell://bucket/x.csv?token=very-secret-token", MADRID).fetch(DAY_1, DAY_1)
+    assert "very-secret-token" not in str(error.value)
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PriceSourceError, match="IsADirectoryError") as error:
+        CsvPrices(str(tmp_path), MADRID).fetch(DAY_1, DAY_1)
+    assert not isinstance(error.value, PriceSourceUnavailableError)
+    with pytest.raises(PriceSourceError) as error:
+        CsvPrices("/" + "x" * 5000, MADRID).fetch(DAY_1, DAY_1)
+    assert len(str(error.value)) < 600
 
 
 def test_a_path_with_spaces_and_accents_is_read(tmp_path: Path) -> None:

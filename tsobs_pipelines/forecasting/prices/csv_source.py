@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -94,17 +95,24 @@ class CsvPrices:
         """Each file's name and whole rows."""
         system, path = self._file_system()
         try:
-            paths = sorted(map(str, system.glob(path))) if "*" in self._place else [path]
+            several = "*" in self._place.partition("?")[0]
+            paths = sorted(map(str, system.glob(path))) if several else [path]
             if not paths:
                 raise PriceSourceError(f"price file {self._shown}: no file has such a name")
             for one in paths:
-                shown = one if "*" in self._place else self._shown
+                shown = one if several else self._shown
                 yield shown, self._whole_rows(system, one, shown)
         except FileNotFoundError:
             raise PriceSourceError(f"price file {self._shown}: there is no such file") from None
         except (EOFError, zlib.error, lzma.LZMAError) as error:
             raise PriceSourceUnavailableError(f"price file {self._shown}: not whole: {error}") from error
-        except OSError as error:
+        except (PermissionError, IsADirectoryError) as error:
+            raise PriceSourceError(self._told(error)) from None
+        except PriceSourceError:
+            raise
+        except ImportError as error:
+            raise PriceSourceSetupError(self._told(error)) from None
+        except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
             raise PriceSourceUnavailableError(self._told(error)) from None
 
     def _file_system(self) -> tuple[AbstractFileSystem, str]:
@@ -137,7 +145,7 @@ class CsvPrices:
 
     @property
     def _shown(self) -> str:
-        return masked(self._place)
+        return csv_rows.shortened(masked(self._place))
 
     def _told(self, error: Exception) -> str:
         text = csv_rows.shortened(f"{type(error).__name__}: {error}".replace(self._place, self._shown))
@@ -177,9 +185,10 @@ def _name_of(place: str) -> str:
 
 def _identity(place: str) -> str:
     """What tells one place from another: a path however it is written, a URL without its user."""
-    if "://" in place:
+    if "://" in place.removeprefix("file://"):
         return _without_credentials(place)
-    return str(Path(place).expanduser().resolve())
+    # Not through links: a link to the newest file is one source, whatever it leads to.
+    return os.path.abspath(Path(place.removeprefix("file://")).expanduser())  # noqa: PTH100
 
 
 def _without_credentials(place: str) -> str:
