@@ -17,7 +17,9 @@ def peer: object
 
 def status: need("object")
   | {BackendState: (.BackendState | strings // ""), Version: (.Version | strings // ""),
-     Self: (.Self | peer), Peer: (.Peer | object | map_values(peer))};
+     Self: (.Self | peer), Peer: (.Peer | object | map_values(peer))}
+    # Said in userspace mode alone: there the loopback beside the daemon is open to its peers.
+    + (if .TUN == false then {TUN: false} else {} end);
 
 def whois: need("object")
   | {Node: (.Node | object | only(["Name"])),

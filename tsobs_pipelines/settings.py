@@ -226,6 +226,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_TRUSTED_PROXY",
         description="address of the one proxy whose Tailscale-User-Login header is believed",
     )
+    proxy_secret: Secret = Field(
+        None,
+        validation_alias="TSOBS_PROXY_SECRET",
+        description="what that proxy must send as `Tsobs-Proxy-Secret`; needed beside a tailscaled in "
+        "userspace mode, where peers arrive from 127.0.0.1 as well",
+    )
     log_format_json: bool = Field(
         True,  # noqa: FBT003 - the default of a switch
         validation_alias="LOG_FORMAT_JSON",

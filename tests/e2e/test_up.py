@@ -131,7 +131,7 @@ def test_a_part_that_dies_each_time_ends_the_start_with_its_last_words(tmp_path:
     assert (
         "tsobs: api ended 4 times before it served: INFLUXDB_V2_ORG and INFLUXDB_V2_TOKEN: unset" in last[0]
     )
-    assert attempt.descendants() == []
+    eventually(lambda: not attempt.descendants(), 10, "every process is gone")
 
 
 def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -> None:

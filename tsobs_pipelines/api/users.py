@@ -5,7 +5,8 @@ What belongs here: finding the login and the rules on whom to believe. What does
 
 The address of the socket's peer is looked up in the tailnet by the sidecar; nothing a client sends takes part
 in it. The header that ``tailscale serve`` sets is believed from one address only, the one that
-``TSOBS_TRUSTED_PROXY`` names: from anybody else it is a text like any other.
+``TSOBS_TRUSTED_PROXY`` names: from anybody else it is a text like any other. Where peers come from that
+address as well, beside a daemon in userspace mode, it takes ``TSOBS_PROXY_SECRET`` to be believed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 from collections.abc import Iterable
 from email.errors import HeaderParseError
 from email.header import decode_header
+from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -24,10 +26,12 @@ from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import UnavailableError
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.errors import SidecarError
+from tsobs_pipelines.tailnet.userspace import is_userspace, on_loopback, userspace_daemon_here
 
 logger = logging.getLogger(__name__)
 
 LOGIN_HEADER: Final = b"tailscale-user-login"
+SECRET_HEADER: Final = b"tsobs-proxy-secret"
 FUNNEL_HEADER: Final = b"tailscale-funnel-request"
 TAGGED: Final = "tagged-devices"
 """What whois calls the user of a node that belongs to a tag and to no person."""
@@ -83,6 +87,12 @@ class Users:
         self._sidecar = parts.sidecars[parts.settings.first_tailnet.name]
         self.required = users_required(parts.settings)
         self._proxy = _trusted_proxy(parts.settings.trusted_proxy)
+        secret = parts.settings.proxy_secret
+        self._secret = secret.get_secret_value().encode() if secret else None
+        self._home = parts.settings.first_tailnet
+        self._open_loopback = Shared[str, bool](
+            self._is_loopback_open, fresh_s=KNOWN_FOR_S, stale_s=KNOWN_FOR_S, limiter=CapacityLimiter(1)
+        )
         self._logins = _Logins(
             self._whois,
             fresh_s=KNOWN_FOR_S,
@@ -113,6 +123,8 @@ class Users:
         if address is None:
             return None
         if address == self._proxy:
+            if not await self._is_from_proxy(address, headers):
+                return None
             return login_from_header([value for name, value in headers if name == LOGIN_HEADER])
         if address.is_loopback:
             return None  # another program of this machine: whois knows addresses of the tailnet only
@@ -123,6 +135,28 @@ class Users:
                 raise UnavailableError(f"who asks can't be found out: {error}") from error
             logger.warning("who asks from %s can't be found out: %s", address, error)
             return None
+
+    async def _is_from_proxy(self, address: Address, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether a request from the proxy's address is the proxy's.
+
+        Beside a daemon in userspace mode, or one that can't be asked, anybody's request comes from loopback.
+        """
+        if self._secret is not None:
+            given = [value for name, value in headers if name == SECRET_HEADER]
+            return len(given) == 1 and compare_digest(given[0], self._secret)
+        if not address.is_loopback:
+            return True
+        return not await self._open_loopback.get("")
+
+    def _is_loopback_open(self, _key: str) -> bool:
+        if userspace_daemon_here():
+            return True
+        if self._home.sidecar_url is None or not on_loopback(self._home.sidecar_url):
+            return False
+        try:
+            return is_userspace(self._sidecar.get_tailscale_status())
+        except SidecarError:
+            return True
 
     def _whois(self, ip: str) -> str | None:
         found = self._sidecar.whois(ip)

@@ -21,10 +21,12 @@ from tsobs_pipelines.forecasting.prices.source import (
     PriceSourceUnavailableError,
     PriceSourceUnreachableError,
 )
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
 from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, is_userspace, on_loopback
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling, interval_of
 
@@ -67,8 +69,16 @@ def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
     return [
         _sidecar_state(name, health, days, version, now - max(_FRESH, _pace(rounds).stale_after)),
         *node_findings(tailnet, status, rounds, now),
+        *_loopback(name, tailnet.sidecar_url, status),
         *clock_finding(name, _clock_of(tailnet.sidecar_url.get_secret_value())),
     ]
+
+
+def _loopback(name: str, url: SecretUrl, status: Mapping[str, object]) -> Sequence[Finding]:
+    """What userspace mode of the daemon means, if it shares this machine's loopback."""
+    if not is_userspace(status) or not on_loopback(url):
+        return []
+    return [Finding(f"loopback, {name}", "warning", WARNING, REMEDY)]
 
 
 def _sidecar_state(

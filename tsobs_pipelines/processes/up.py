@@ -28,6 +28,7 @@ from tsobs_pipelines.processes.probes import why_not_free
 from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
+from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, userspace_daemon_here
 
 
 def check_ports(settings: Settings) -> None:
@@ -117,6 +118,8 @@ def run_up(settings: Settings) -> NoReturn:
     for name, similar in unknown_names().items():
         hint = f", did you mean {similar}?" if similar else ""
         click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)
+    if userspace_daemon_here():
+        click.echo(f"warning: {WARNING}: {REMEDY}", err=True)
     home = write_home(settings)
     click.echo("starting tsobs …")
     check_whole([settings.state_dir / "tsobs.db"])

@@ -231,3 +231,41 @@ def test_headers_that_protect_the_reader(made: dict[str, Api]) -> None:
 )
 def test_a_login_in_a_header(values: list[bytes], login: str | None) -> None:
     assert login_from_header(values) == login
+
+
+@pytest.mark.parametrize(
+    ("tun", "believed"), [({}, True), ({"TUN": True}, True), ({"TUN": False}, False), (None, False)]
+)
+def test_loopback_is_believed_only_where_peers_do_not_come_from_it(
+    tmp_path: Path, sidecar: ToldSidecar, tun: dict[str, bool] | None, believed: bool
+) -> None:
+    settings = settings_of(
+        tmp_path, trusted_proxy=LOOPBACK, require_tailscale_user=True, sidecar_url=sidecar.url
+    )
+    if tun is not None:
+        sidecar.answers["/status"] = {"BackendState": "Running", **tun}
+    with api_of(parts_of(settings, sidecar.url)) as api:
+        answer = api.get("/about", headers={"Tailscale-User-Login": "eva@example.com"})
+        assert answer.status_code == (200 if believed else 403)
+
+
+def test_a_proxy_with_a_secret_is_believed_beside_a_daemon_in_userspace_mode(
+    tmp_path: Path, sidecar: ToldSidecar
+) -> None:
+    sidecar.answers["/status"] = {"BackendState": "Running", "TUN": False}
+    settings = settings_of(
+        tmp_path,
+        trusted_proxy=LOOPBACK,
+        require_tailscale_user=True,
+        sidecar_url=sidecar.url,
+        proxy_secret="sesame-open",
+    )
+    login = {"Tailscale-User-Login": "eva@example.com"}
+    with api_of(parts_of(settings, sidecar.url)) as api:
+        assert user_of(api, headers={**login, "Tsobs-Proxy-Secret": "sesame-open"}) == "eva@example.com"
+        for wrong in ("", "sesame", "sesame-open "[:-1] + "x"):
+            answer = api.get("/about", headers={**login, "Tsobs-Proxy-Secret": wrong})
+            assert answer.status_code == 403
+        twice = [*login.items(), *[("Tsobs-Proxy-Secret", "sesame-open")] * 2]
+        assert api.get("/about", headers=twice).status_code == 403
+        assert api.get("/about", headers=login).status_code == 403

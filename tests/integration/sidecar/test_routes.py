@@ -38,6 +38,12 @@ def test_status_is_a_projection_in_the_same_shape(sidecar: Sidecar) -> None:
         assert secret not in reply.body
 
 
+def test_userspace_mode_is_said(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
+    tailscale.say("status", status() | {"TUN": False})
+    assert sidecar.get("/status").json["TUN"] is False
+    assert sidecar.get("/healthz").json["ok"] is True
+
+
 def test_a_tailnet_without_peers_has_a_status(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     tailscale.say("status", status())
     assert sidecar.get("/status").json["Peer"] == {}
