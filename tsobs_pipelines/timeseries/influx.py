@@ -23,6 +23,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tsobs_pipelines.secret_url import masked
+from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.timeseries.influx_buckets import BucketPlan
 from tsobs_pipelines.timeseries.influx_client import InfluxAddress, InfluxConnection, Parameters
 from tsobs_pipelines.timeseries.influx_points import (
@@ -300,6 +301,28 @@ class InfluxStore:
     def _remove(self, measurement: Measurement[Row], tags: Tags, first_ns: int, last_ns: int) -> None:
         terms = predicate(measurement, zip(measurement.tags, tags, strict=True))
         self._connection.delete(first_ns, last_ns, terms)
+
+
+def open_influx(settings: Settings) -> InfluxStore:
+    """The store in the bucket of the settings.
+
+    Raises:
+        SettingsError: only a part of what InfluxDB needs is set.
+    """
+    given = {
+        "INFLUXDB_V2_URL": settings.influx_url and settings.influx_url.get_secret_value(),
+        "INFLUXDB_V2_ORG": settings.influx_org,
+        "INFLUXDB_V2_TOKEN": settings.influx_token and settings.influx_token.get_secret_value(),
+    }
+    missing = [name for name, value in given.items() if not value]
+    missing += [] if settings.influx_bucket else ["TSOBS_INFLUX_BUCKET"]
+    if missing:
+        present = [name for name, value in given.items() if value]
+        raise SettingsError(
+            f"{' and '.join(missing)}: unset, expected a value beside {' and '.join(present)}"
+        )
+    url, org, token = (value or "" for value in given.values())
+    return InfluxStore(InfluxAddress(url, org, settings.influx_bucket, token), settings.state_dir / "locks")
 
 
 def _points(

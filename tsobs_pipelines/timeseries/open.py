@@ -1,37 +1,52 @@
-"""Opens the store that the settings name."""
+"""Every kind of store, and the one that the settings choose."""
 
 from __future__ import annotations
 
-from tsobs_pipelines.settings import Settings, SettingsError
+from collections.abc import Callable
+from dataclasses import dataclass
+from pkgutil import resolve_name
+
+from tsobs_pipelines.registry import Registry
+from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 
+@dataclass(frozen=True, slots=True)
+class StoreKind:
+    """A kind of store.
+
+    ``is_set`` says whether the settings ask for it. ``opener`` is a function ``module:name`` of the settings,
+    imported when it is needed: each kind brings libraries that the others do without.
+    """
+
+    key: str
+    is_set: Callable[[Settings], bool]
+    opener: str
+
+
+STORES: Registry[StoreKind] = Registry(
+    "store",
+    (
+        StoreKind(
+            "influx",
+            lambda settings: any((settings.influx_url, settings.influx_org, settings.influx_token)),
+            "tsobs_pipelines.timeseries.influx:open_influx",
+        ),
+    ),
+)
+"""The first one that is set is opened, else :data:`DEFAULT`."""
+
+DEFAULT = StoreKind("sql", lambda _settings: True, "tsobs_pipelines.timeseries.sql:open_sql")
+"""SQL, which needs nothing to be set."""
+
+
 def open_store(settings: Settings) -> TimeSeriesStore:
-    """The store that the settings ask for: InfluxDB 2 when its URL is set, else SQL; nothing is sent yet.
+    """The store that the settings ask for; nothing is sent yet.
 
     Raises:
-        SettingsError: only a part of what InfluxDB needs is set.
-        StoreError: the URL of the database can't be used.
+        SettingsError: only a part of what it needs is set.
+        StoreError: it can't be opened with these settings.
     """
-    # Each backend brings libraries that the other one does without.
-    influx = {
-        "INFLUXDB_V2_URL": settings.influx_url and settings.influx_url.get_secret_value(),
-        "INFLUXDB_V2_ORG": settings.influx_org,
-        "INFLUXDB_V2_TOKEN": settings.influx_token and settings.influx_token.get_secret_value(),
-    }
-    if not any(influx.values()):
-        from tsobs_pipelines.timeseries.sql import SqlStore  # noqa: PLC0415
-
-        return SqlStore(settings.database_url)
-    missing = [name for name, value in influx.items() if not value]
-    missing += [] if settings.influx_bucket else ["TSOBS_INFLUX_BUCKET"]
-    if missing:
-        present = [name for name, value in influx.items() if value]
-        raise SettingsError(
-            f"{' and '.join(missing)}: unset, expected a value beside {' and '.join(present)}"
-        )
-    from tsobs_pipelines.timeseries.influx import InfluxStore  # noqa: PLC0415
-    from tsobs_pipelines.timeseries.influx_client import InfluxAddress  # noqa: PLC0415
-
-    url, org, token = (value or "" for value in influx.values())
-    return InfluxStore(InfluxAddress(url, org, settings.influx_bucket, token), settings.state_dir / "locks")
+    kind = next((kind for kind in STORES.values() if kind.is_set(settings)), DEFAULT)
+    store: TimeSeriesStore = resolve_name(kind.opener)(settings)
+    return store

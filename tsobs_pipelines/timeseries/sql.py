@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import Insert
 
 from tsobs_pipelines.database import DatabaseError, DatabaseUnavailableError, engine_for, reading, writing
 from tsobs_pipelines.secret_url import SecretUrl
+from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.timeseries.rows import (
     MICROS_PER_DAY,
     MICROS_PER_SECOND,
@@ -189,6 +190,11 @@ class SqlStore:
                 # The database may have been exchanged for an empty one: look again the next time.
                 self._ready.discard(measurement.name)
                 raise
+
+
+def open_sql(settings: Settings) -> SqlStore:
+    """The store in the SQL database of the settings."""
+    return SqlStore(settings.database_url)
 
 
 @contextmanager

@@ -27,7 +27,6 @@ LATE = {
     "processes/fork_server.py",
     "processes/forking.py",
     "processes/service.py",
-    "timeseries/open.py",
 }
 """Where parts of tsobs are imported inside functions, so that a process loads only what it runs."""
 

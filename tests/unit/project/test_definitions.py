@@ -20,6 +20,7 @@ ASSETS = {
 CHECKS = {
     "connection_metrics:journal_is_fresh",
     "connection_metrics:latency_within_limit",
+    "connection_metrics:nodes_are_seen",
     "connection_metrics:reached_directly",
     "connection_metrics:rounds_complete",
     "disk_use:free_disk",

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.store_contract import HOSTILE, SAMPLE, SampleRow, few, rows_of_sample, sample, texts
-from tsobs_pipelines.settings import SettingsError, load_settings
+from tsobs_pipelines.settings import Settings, SettingsError, load_settings
 from tsobs_pipelines.timeseries.frames import from_frame, to_frame
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_points import decode_text, encode_text, point_of, predicate
-from tsobs_pipelines.timeseries.open import open_store
+from tsobs_pipelines.timeseries.open import STORES, StoreKind, open_store
 from tsobs_pipelines.timeseries.rows import from_micros, to_micros
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, SchemaError
 from tsobs_pipelines.timeseries.sql import SqlStore
-from tsobs_pipelines.timeseries.store import StoreError, Window
+from tsobs_pipelines.timeseries.store import Window
 
 INFLUX = {
     "INFLUXDB_V2_URL": "http://127.0.0.1:8086",
@@ -55,9 +55,31 @@ def test_a_part_of_influx_that_is_missing_is_named(missing: str, monkeypatch: py
 
 def test_a_database_url_that_is_none_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TSOBS_DATABASE_URL", "mistake://user:hunter2@host/name")
-    with pytest.raises(StoreError, match="database URL") as caught:
+    with pytest.raises(SettingsError, match=r"^TSOBS_DATABASE_URL=") as caught:
         open_store(load_settings())
     assert "hunter2" not in str(caught.value)
+
+
+class Nowhere(SqlStore):
+    """A store that is written in one file."""
+
+
+def open_nowhere(settings: Settings) -> Nowhere:
+    return Nowhere(settings.database_url)
+
+
+def test_a_store_that_is_registered_is_opened_where_its_setting_asks_for_it() -> None:
+    kind = StoreKind("nowhere", lambda settings: settings.log_level == "ERROR", f"{__name__}:open_nowhere")
+    settings = load_settings()
+    asked = settings.model_copy(update={"log_level": "ERROR"})
+    assert type(open_store(asked)) is SqlStore
+    STORES.add(kind)
+    try:
+        # SQL is the last resort: what is registered goes before it.
+        assert type(open_store(asked)) is Nowhere
+        assert type(open_store(settings)) is SqlStore
+    finally:
+        STORES.remove("nowhere")
 
 
 def test_opening_sql_loads_neither_pandas_nor_the_influx_client() -> None:
