@@ -65,12 +65,14 @@ def process_tree(root: int) -> dict[str, frozenset[int]]:
     return {name: frozenset(pids) for name, pids in found.items()}
 
 
-def choose(chance: random.Random, tree: Mapping[str, frozenset[int]]) -> tuple[str, int] | None:
+def choose(
+    chance: random.Random, tree: Mapping[str, frozenset[int]], weights: Mapping[str, int]
+) -> tuple[str, int] | None:
     """A process, by its name: ``None`` when nobody has that name now.
 
     Chosen among those that run, the first parts of a start would be killed again and again.
     """
-    (name,) = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+    (name,) = chance.choices(list(weights), list(weights.values()))
     pids = sorted(tree.get(name, ()))
     return (name, chance.choice(pids)) if pids else None
 
@@ -114,10 +116,10 @@ def _health(client: httpx.Client, port: int) -> tuple[int, dict[str, str]]:
         return 0, {"no answer": "the API does not answer"}
 
 
-def kill_one(chance: random.Random, tsobs: Running) -> Kill | None:
+def kill_one(chance: random.Random, tsobs: Running, weights: Mapping[str, int] = WEIGHTS) -> Kill | None:
     """Kill a process by SIGKILL; ``None`` when there was none."""
     tree = process_tree(tsobs.process.pid)
-    chosen = choose(chance, tree)
+    chosen = choose(chance, tree, weights)
     if chosen is None:
         return None
     name, pid = chosen

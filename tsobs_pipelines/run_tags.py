@@ -11,13 +11,19 @@ BACKFILLS = "backfills"
 
 PRIORITY_TAG = "dagster/priority"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
+RETRY_STRATEGY_TAG = "dagster/retry_strategy"
 
 
 def tick_tags(max_runtime_s: int = 240) -> dict[str, str]:
     """Tags of a job that a schedule or sensor starts every few minutes: it goes before all others."""
-    return {QUEUE_TAG: TICKS, PRIORITY_TAG: "10", MAX_RUNTIME_TAG: str(max_runtime_s)}
+    return {QUEUE_TAG: TICKS, PRIORITY_TAG: "10", **_bounds(max_runtime_s)}
 
 
 def backfill_tags(max_runtime_s: int = 3600) -> dict[str, str]:
     """Tags of a job over many partitions: one at a time."""
-    return {QUEUE_TAG: BACKFILLS, MAX_RUNTIME_TAG: str(max_runtime_s)}
+    return {QUEUE_TAG: BACKFILLS, **_bounds(max_runtime_s)}
+
+
+def _bounds(max_runtime_s: int) -> dict[str, str]:
+    # From the failed step, as Dagster has it, nothing is left to do for a run that was killed after its last.
+    return {MAX_RUNTIME_TAG: str(max_runtime_s), RETRY_STRATEGY_TAG: "ALL_STEPS"}
