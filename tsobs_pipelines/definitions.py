@@ -63,7 +63,11 @@ def build_defs(
         dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
-        alert_definitions(settings.tailnets, [model.name for model in MODELS]),
+        alert_definitions(
+            settings.tailnets,
+            [model.name for model in MODELS],
+            [tick_job(tailnet) for tailnet in settings.tailnets],
+        ),
         housekeeping_definitions(),
     )
     return with_freshness(merged)

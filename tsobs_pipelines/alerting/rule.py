@@ -50,13 +50,15 @@ class Icon(StrEnum):
 class AlertAsset:
     """An asset that shows alerts: its name in Dagster, and the sensor that asks for its runs.
 
-    ``interval_s`` is how often the sensor looks: each tick costs Dagster a quarter of a second of CPU.
+    ``interval_s`` is how often the sensor looks. One that ``looks_ahead`` looks at rounds that are not
+    collected yet as well, for all rules about nodes.
     """
 
     name: str
     sensor: str
     description: str
     interval_s: Literal[30, 60] = 60
+    looks_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from itertools import islice, pairwise
-from typing import Protocol
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tsobs_pipelines.tailnet.errors import SidecarError
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.newest import RecentJournal, rounds_after
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.tailnet_settings import Tailnet
@@ -23,23 +23,12 @@ from tsobs_pipelines.timeseries.schema import ConnectionRow
 logger = logging.getLogger(__name__)
 
 HELD_FOR = timedelta(hours=1)
-MOST_ROUNDS = 400
-"""An hour of rounds every ten seconds, and some."""
-
 READY_AFTER_S = 5.0
 """A round takes some seconds from the time that it bears until its line is written."""
 
 SHORTEST_WAIT_S = 15.0
 LONGEST_WAIT_S = 60.0
 """At most so long after a look the next one is taken, whatever the interval of the rounds."""
-
-
-class RecentJournal(Protocol):
-    """What is asked of the sidecar; see ``tailnet/client.py`` for the errors."""
-
-    def samples(self, day: date, after: datetime | None = None) -> Iterable[bytes]:
-        """The day's journal as chunks of bytes, those later than ``after`` only."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +74,7 @@ class FreshReader:
         known = [time for time in (held.newest, stored_until) if time is not None and time <= now]
         kept = [row for row in held.rows if row.time >= oldest]
         try:
-            found = self._rounds(tailnet, max([oldest, *known]), now)
+            found = rounds_after(self._journals[tailnet.name], max([oldest, *known]), now)
         except SidecarError as error:
             logger.debug("no fresh rounds of %s: %s", tailnet.name, error)
             fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S, held.regions)
@@ -95,14 +84,6 @@ class FreshReader:
             fresh = FreshRounds(rows, "", wait_s, {**held.regions, **_regions(found)})
         self._held[tailnet.name] = fresh
         return fresh
-
-    def _rounds(self, tailnet: Tailnet, after: datetime, now: datetime) -> list[Round]:
-        journal = self._journals[tailnet.name]
-        found: list[Round] = []
-        for day in sorted({after.date(), now.date()}):
-            rounds = read_rounds(journal.samples(day, after), JournalCounts(), day)
-            found += [this for this in islice(rounds, MOST_ROUNDS) if after < this.at <= now]
-        return found
 
 
 def _regions(rounds: Iterable[Round]) -> dict[int, str]:

@@ -16,6 +16,7 @@ SILENCE_ALERTS = AlertAsset(
     name="silence_alerts",
     sensor="node_silence_sensor",
     description="Nodes of which nothing was heard for 15 minutes, and keys that are about to expire.",
+    interval_s=30,
 )
 
 _SILENT = frozenset({"offline", "unreachable"})

@@ -48,6 +48,7 @@ RELAY = Rule(
         sensor="relay_alert_sensor",
         description="Nodes that are reached through DERP instead of directly.",
         interval_s=30,
+        looks_ahead=True,
     ),
     firing=lambda c: f"{c.subject} is reached through DERP relay {c.detail}, not directly",
     resolved=lambda c: f"{c.subject} is reached without DERP again (was relay {c.detail})",

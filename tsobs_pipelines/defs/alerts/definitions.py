@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.alerts.assets import alert_asset_definitions, alert_jobs
 from tsobs_pipelines.defs.alerts.sensors import alert_sensors
@@ -12,12 +13,17 @@ from tsobs_pipelines.tailnet_settings import Tailnet
 
 
 def alert_definitions(
-    tailnets: Sequence[Tailnet], models: Sequence[str] = (DEFAULT_MODEL,)
+    tailnets: Sequence[Tailnet],
+    models: Sequence[str] = (DEFAULT_MODEL,),
+    ticks: Sequence[UnresolvedAssetJobDefinition] = (),
 ) -> dg.Definitions:
-    """The alert assets, their jobs and the sensors; ``models`` are those whose forecasts are evaluated."""
+    """The alert assets, their jobs and the sensors.
+
+    ``models`` are those whose forecasts are evaluated, ``ticks`` the jobs of the tailnets' collections.
+    """
     jobs = alert_jobs()
     return dg.Definitions(
         assets=alert_asset_definitions(tailnets, models),
         jobs=list(jobs.values()),
-        sensors=[*alert_sensors(jobs, models), silence_sensor(), run_failure_sensor()],
+        sensors=[*alert_sensors(jobs, models, ticks), silence_sensor(), run_failure_sensor()],
     )

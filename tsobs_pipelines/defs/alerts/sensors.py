@@ -30,6 +30,7 @@ from tsobs_pipelines.defs.alerts.assets import (
     SOURCE_RUN_TAG,
     TOPIC_TAG,
     alert_metadata,
+    job_name,
     of_forecasts,
 )
 from tsobs_pipelines.defs.alerts.books import (
@@ -39,6 +40,7 @@ from tsobs_pipelines.defs.alerts.books import (
     tailnet_book,
     tailnet_source,
 )
+from tsobs_pipelines.defs.alerts.early import early_requests
 from tsobs_pipelines.defs.alerts.news import (
     Materialization,
     collections,
@@ -48,7 +50,7 @@ from tsobs_pipelines.defs.alerts.news import (
     written_cursors,
 )
 from tsobs_pipelines.defs.common.clock import utc_now
-from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
@@ -171,29 +173,38 @@ def run_request(
         tags[TOPIC_TAG] = ",".join(topics)[:_TAG_CHARS]
         tags[SOURCE_RUN_TAG] = waiting[-1].source_run
         tags[SOURCE_PARTITION_TAG] = waiting[-1].source_partition
-    return dg.RunRequest(run_key=key, tags={name: value for name, value in tags.items() if value})
+    kept_tags = {name: value for name, value in tags.items() if value}
+    return dg.RunRequest(run_key=key, job_name=job_name(alert), tags=kept_tags)
 
 
 def _answer(
-    request: dg.RunRequest | None, upstream: Sequence[dg.AssetKey], new: int, cursor: str
+    requests: Sequence[dg.RunRequest], upstream: Sequence[dg.AssetKey], new: int, cursor: str
 ) -> dg.SensorResult:
-    if request is not None:
-        return dg.SensorResult(run_requests=[request], cursor=cursor)
+    if requests:
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
     named = ", ".join(key.to_user_string() for key in upstream)
     reason = f"{new} new materialisations of {named}, nothing to tell." if new else f"Nothing new in {named}."
     return dg.SensorResult(skip_reason=reason, cursor=cursor)
 
 
-def _connection_sensor(alert: AlertAsset, job: UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def _connection_sensor(
+    alert: AlertAsset,
+    job: UnresolvedAssetJobDefinition,
+    ticks: Sequence[UnresolvedAssetJobDefinition],
+) -> dg.SensorDefinition:
+    """The sensor of an asset about nodes; with ``ticks`` it looks at rounds that are not collected yet."""
+
     @dg.sensor(
         name=alert.sensor,
-        job=job,
+        jobs=[job, *ticks],
         minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=alert.description,
     )
     def sensor(
-        context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
+        context: dg.SensorEvaluationContext,
+        settings: SettingsResource,
+        store: StoreResource,
     ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
         cursors = read_cursors(context.cursor)
@@ -208,8 +219,10 @@ def _connection_sensor(alert: AlertAsset, job: UnresolvedAssetJobDefinition) -> 
                 for rule in rules_of(alert) if new else ():
                     look_at_connections(config, store.get(), rule, TailnetNews(tailnet, new), now)
             books = [tailnet_book(config, tailnet) for tailnet in config.tailnets]
-            request = run_request(config, alert, books, now)
-            return _answer(request, upstream, news, written_cursors(cursors))
+            requests = [one for one in [run_request(config, alert, books, now)] if one is not None]
+            if ticks:
+                requests += early_requests(config, store.get(), SidecarResource().of, cursors, now)
+            return _answer(requests, upstream, news, written_cursors(cursors))
         except (StoreUnavailableError, DatabaseUnavailableError) as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -237,7 +250,7 @@ def _forecast_sensor(
             if new:
                 look_at_forecasts(config, rules_of(alert), model, new, now)
             request = run_request(config, alert, [model_book(config, model)], now)
-            return _answer(request, [evaluation], len(new), cursor)
+            return _answer([request] if request else [], [evaluation], len(new), cursor)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -286,9 +299,14 @@ def _asset_of(rule: str) -> AlertAsset | None:
 
 
 def alert_sensors(
-    jobs: Mapping[str, UnresolvedAssetJobDefinition], models: Sequence[str] = (DEFAULT_MODEL,)
+    jobs: Mapping[str, UnresolvedAssetJobDefinition],
+    models: Sequence[str] = (DEFAULT_MODEL,),
+    ticks: Sequence[UnresolvedAssetJobDefinition] = (),
 ) -> list[dg.SensorDefinition]:
-    """The sensor of each alert asset, once for each model where it is about forecasts, and the delivery."""
+    """The sensor of each alert asset, once for each model where it is about forecasts, and the delivery.
+
+    ``ticks`` are the jobs of the collections, which are asked for early.
+    """
     sensors: list[dg.SensorDefinition] = []
     for alert in alert_assets():
         job = jobs[alert.name]
@@ -301,5 +319,5 @@ def alert_sensors(
                 _forecast_sensor(name, alert, job, model) for name, model in zip(names, models, strict=True)
             ]
         else:
-            sensors.append(_connection_sensor(alert, job))
+            sensors.append(_connection_sensor(alert, job, ticks if alert.looks_ahead else ()))
     return [*sensors, _delivery_sensor()]

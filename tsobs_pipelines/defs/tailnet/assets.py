@@ -7,6 +7,7 @@ time, and a collection's rows, its netchecks and its account are written in an o
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -181,8 +182,9 @@ def connection_assets(
     return [journal], [collect_journal, connection_summary]
 
 
+@lru_cache
 def tick_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
-    """The job of the 5-minute schedule: the assets and every check on them."""
+    """The job of the 5-minute schedule: the assets and every check on them. One object for each tailnet."""
     return dg.define_asset_job(
         tailnet.suffixed("collect_connections"),
         selection=TailnetKeys.of(tailnet).collected,
