@@ -153,6 +153,9 @@ class StripRound(BaseModel):
     latency_ms: float | None = Field(description="mean of the warm pongs; null: no pong")
     loss: float | None = Field(description="share of the pings without a pong")
     collected: bool = Field(description="false: from the sidecar's journal, not in the store yet")
+    reason: str = Field(
+        description="why there is no path, as a clause for a person; empty where there is one"
+    )
 
 
 class StripDay(BaseModel):

@@ -10,9 +10,9 @@ from typing import cast
 
 from tsobs_pipelines.api.fresh import FreshRounds
 from tsobs_pipelines.api.schemas import Strip, StripDay, StripRound, StripsAnswer, StripState
-from tsobs_pipelines.api.series import ROUND_S, Bucket, buckets, loss_of, number, whole
+from tsobs_pipelines.api.series import DIRECT, RELAYS, ROUND_S, Bucket, buckets, loss_of, number, whole
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.timeseries.evidence import WITHOUT_VERDICT
+from tsobs_pipelines.timeseries.evidence import WITHOUT_VERDICT, clause_of
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -139,13 +139,20 @@ def _round(row: ConnectionRow, *, collected: bool) -> StripRound:
         latency_ms=number(row.latency_avg),
         loss=None if offline else loss_of(sent, received),
         collected=collected,
+        reason=clause_of(row),
     )
 
 
 def _empty(at: datetime, awaited_from: datetime) -> StripRound:
     state: StripState = "awaited" if at >= awaited_from else "none"
     return StripRound(
-        at=at, state=state, relay_node=NO_RELAY, latency_ms=None, loss=None, collected=state == "none"
+        at=at,
+        state=state,
+        relay_node=NO_RELAY,
+        latency_ms=None,
+        loss=None,
+        collected=state == "none",
+        reason="",
     )
 
 
@@ -188,6 +195,12 @@ def _day(at: datetime, bucket: Bucket | None, due: int) -> StripDay:
             loss=None,
         )
     states = {name: count for name, count in bucket.types.items() if count}
+    if unknown := states.pop("unknown", 0):
+        # Not taken, or answered on no path that was shown; the rest is silence.
+        on_a_path = sum(states.get(name, 0) for name in (DIRECT, *RELAYS))
+        unexplained = (bucket.rounds - bucket.taken) + (bucket.answered - on_a_path)
+        states |= {"unknown": unexplained, "absent": unknown - unexplained}
+        states = {name: count for name, count in states.items() if count > 0}
     return StripDay(
         day=at.date(),
         rounds=bucket.rounds,

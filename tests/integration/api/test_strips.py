@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.api_world import NODES, NOW, api_of, demo_sidecar, parts_of, rounds, settings_of
@@ -71,3 +72,19 @@ def test_a_day_counts_its_rounds_by_state(parts: Parts) -> None:
     # Of today, the rounds of the last ten minutes may be on their way.
     assert (today["rounds"], today["missing"], today["availability"]) == (0, 710, None)
     assert all(day["states"] == {} for day in days[:-2])
+
+
+def test_a_round_without_a_verdict_is_not_one_that_was_not_taken(parts: Parts) -> None:
+    found = rounds(60)
+    for place in range(50, 60):
+        evidence = "absent" if place < 56 else "not-taken"
+        row = {"connection_type": "unknown", "evidence": evidence, "answered": 0 if place < 56 else None}
+        silent = {"latency_avg": None, "latency_min": None, "latency_max": None, "pings_received": 0}
+        found[place] = msgspec.structs.replace(found[place], **row, **silent)
+    parts.store.write(CONNECTIONS, found)
+    git = git_of(parts)
+    assert [slot["state"] for slot in git["rounds"][-10:]] == ["absent"] * 6 + ["unknown"] * 4
+    assert git["rounds"][-10]["reason"] == "git is not in the tailnet"
+    states = git["days"][-1]["states"]
+    assert isinstance(states, dict)
+    assert (states["absent"], states["unknown"]) == (6, 4)

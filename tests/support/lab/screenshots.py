@@ -20,7 +20,7 @@ COLOURS = (256, 128, 64, 32)
 
 FILLED = """{assetsOrError {... on AssetConnection {nodes {key {path}
   definition {partitionStats {numMaterialized numPartitions}}}}}}"""
-WITHIN_S = 600
+WITHIN_S = 1800
 """The first filling fits a model for each of 30 days."""
 
 PAGES: tuple[tuple[str, tuple[int, int], Scheme, str], ...] = (

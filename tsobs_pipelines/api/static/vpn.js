@@ -3,7 +3,7 @@
 
 import { marksOf, openIncident, showAlerts, showAlertsProblem } from "./js/alerts.js";
 import { get, inTailnet, Poll, Problem } from "./js/api.js";
-import { isOld, showCards, showStrips, stateNow } from "./js/cards.js";
+import { expectRounds, isOld, showCards, showStrips, stateNow } from "./js/cards.js";
 import { isUtc, useUtc, zone } from "./js/clock.js";
 import { byId, setClass, setHidden, setText } from "./js/dom.js";
 import { ForecastPanel } from "./js/forecast.js";
@@ -13,7 +13,7 @@ import { showNetwork, showNetworkProblem } from "./js/network.js";
 import { PricePanel } from "./js/prices.js";
 import { offerTailnets } from "./js/tailnets.js";
 
-const state = { about: null, tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null, strips: null, alerts: null, network: null, errors: null, days: null };
+const state = { about: null, tailnet: null, tailnets: [], nodes: [], sidecar: null, chosen: null, hours: 24, heardAt: null, clockOff: 0, problem: null, empty: false, answer: null, limit: null, strips: null, alerts: null, network: null, errors: null, days: null, complete: false };
 const announced = new Map();
 
 /** The API's own time: the reader's clock may be wrong. */
@@ -24,7 +24,10 @@ const forecast = new ForecastPanel();
 const prices = new PricePanel();
 
 const nodesPoll = new Poll(() => inTailnet("/health-monitoring/nodes", state.tailnet), 15000, heardNodes, nodesProblem);
-const historyPoll = new Poll(historyPath, 30000, heardHistory, (problem) => history.showProblem(problem));
+const historyPoll = new Poll(historyPath, 30000, heardHistory, (problem) => {
+  history.showProblem(problem);
+  askTheRest();
+});
 const alertsPoll = new Poll(() => "/alerts", 30000, heardAlerts, showAlertsProblem);
 const stripsPoll = new Poll(() => inTailnet("/health-monitoring/strips", state.tailnet), 20000, heardStrips, () => {});
 const networkPoll = new Poll(() => inTailnet("/health-monitoring/network", state.tailnet), 60000, heardNetwork, showNetworkProblem);
@@ -37,7 +40,8 @@ function historyPath() {
   return inTailnet(`/health-monitoring/latency-history/${encodeURIComponent(state.chosen)}?hours=${state.hours}`, state.tailnet);
 }
 
-function heardNodes({ nodes, sidecar }, at) {
+function heardNodes({ nodes, sidecar, stale_after_s }, at) {
+  expectRounds(stale_after_s);
   const wasDown = state.problem !== null;
   Object.assign(state, { nodes, sidecar, heardAt: Date.now(), problem: null });
   if (Math.abs(at - Date.now()) > 60000) state.clockOff = at - Date.now();
@@ -113,6 +117,14 @@ const limitOf = (hostname) => state.nodes.find((node) => node.hostname === hostn
 function heardHistory(answer) {
   Object.assign(state, { answer, limit: limitOf(answer.hostname) });
   history.show(answer, state.limit, now());
+  askTheRest();
+}
+
+/** Ask for what is not needed for the first chart, once that is there: it must not hold it up. */
+function askTheRest() {
+  if (state.complete) return;
+  state.complete = true;
+  for (const poll of [stripsPoll, pricesPoll, errorsPoll, networkPoll]) poll.run();
 }
 
 function select(hostname, hours) {
@@ -136,7 +148,8 @@ function enter(tailnet, hostname) {
   showDemo();
   select(hostname, state.hours);
   show();
-  for (const poll of [nodesPoll, stripsPoll, networkPoll]) poll.run();
+  nodesPoll.run();
+  if (state.complete) for (const poll of [stripsPoll, networkPoll]) poll.run();
 }
 
 /** Say all times in UTC, or in the browser's zone again. */
@@ -266,5 +279,4 @@ introduce();
 nodesPoll.run();
 readAddress();
 alertsPoll.run();
-// Below the first chart: what it takes must not hold that up.
-for (const [poll, wait] of [[stripsPoll, 50], [pricesPoll, 150], [errorsPoll, 200], [networkPoll, 250]]) setTimeout(() => poll.run(), wait);
+setTimeout(askTheRest, 1500);

@@ -6,16 +6,30 @@ import { get, inTailnet, Problem } from "./api.js";
 import { newStrip, showDays, showRounds } from "./strips.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const OLD_MS = 15 * 60000;
+const USUAL_STALE_S = 15 * 60;
 const WIDTH = 100;
 const HEIGHT = 32;
 const LOOK_PATIENCE_MS = 30000; // five pings at an unreachable node take their time
 
+/** Rounds that were taken and say nothing of the node. */
+const withoutVerdict = new Set(["absent", "ambiguous", "not-sampled", "not-probed", "no-answer"]);
+
+/** After how many seconds without a round the newest one is too old to speak of now, as the API says. */
+let staleAfter = USUAL_STALE_S;
+
 /** Whether the newest round is too old to speak of now. */
-export const isOld = (node, now) => node.measured_at !== null && now - Date.parse(node.measured_at) > OLD_MS;
+export const isOld = (node, now) => node.measured_at !== null && now - Date.parse(node.measured_at) > staleAfter * 1000;
 
 /** The state to show: what the control server says now counts more than the last round. */
-export const stateNow = (node) => (node.online === false && node.state !== "self" ? "offline" : node.state);
+export function stateNow(node) {
+  if (node.online === false && node.state !== "self") return "offline";
+  return node.state === "unknown" && withoutVerdict.has(node.evidence) ? "absent" : node.state;
+}
+
+/** How old the newest round may be, which depends on how often rounds are taken. */
+export function expectRounds(seconds) {
+  staleAfter = seconds ?? USUAL_STALE_S;
+}
 
 /** Show a tailnet's nodes; `choose(hostname)` is called for the one that the reader wants to see. */
 export function showCards(nodes, tailnet, chosen, now, choose) {
@@ -43,7 +57,7 @@ function newCard(hostname, tailnet, choose) {
   handshake.append("Last handshake ", make("span"));
   const strips = make("div", "strips");
   strips.append(newStrip("last hour", hostname), newStrip("last 30 days", hostname));
-  card.append(head, latest, handshake, strips, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
+  card.append(head, latest, make("p", "reason"), handshake, strips, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
   return card;
 }
 
@@ -71,6 +85,8 @@ function fill(card, node, chosen, now) {
   setText(pill, old && state !== "offline" ? `? No round for ${span(now - Date.parse(node.measured_at))}` : `${sign} ${words}`);
   showLatest(card.querySelector(".value"), node, state, old);
   drawSpark(card.querySelector(".spark"), node.day.spark, now);
+  setText(card.querySelector(".reason"), node.reason ? `${node.reason[0].toUpperCase()}${node.reason.slice(1)}.` : "");
+  setHidden(card.querySelector(".reason"), !node.reason);
   setText(card.querySelector(".handshake span"), ago(node.last_handshake, now));
   definitions(card.querySelector(".facts"), facts(card, node, state));
   for (const part of [".handshake", ".period", ".strips"]) setHidden(card.querySelector(part), state === "self");

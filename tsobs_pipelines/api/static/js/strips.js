@@ -28,7 +28,7 @@ const shapes = {
   awaited: [[18.5, 1.5]],
 };
 
-const words = { none: "no round", awaited: "not collected yet" };
+const words = { unknown: "the round says nothing", none: "no round", awaited: "not collected yet" };
 
 /** A strip without anything on it; `title` says what it shows. */
 export function newStrip(title, hostname) {
@@ -127,9 +127,10 @@ export function showRounds(box, rounds) {
   draw(box, slots, rounds.length ? `${bad ? `${bad} of ${rounds.length} rounds not direct` : "every round direct"}` : "");
 }
 
-function wordsOfRound({ at, state, relay_node, latency_ms, loss, collected }) {
+function wordsOfRound({ at, state, relay_node, latency_ms, loss, collected, reason }) {
   const [, path] = stateOf(state, relay_node);
   const lines = [clockOf(Date.parse(at)), words[state] ?? path];
+  if (reason) lines.push(reason);
   if (latency_ms !== null) lines.push(ms(latency_ms));
   if (loss > 0) lines.push(`${percent(loss)} of the pings lost`);
   if (!collected && state !== "awaited") lines.push("from the journal, not collected yet");
