@@ -141,6 +141,12 @@ def test_a_state_directory_that_cannot_be_made_ends_it_at_once(tmp_path: Path) -
     assert str(tmp_path / "file" / "var") in line
 
 
+def test_a_state_directory_that_is_too_deep_for_a_socket_ends_it_at_once(tmp_path: Path) -> None:
+    line = one_line(tmp_path, tmp_path / ("deep" * 25))
+    assert "TSOBS_STATE_DIR" in line
+    assert "expected a path shorter by" in line
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

@@ -43,6 +43,9 @@ _LAUNCHERS: Mapping[str, Mapping[str, object]] = {
 }
 
 
+LONGEST_SOCKET = 107
+"""How long the path of a Unix socket may be on Linux, in bytes."""
+
 _OWN_NAMES = {
     *(START_DATE_FILE, "tsobs.db", "tsobs.db-wal", "tsobs.db-shm", "dagster", "logs", "locks", "models"),
     *("up.lock", ".writable", "lost+found"),
@@ -106,6 +109,11 @@ def prepare_state(settings: Settings, today: date) -> None:
             lies in the future.
     """
     state = settings.state_dir
+    if (length := len(os.fsencode(dagster_home(settings).fork_socket))) > LONGEST_SOCKET:
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={shown_value(str(state), 300)}: expected a path shorter by "
+            f"{length - LONGEST_SOCKET} characters, for the sockets in it"
+        )
     if settings.start_date > today:
         raise SettingsError(f"TSOBS_START_DATE={settings.start_date}: expected a date up to today, {today}")
     os.umask(0o077)
