@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,7 @@ class Shared(Generic[K, V]):
 
     A value is handed out as it is for ``fresh_s`` seconds. Up to ``stale_s`` seconds it is still handed out,
     while one task renews it, so that nobody waits for a route that is polled; after that the caller waits.
+    A value that nobody waits for any more is not computed: its turn in the limiter goes to the next.
     A failure is never kept: it reaches those who waited for it, and the next caller tries again.
     At most ``size`` values are held, the least recently used ones leave.
     """
@@ -55,6 +56,7 @@ class Shared(Generic[K, V]):
         self._clock = clock
         self._held: OrderedDict[K, _Held[V]] = OrderedDict()
         self._running: dict[K, asyncio.Task[V]] = {}
+        self._waiting: Counter[asyncio.Task[V]] = Counter()
 
     async def get(self, key: K) -> V:
         """The value for ``key``; raises what ``compute`` raised."""
@@ -67,7 +69,15 @@ class Shared(Generic[K, V]):
             if age < self._stale_s:
                 self._renew(key)
                 return held.value
-        return await asyncio.shield(self._renew(key))
+        task = self._renew(key)
+        self._waiting[task] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[task] -= 1
+            if not self._waiting[task]:
+                del self._waiting[task]
+                task.cancel()  # if it has not ended, everybody who waited has gone away
 
     def fresh_for(self, value: V) -> float:  # noqa: ARG002 - subclasses look at it
         """For how many seconds ``value`` is handed out unasked."""
@@ -75,7 +85,7 @@ class Shared(Generic[K, V]):
 
     def _renew(self, key: K) -> asyncio.Task[V]:
         task = self._running.get(key)
-        if task is None or task.get_loop() is not asyncio.get_running_loop():
+        if task is None or task.cancelling() or task.get_loop() is not asyncio.get_running_loop():
             task = asyncio.create_task(self._run(key))
             self._running[key] = task
             task.add_done_callback(partial(self._done, key))

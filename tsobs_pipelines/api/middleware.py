@@ -18,11 +18,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tsobs_pipelines.api.errors import UnavailableError, problem, shown
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.users import StrangerError, Users
+from tsobs_pipelines.logs.bounded import BoundedFilter
 from tsobs_pipelines.logs.context import log_context
+from tsobs_pipelines.serving.abandoned import while_connected
 from tsobs_pipelines.serving.requests import HostNames, RefusedError, refuse_foreign
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("tsobs_pipelines.api.access")
+
+
+def bound_logs() -> None:
+    """Bound what the API writes of requests that it refuses or can't answer; call it once a process."""
+    access.addFilter(BoundedFilter(lambda record: getattr(record, "status", 0) >= 400))
+    for name in ("tsobs_pipelines.api.errors", "tsobs_pipelines.api.users", "uvicorn.error"):
+        logging.getLogger(name).addFilter(BoundedFilter())
+
 
 PAGE_CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -78,7 +88,7 @@ class Gate:
             user = await self._checked_user(scope)
             scope.setdefault("state", {})["user"] = user
             with log_context(user=user):
-                await self._app(scope, receive, answer)
+                await while_connected(self._app, scope, receive, answer)
         except RefusedError as refusal:
             await problem(refusal.status, refusal.detail)(scope, receive, answer)
         except Exception as error:

@@ -9,6 +9,7 @@ import logging
 import sys
 
 from tsobs_pipelines.api.app import create_app
+from tsobs_pipelines.api.middleware import bound_logs
 from tsobs_pipelines.api.users import users_required
 from tsobs_pipelines.serving.server import serve
 from tsobs_pipelines.settings import Settings
@@ -29,6 +30,7 @@ def run(settings: Settings) -> None:
         SettingsError, StoreError: the API can't start with these settings.
     """
     app = create_app(settings)
+    bound_logs()
     sys.setswitchinterval(SWITCH_S)
     logger.info(
         "API on %s, Tailscale users %s",

@@ -116,6 +116,8 @@ class Views:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         store, sidecar = CapacityLimiter(3), CapacityLimiter(2)
+        # What the page needs at once does not wait behind histories, of which there can be many.
+        histories = CapacityLimiter(2)
         database, pings = CapacityLimiter(2), CapacityLimiter(4)
         # A netcheck takes four seconds and more: it must not hold up the status.
         netchecks = CapacityLimiter(1)
@@ -131,9 +133,9 @@ class Views:
         self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store)
         self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
-        self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=store, size=32)
+        self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=histories, size=32)
         # A month of rounds is much to read, and its past days change by a backfill only.
-        self._past = Shared(self._read_past_days, fresh_s=900, stale_s=7200, limiter=store)
+        self._past = Shared(self._read_past_days, fresh_s=900, stale_s=7200, limiter=histories)
         self._past_days: dict[str, PastDays] = {}
         self._networks = Shared(self._read_network, fresh_s=60, stale_s=600, limiter=netchecks)
         self._strips = Shared(self._read_strips, fresh_s=5, stale_s=10, limiter=store)

@@ -24,6 +24,8 @@ from tsobs_pipelines.logs.packed import LONGEST_MEMBER, MEMBER_BYTES, covered, m
 
 PACK_AFTER = timedelta(days=1)
 LOCK_TIMEOUT_S = 5.0
+MOST_BYTES = 2 * 2**30
+"""Of all days together."""
 LOCK_NAME = ".maintenance.lock"
 _COPY_BYTES = 1 << 20
 
@@ -38,8 +40,10 @@ class Maintained:
     busy: bool = False
 
 
-def maintain(directory: Path, now: datetime, retention_days: int) -> Maintained:
+def maintain(directory: Path, now: datetime, retention_days: int, most_bytes: int = MOST_BYTES) -> Maintained:
     """Pack every day that ended at least a day ago; remove days older than ``retention_days``.
+
+    When all days together have more than ``most_bytes``, the oldest are removed as well, today's never.
 
     Raises:
         OSError: the disk is full or can't be written to; every line is still there.
@@ -64,7 +68,22 @@ def maintain(directory: Path, now: datetime, retention_days: int) -> Maintained:
                 removed.append(day)
             elif is_json and day <= newest_packed:
                 (packed if _pack_day(path) else waiting).append(day)
+        removed += _remove_beyond(directory, most_bytes, today)
     return Maintained(tuple(packed), tuple(dict.fromkeys(removed)), tuple(waiting))
+
+
+def _remove_beyond(directory: Path, most_bytes: int, today: date) -> list[date]:
+    """Remove the oldest days until the rest has at most so many bytes; which they were."""
+    days = [(found[0], path) for path in directory.iterdir() if (found := _kept_day(path))]
+    total = sum(path.stat().st_size for _, path in days)
+    removed: list[date] = []
+    for day, path in sorted(days):
+        if total <= most_bytes or day >= today:
+            break
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)
+        removed.append(day)
+    return removed
 
 
 def _kept_day(path: Path) -> tuple[date, bool] | None:
