@@ -16,6 +16,7 @@ from tests.support.running import Running, eventually, running
 
 PLACE = Path(__file__).parents[3] / "docs" / "images"
 MOST_BYTES = 200_000
+LINEAGE = (1440, 810)
 COLOURS = (256, 128, 64, 32)
 
 FILLED = """{assetsOrError {... on AssetConnection {nodes {key {path}
@@ -77,18 +78,18 @@ def wait_for_parts(page: Page) -> None:
         until(page, part, 60)
 
 
-def lineage_picture(browser: Browser, tsobs: Running, place: Path) -> None:
-    """The lineage of all assets, as Dagster draws it."""
-    url = f"http://127.0.0.1:{tsobs.dagster_port}/asset-groups"
-    with visit(browser, url, size=(1600, 900)) as seen:
-        page = seen.page
-        page.get_by_text("forecast_evaluation").first.wait_for(timeout=60_000)
-        for words in ("Close", "Skip", "Dismiss"):
-            button = page.get_by_role("button", name=words)
-            if button.count():
-                button.first.click()
-        page.wait_for_timeout(3_000)  # the graph slides into its place
-        save(page.screenshot(), place / "lineage.png")
+def lineage_pictures(browser: Browser, tsobs: Running, place: Path) -> None:
+    """The lineage of the tailnet and of the forecast, as Dagster draws it."""
+    for group, asset in (("tailnet", "connection_metrics"), ("forecast", "forecast_evaluation")):
+        path = f"locations/__repository__@tsobs/asset-groups/{group}/lineage"
+        with visit(browser, f"http://127.0.0.1:{tsobs.dagster_port}/{path}", size=LINEAGE) as seen:
+            page = seen.page
+            page.get_by_text(asset).first.wait_for(timeout=60_000)
+            skip = page.get_by_role("button", name="Skip")  # of a newcomer's greeting
+            if skip.count():
+                skip.click()
+            page.wait_for_timeout(5_000)  # the graph slides into its place
+            save(page.screenshot(), place / f"lineage-{group}.png")
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def main() -> None:
         eventually(lambda: filled(tsobs, *wanted), WITHIN_S, f"{', '.join(wanted)} are filled")
         with chromium() as browser:
             page_pictures(browser, tsobs, place)
-            lineage_picture(browser, tsobs, place)
+            lineage_pictures(browser, tsobs, place)
 
 
 if __name__ == "__main__":
