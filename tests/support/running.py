@@ -90,7 +90,9 @@ def name_of(pid: int) -> str:
         comm = Path(f"/proc/{pid}/comm").read_text("ascii").strip()
     except OSError:
         return ""
-    return {"fork serv": "fork server"}.get(name := comm.removeprefix("tsobs "), name)
+    return {"fork serv": "fork server", "superviso": "supervisor"}.get(
+        name := comm.removeprefix("tsobs "), name
+    )
 
 
 def children(pid: int) -> list[int]:

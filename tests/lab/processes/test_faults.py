@@ -24,7 +24,8 @@ from tsobs_pipelines.timeseries.store import Window
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 TERMINATE = """mutation($id: String!) {terminateRun(runId: $id) {__typename}}"""
-DAYS = 12
+DAYS = 8
+ENDS_RUNS = {"run", "code", "fork server"}
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +57,10 @@ def test_a_killed_process_costs_no_run(tsobs: Running, victim: str) -> None:
     before = set(tsobs.descendants())
     os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
-    ended = succeeds(tsobs, run_id)
+    # A run that survives the kill takes as long as it takes.
+    ended = succeeds(tsobs, run_id, 60 if victim in ENDS_RUNS else 240)
     print(f"{victim}: {ended}, all done after {time.monotonic() - killed:.0f} s")  # noqa: T201 - for the report
-    assert (ended == "FAILURE") is (victim in {"run", "code", "fork server"})
+    assert (ended == "FAILURE") is (victim in ENDS_RUNS)
     if victim == "fork server":
         assert before & set(tsobs.descendants()) == {tsobs.process.pid, *(before & tracker(tsobs))}
     wait_idle(tsobs)
