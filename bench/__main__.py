@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_PROGRAMS = {"__init__", "__main__", "harness", "prices", "stock"}
+NOT_PROGRAMS = {"__init__", "__main__", "harness", "lear", "prices", "stock"}
 
 
 def main(wanted: list[str]) -> int:

@@ -1,8 +1,8 @@
-"""The rolling-origin study of the model: variants side by side, then the chosen one by month.
+"""The rolling-origin study of the model: its parts, variants and LEAR side by side, then the model by month.
 
 Each delivery day after the 60th is forecast by a fit on prices before it, as at 09:00 UTC of the day before.
 Variants are chosen on 2015 and judged on 2016: the tables of both are printed, in Markdown. A part of the
-variants: ``python -m bench.forecast_study chosen "default Prophet"``.
+variants: ``python -m bench.forecast_study chosen "default Prophet" LEAR``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import pandas as pd
 from prophet import Prophet
 
 from bench.harness import machine, table
+from bench.lear import lear
 from bench.prices import (
     CHOSEN_ON,
     JUDGED_ON,
     Matrix,
     PriceMap,
     actual,
+    code,
     kept,
     real_prices,
     rolling,
@@ -28,18 +30,23 @@ from bench.prices import (
 )
 from tests.support.prices import MARKET
 from tsobs_pipelines.forecasting.delivery import DAY
-from tsobs_pipelines.forecasting.models.features import lay_out
+from tsobs_pipelines.forecasting.models.features import LAG_DAYS, lay_out
+from tsobs_pipelines.forecasting.models.frames import without_empty_start
+from tsobs_pipelines.forecasting.models.hourly_ridge import fit_hourly_ridge
 from tsobs_pipelines.forecasting.models.prophet_model import Parameters
 from tsobs_pipelines.forecasting.models.stan import quiet, stan_folder
 
 VARIANTS = {
     "chosen": Parameters(),
-    "chosen, only the short window": Parameters(windows=(56,)),
-    "chosen, only the long window": Parameters(windows=(182,)),
-    "chosen, the last hour without its waves": Parameters(last_order=0),
-    "chosen, windows of 56 and 112 days": Parameters(windows=(56, 112)),
+    "chosen, Prophet on 56 and 182 days": Parameters(windows=(56, 182)),
+    "chosen, the regressions on 182 days": Parameters(ridge_window=182),
+    "chosen, the same weight for both": Parameters(ridge_weight=0.5),
+    "chosen, Prophet's last hour without its waves": Parameters(last_order=0),
     "chosen, priors three times as wide": Parameters(regressor_prior=0.1, seasonality_prior=0.1),
 }
+LEAR_EVERY = 8
+"""A day of LEAR takes some seconds: it is tried on every 8th day, and so is the model beside it."""
+
 DEFAULT_WINDOW = 60
 
 
@@ -58,6 +65,24 @@ def default_prophet(prices: PriceMap, days: list[date]) -> Matrix:
         return found
 
     return kept(b"default Prophet 1", one, days)
+
+
+def regressions(prices: PriceMap, days: list[date]) -> Matrix:
+    """The ridge regressions alone."""
+    chosen = Parameters()
+
+    def one(day: date) -> list[list[float]]:
+        laid = without_empty_start(lay_out(prices, day, chosen.ridge_window + LAG_DAYS, MARKET))
+        ridge, _ = fit_hourly_ridge(laid, MARKET)
+        return [[value] for value in ridge.predict(laid.bridged, day, MARKET)[0].tolist()]
+
+    return kept(b"regressions" + code(), one, days)[..., 0]
+
+
+def lear_alone(prices: PriceMap, days: list[date]) -> Matrix:
+    """LEAR."""
+    made = kept(b"LEAR 1", lambda day: [[value] for value in lear(prices, day).tolist()], days)
+    return made[..., 0]
 
 
 def naive(prices: PriceMap, days: list[date], back: int) -> Matrix:
@@ -111,18 +136,38 @@ def study(prices: PriceMap, days: list[date], wanted: list[str]) -> None:
     ]
     if not wanted or "default Prophet" in wanted:
         rows.append(line("default Prophet, 60 days", default_prophet(prices, days), truth, yesterday))
+    chosen = rolling(VARIANTS["chosen"], prices, days)
+    alone = regressions(prices, days)
+    rows.append(line("the regressions alone", alone, truth, yesterday))
+    weight = VARIANTS["chosen"].ridge_weight
+    prophet = (chosen[..., 0] - weight * alone) / (1 - weight)
+    rows.append(line("Prophet alone", prophet, truth, yesterday))
     for name, parameters in VARIANTS.items():
         if not wanted or name in wanted:
             rows.append(line(name, rolling(parameters, prices, days), truth, yesterday))
+    if not wanted or "LEAR" in wanted:
+        rows += beside_lear(prices, days, chosen, truth, yesterday)
     header = ["forecast", "MAE €/MWh", "by naive yesterday", "in each third", "coverage of 80 %"]
     print(table(header, rows), flush=True)
-    chosen = rolling(VARIANTS["chosen"], prices, days)
     months = []
     for month in sorted({(day.year, day.month) for day in days}):
         inside = np.array([(day.year, day.month) == month for day in days])
         cells = line(f"{month[0]}-{month[1]:02}", chosen[inside], truth[inside], yesterday[inside])
         months.append([*cells[:3], cells[4]])
     print("\n" + table(["chosen, by month", *header[1:3], header[4]], months))
+
+
+def beside_lear(
+    prices: PriceMap, days: list[date], chosen: Matrix, truth: Matrix, yesterday: Matrix
+) -> list[list[str]]:
+    """Lines of every 8th day: LEAR, the model, and the mean of both."""
+    some = slice(None, None, LEAR_EVERY)
+    theirs, ours = lear_alone(prices, days[some]), chosen[some][..., 0]
+    made = {"LEAR": theirs, "chosen": ours, "mean of LEAR and chosen": (theirs + ours) / 2}
+    return [
+        line(f"{name}, every {LEAR_EVERY}th day", each, truth[some], yesterday[some])
+        for name, each in made.items()
+    ]
 
 
 if __name__ == "__main__":

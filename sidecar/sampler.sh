@@ -22,7 +22,7 @@ SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 readonly BURST=6 NETCHECK_EVERY=10 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
 readonly WORK=$SIDECAR_RUN_DIR/round
 
-TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 PACKING=''
+TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0
 # The names are arguments of jq, never patterns of bash.
 set -f
 read -ra NAMES <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
@@ -41,7 +41,10 @@ ping_targets() {
 # be pinged into TARGETS; or 1 and the reason in REASON.
 describe() {
   local raw status=0 result head us whole=false
-  raw=$(one_line raw_status) || status=$?
+  raw=$(
+    raw_status | tr -d '\n\t'
+    exit "${PIPESTATUS[0]}"
+  ) || status=$?
   outcome result "$status"
   case $result in
     timeout) REASON="tailscale status: no answer within $SIDECAR_CLI_SECONDS s" && return 1 ;;
@@ -162,7 +165,7 @@ doze() {
   read -r -t "$left" <&"$ALIVE" || status=$?
   if ((status <= 128)); then
     log ERROR 'the entrypoint is gone: ending'
-    kill -TERM -- "-$HTTP_GROUP" "-$PROJECTOR_GROUP" 2>/dev/null
+    kill -TERM -- "-$HTTP_GROUP" 2>/dev/null
     exit 1
   fi
 }
@@ -199,21 +202,13 @@ note_missed() {
   done
 }
 
-# care_for_old: past days are packed, beside the rounds, and removed after their time.
-care_for_old() {
-  remove_old
-  [[ -n $PACKING ]] && kill -0 "$PACKING" 2>/dev/null && return
-  pack_old &
-  PACKING=$!
-}
-
 main() {
   local at started before last
   # A jq or curl that ended is a failed question, not our end.
   trap '' PIPE
   exec {ALIVE}<"$SIDECAR_RUN_DIR/alive"
   beat
-  care_for_old
+  remove_old
   while :; do
     last=$SLOT
     wait_for_slot
@@ -230,7 +225,7 @@ main() {
     [[ -z $NETCHECK ]] || add_netcheck
     write_round "$at"
     note_missed
-    [[ $at != *T00:0* ]] || care_for_old
+    [[ $at != *T00:0* ]] || remove_old
   done
 }
 

@@ -1,12 +1,7 @@
-"""The data frames that Prophet is fitted on and forecasts from, and their scale.
-
-What belongs here: features as columns, on the scale of a training window. What does not: the features
-themselves (``features.py``) and Prophet (``prophet_model.py``).
-"""
+"""The data frames that Prophet is fitted on and forecasts from, on the scale of a training window."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,19 +16,10 @@ from tsobs_pipelines.forecasting.models.features import (
     kinds_of,
     lagged,
 )
+from tsobs_pipelines.forecasting.models.scale import Scale
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NORMAL_MAD = 0.6745
-"""The median absolute deviation of a standard normal variable."""
-
-LEAST_SHARE, LEAST_SPREAD = 0.1, 1e-6
-"""The spread is at least this share of the usual prices' standard deviation, and this much in EUR/kWh."""
-
-RARE, BEYOND = 0.02, 1.0
-"""The share of the highest and of the lowest prices that are not usual (a whole day of 56), and how far
-beyond the usual ones, on the scale, values may go."""
 
 LAGGED = ("lag1", "lag2", "lag7", "mean1", "last1", "min1", "max1", "week", "week_mean", "level")
 
@@ -43,41 +29,6 @@ def last_waves(order: int) -> dict[str, Matrix]:
     angle = 2 * np.pi * np.arange(SLOTS) / SLOTS
     waves = {f"last1_sin{step}": np.sin(step * angle) for step in range(1, order + 1)}
     return waves | {f"last1_cos{step}": np.cos(step * angle) for step in range(1, order + 1)}
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """``asinh((price - median) / spread)``: near zero a straight line, far out a logarithm.
-
-    Values end at ``low`` and ``high``, a little beyond what a training window has seen but for its rarest
-    hours: one absurd price says no more than a very high one, and no forecast leaves the range, which the
-    inverse, an exponential, would carry far out.
-    """
-
-    median: float
-    spread: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, prices: Matrix) -> Scale:
-        """The scale of the prices of a training window."""
-        median = float(np.median(prices))
-        deviation = float(np.median(np.abs(prices - median))) / NORMAL_MAD
-        lowest, highest = np.quantile(prices, [RARE, 1 - RARE])
-        # More than half of the prices may be the same one, for example 0.
-        least = LEAST_SHARE * float(np.std(np.clip(prices, lowest, highest)))
-        spread = max(deviation, least, LEAST_SPREAD)
-        low, high = np.arcsinh((np.array([lowest, highest]) - median) / spread)
-        return cls(median, spread, float(low) - BEYOND, float(high) + BEYOND)
-
-    def to(self, prices: Matrix) -> Matrix:
-        """From EUR/kWh."""
-        return np.clip(np.arcsinh((prices - self.median) / self.spread), self.low, self.high)
-
-    def back(self, values: Matrix) -> Matrix:
-        """To EUR/kWh."""
-        return np.asarray(np.sinh(np.clip(values, self.low, self.high)) * self.spread + self.median)
 
 
 def frame_of(days: PriceDays, market: Market) -> pd.DataFrame:

@@ -1,45 +1,53 @@
-"""``prophet_price_forecast``: Prophet on lagged prices and kinds of day, with a calibrated interval.
+"""``prophet_price_forecast``: the weighted mean of Prophet and of a ridge regression for each hour.
 
-What belongs here: the model that the study in ``bench/forecast_study.py`` chose. What does not: the columns
-it is fitted on (``features.py``).
-
-Prices are made symmetric by ``asinh((price - median) / spread)`` over the training window (Uniejewski, Weron
-and Ziel, *Variance stabilizing transformations for electricity spot price forecasting*, IEEE Transactions on
-Power Systems 33, 2018). The forecast is the mean of fits on windows of different lengths (Marcjasz, Serafin
-and Weron, *Selection of calibration windows for day-ahead electricity price forecasting*, Energies 11, 2018).
-The interval is conformal: quantiles of the model's own latest residuals, which need no luck with a seed.
+Chosen by ``bench/forecast_study.py``. Prophet is fitted on prices made symmetric by ``asinh`` (Uniejewski,
+Weron and Ziel, *Variance stabilizing transformations for electricity spot price forecasting*, IEEE
+Transactions on Power Systems 33, 2018). Two models of different kinds, on windows of different length, err
+less together than most single ones (Marcjasz, Serafin and Weron, *Selection of calibration windows for
+day-ahead electricity price forecasting*, Energies 11, 2018). The interval is that of the regression's errors
+on days left out.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
-from tsobs_pipelines.forecasting.models.features import DAY_KINDS, LAG_DAYS, SLOTS, Matrix, lay_out
+from tsobs_pipelines.forecasting.models.features import (
+    DAY_KINDS,
+    LAG_DAYS,
+    SLOTS,
+    Matrix,
+    PriceDays,
+    lay_out,
+)
 from tsobs_pipelines.forecasting.models.frames import (
     LAGGED,
-    Scale,
     frame_of,
     last_waves,
     scaled_frame,
     without_empty_start,
 )
+from tsobs_pipelines.forecasting.models.hourly_ridge import HourlyRidge, fit_hourly_ridge
 from tsobs_pipelines.forecasting.models.interface import (
     FittedModel,
     HourForecast,
     NotEnoughPricesError,
     Prices,
 )
+from tsobs_pipelines.forecasting.models.interval import interval
+from tsobs_pipelines.forecasting.models.scale import Scale
 from tsobs_pipelines.forecasting.models.stan import quiet, stan_folder
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
 # Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
 
-REVISION = "3"
+REVISION = "4"
 MINIMUM_TRAINING_DAYS = 14
 LIBRARIES = ("prophet", "holidays")
 """What changes forecasts with its own version."""
@@ -58,16 +66,16 @@ LIBRARIES = ("prophet", "holidays")
 class Parameters:
     """Everything about the model that a study may vary; lengths in days, priors on Prophet's scaled axis."""
 
-    windows: tuple[int, ...] = (56, 182)
+    windows: tuple[int, ...] = (182,)
+    """Of Prophet; with several, the mean of a fit on each is its forecast."""
+    ridge_window: int = 364
+    ridge_weight: float = 0.6
     daily_order: int = 6
     kind_order: int = 3
     last_order: int = 2
     """Of the shape over the day of what the day before's last hour says: most in the night, little later."""
     regressor_prior: float = 0.03
     seasonality_prior: float = 0.03
-    residual_days: int = 28
-    widening: float = 1.05
-    """By how much residuals of days not fitted on are larger than those of days fitted on."""
 
 
 class ProphetPriceForecast:
@@ -93,7 +101,7 @@ class ProphetPriceForecast:
     @property
     def training_days(self) -> int:
         """The longest window and the lags before it."""
-        return max(self.parameters.windows) + LAG_DAYS
+        return max(*self.parameters.windows, self.parameters.ridge_window) + LAG_DAYS
 
     def fit(self, prices: Prices, day: date, market: Market) -> FittedModel:
         """Fit for ``day`` on at most :attr:`training_days` days before it.
@@ -111,20 +119,11 @@ class ProphetPriceForecast:
                 f"{len(usable)} hours before {day} can be fitted on (with the week of prices before each), "
                 f"expected at least {MINIMUM_TRAINING_DAYS * SLOTS}"
             )
-        parts = []
-        fitted_prices = []
-        for window in sorted(
-            {min(window, len(days.observed) - LAG_DAYS) for window in self.parameters.windows}
-        ):
-            part, inside = self._fit_window(usable, day, window)
-            parts.append(part)
-            fitted_prices.append(inside)
-        recent = usable["ds"] >= np.datetime64(day - DAY * self.parameters.residual_days)
-        residuals = (
-            usable.loc[recent, "price"]
-            - np.mean([inside.reindex(usable.index[recent]).to_numpy() for inside in fitted_prices], axis=0)
-        ).dropna()
-        low, high = _quantiles(residuals.to_numpy(), self.parameters.widening)
+        longest = len(days.observed) - LAG_DAYS
+        windows = sorted({min(window, longest) for window in self.parameters.windows})
+        parts = [self._fit_window(usable, day, window) for window in windows]
+        ridge, errors = fit_hourly_ridge(_last(days, self.parameters.ridge_window + LAG_DAYS), market)
+        low, high = interval(errors)
         return FittedModel(
             model_name=self.name,
             version=self.version,
@@ -134,11 +133,13 @@ class ProphetPriceForecast:
             rows=len(usable),
             details={
                 "prophet": prophet.__version__,
-                "windows": ",".join(str(part["window"]) for part in parts),
+                "windows": ",".join(str(window) for window in windows),
                 "parameters": json.dumps(asdict(self.parameters), sort_keys=True),
                 "timezone": market.timezone,
             },
-            parameters=json.dumps({"parts": parts, "residual_low": low, "residual_high": high}),
+            parameters=json.dumps(
+                {"prophet": parts, "ridge": _ridge_to_dict(ridge), "low": low.tolist(), "high": high.tolist()}
+            ),
         )
 
     def predict(self, fitted: FittedModel, prices: Prices, market: Market) -> list[HourForecast]:
@@ -153,59 +154,47 @@ class ProphetPriceForecast:
                 f"the model fitted for {fitted.day} is of version {fitted.version}, "
                 f"expected {self.version}: fit it again"
             )
-        from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
-
         days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
         frame = frame_of(days, market)[-SLOTS:]
         if frame.drop(columns="price").isna().to_numpy().any():
             raise NotEnoughPricesError(f"no price within a week for some of the hours before {fitted.day}")
         parameters = json.loads(fitted.parameters)
-        forecasts = []
-        for part in parameters["parts"]:
-            scale = Scale(**part["scale"])
-            with quiet(), stan_folder():
-                model = model_from_json(json.dumps(part["prophet"]))
-                forecasts.append(
-                    scale.back(
-                        model.predict(scaled_frame(frame, scale, self.parameters.last_order))[
-                            "yhat"
-                        ].to_numpy()
-                    )
-                )
-        yhat = np.mean(forecasts, axis=0)
+        prophets = [self._predict_window(part, frame) for part in parameters["prophet"]]
+        regressed, unit = _ridge_from_dict(parameters["ridge"]).predict(days.bridged, fitted.day, market)
+        weight = self.parameters.ridge_weight
+        yhat = weight * regressed + (1 - weight) * np.mean(prophets, axis=0)
+        lower = yhat + np.minimum(parameters["low"], 0.0) * unit
+        upper = yhat + np.maximum(parameters["high"], 0.0) * unit
         result = []
         for hour in market.hours_of(fitted.day):
-            value = float(yhat[hour.astimezone(market.zone).hour])
-            low, high = value + parameters["residual_low"], value + parameters["residual_high"]
-            result.append(HourForecast(hour, value, min(low, value), max(high, value)))
+            slot = hour.astimezone(market.zone).hour
+            result.append(HourForecast(hour, float(yhat[slot]), float(lower[slot]), float(upper[slot])))
         return result
 
-    def _fit_window(
-        self, usable: pd.DataFrame, day: date, window: int
-    ) -> tuple[dict[str, object], pd.Series]:
-        """One Prophet on the last ``window`` days: its part of the parameters, and its prices inside them."""
+    def _predict_window(self, part: Mapping[str, Any], frame: pd.DataFrame) -> Matrix:
+        """The 24 prices of one Prophet, EUR/kWh."""
+        from prophet.serialize import model_from_json  # noqa: PLC0415 - needed for forecasts only
+
+        scale = Scale(**part["scale"])
+        with quiet(), stan_folder():
+            model = model_from_json(json.dumps(part["prophet"]))
+            made = model.predict(scaled_frame(frame, scale, self.parameters.last_order))
+        return scale.back(made["yhat"].to_numpy())
+
+    def _fit_window(self, usable: pd.DataFrame, day: date, window: int) -> dict[str, object]:
+        """One Prophet on the last ``window`` days: its part of the parameters."""
         from prophet.serialize import model_to_dict  # noqa: PLC0415 - needed for fits only
 
         rows = usable[usable["ds"] >= np.datetime64(day - DAY * window)]
         scale = Scale.of(rows["price"].to_numpy())
-        frame = scaled_frame(rows, scale, self.parameters.last_order)
         with quiet(), stan_folder() as folder:
             model = self._prophet()
-            model.fit(frame, output_dir=str(folder))
-            recent = frame[frame["ds"] >= np.datetime64(day - DAY * self.parameters.residual_days)]
-            inside = scale.back(model.predict(recent)["yhat"].to_numpy())
+            model.fit(scaled_frame(rows, scale, self.parameters.last_order), output_dir=str(folder))
         model.params.pop("trend", None)  # one value for each hour fitted on, read by nobody
         model.history = model.history.tail(1)  # the prices are in the store; a model file needs none of them
         model.fit_kwargs = {}  # they name the folder
         model.history_dates = model.history_dates.tail(1)
-        part: dict[str, object] = {
-            "window": window,
-            "scale": asdict(scale),
-            "prophet": model_to_dict(model),
-        }
-        import pandas as pd  # noqa: PLC0415 - loaded by prophet already
-
-        return part, pd.Series(inside, index=recent.index)
+        return {"scale": asdict(scale), "prophet": model_to_dict(model)}
 
     def _prophet(self) -> Prophet:  # type: ignore[name-defined] # noqa: F821
         from prophet import Prophet  # noqa: PLC0415 - needed for fits only
@@ -229,11 +218,27 @@ class ProphetPriceForecast:
         return model
 
 
-def _quantiles(residuals: Matrix, widening: float) -> tuple[float, float]:
-    """The 10 % and 90 % quantiles, with the finite-sample correction of split conformal prediction."""
-    level = min(1.0, 0.9 * (1 + 1 / len(residuals)))
-    low, high = np.quantile(residuals, [1 - level, level])
-    return float(low) * widening, float(high) * widening
+def _last(days: PriceDays, count: int) -> PriceDays:
+    skipped = max(0, len(days.observed) - count)
+    return PriceDays(days.first + DAY * skipped, days.observed[skipped:], days.bridged[skipped:])
+
+
+def _ridge_to_dict(ridge: HourlyRidge) -> dict[str, object]:
+    return {
+        "scale": asdict(ridge.scale),
+        "least_spread": ridge.least_spread,
+        "intercepts": ridge.intercepts.tolist(),
+        "coefficients": ridge.coefficients.tolist(),
+    }
+
+
+def _ridge_from_dict(known: Mapping[str, Any]) -> HourlyRidge:
+    return HourlyRidge(
+        Scale(**known["scale"]),
+        known["least_spread"],
+        np.array(known["intercepts"]),
+        np.array(known["coefficients"]),
+    )
 
 
 def _moment(local: pd.Timestamp, market: Market) -> datetime:
