@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
-from tsobs_pipelines.secret_url import CapabilityUrl, SecretUrl, masked
+from tsobs_pipelines.secret_url import CapabilityUrl, SecretUrl
 
 MAX_NAME: Final = 253
 """Characters of the longest DNS name (RFC 1035)."""
@@ -33,10 +33,18 @@ _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0
 def shown_value(value: object, most: int = SHOWN) -> str:
     """A bad value as an error may repeat it: on one line, cut, and without the credentials of an address."""
     text = value if isinstance(value, str) else repr(value)
-    if "@" in text:
-        # It may be an address that lacks its scheme: whatever stands before the host is not shown.
-        text = f"[redacted]@{text.rpartition('@')[2]}" if "://" not in text else masked(text)
-    quoted = repr(masked(text)) if isinstance(value, str) else masked(text)
+    shown = text
+    if "@" in text or "://" in text:
+        # Of an address, or what was meant to be one, the scheme and the host: all else may be a secret.
+        scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
+        _, at, host = rest.rpartition("@")
+        kept = re.split(r"[/?#\s;]", host)[0]
+        if separator and not kept.startswith("["):
+            kept = re.sub(r":(?!\d{1,5}$).*", ":[redacted]", kept)  # a password whose host was forgotten
+        shown = f"{scheme.split('@')[0][:16]}{separator}{'[redacted]@' if at else ''}{kept}"
+        shown += "/…" if kept != host else ""
+    shown = re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
+    quoted = repr(shown) if isinstance(value, str) else shown
     return quoted if len(quoted) <= most else f"{quoted[:most]}… ({len(text)} characters)"
 
 
@@ -166,7 +174,7 @@ def _thresholds(value: object) -> object:
         except ValueError:
             name = ""
         if not name.strip() or not 0 < result[name.strip()] < float("inf"):
-            msg = f"expected <node>=<milliseconds above 0>, separated by commas, not {item!r}"
+            msg = f"expected <node>=<milliseconds above 0>, separated by commas, not {shown_value(item)}"
             raise ValueError(msg)
     return result
 

@@ -51,9 +51,9 @@ def parse_stamp(value: object) -> str | None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return stamp_of(datetime.fromtimestamp(value, UTC))
         instant = datetime.fromisoformat(str(value))
+        return stamp_of(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     except (ValueError, OverflowError, OSError):
         return None
-    return stamp_of(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
 
 def parse_line(line: bytes) -> Entry | None:

@@ -160,7 +160,7 @@ class TailscaleHealthService:
         Raises:
             UnknownPeerError, AmbiguousPeerError: the name does not mean exactly one peer.
         """
-        path = f"/debug/{quote(self._find(hostname).address, safe='')}"
+        path = f"/debug/{quote(self._find(hostname).address, safe='', errors='replace')}"
         return self._sidecar.json_object(Request(path, DEBUG_DEADLINE_S))
 
     def ping_peer(self, hostname: str, count: int = PINGS_A_BURST) -> PingStats:
@@ -272,7 +272,7 @@ class TailscaleHealthService:
 
     def _burst(self, address: str, hostname: str) -> list[PingResult]:
         """One burst of five pings: with microseconds from the LocalAPI, else the text of the command."""
-        path = f"/ping/{quote(address, safe='')}"
+        path = f"/ping/{quote(address, safe='', errors='replace')}"
         try:
             value = self._sidecar.json_value(Request(path, PING_DEADLINE_S, {"format": "json"}))
             results = parse_ping_results(value)
