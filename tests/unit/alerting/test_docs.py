@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from click.testing import CliRunner
 
+from tsobs_pipelines.alerting.evidence import Evidence
 from tsobs_pipelines.alerting.machine import Change, Kind, Voice
 from tsobs_pipelines.alerting.reference import NOW, example, message, rules_messages, rules_table
 from tsobs_pipelines.alerting.rule import Rule
@@ -51,6 +53,13 @@ def test_the_page_shows_grouped_messages_as_the_code_writes_them(
 def test_the_page_names_every_alert_asset() -> None:
     page = PAGE.read_text("utf-8")
     assert [asset.name for asset in alert_assets() if f"`{asset.name}`" not in page] == []
+
+
+def test_the_page_names_every_kind_of_evidence() -> None:
+    page = PAGE.read_text("utf-8")
+    kinds = [(get_origin(kind) or kind).__name__ for kind in get_args(Evidence)]
+    assert len(kinds) >= 5
+    assert [name for name in kinds if f"| `{name}` |" not in page] == []
 
 
 def test_every_rule_has_texts_for_its_beginning_and_its_end() -> None:
