@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the sampler and the HTTP server until either ends, then ends the other and itself with 1. SIGTERM and
-# SIGINT end both, and this with 0.
+# Runs the sampler, the HTTP server and the jq that projects for it until one of them ends, then ends the others and
+# itself with 1. SIGTERM and SIGINT end them all, and this with 0.
 # shellcheck source-path=SCRIPTDIR
 set -uo pipefail
 FROM_DIR=$PWD
@@ -44,6 +44,13 @@ is_tailscale_address() {
     ((10#$part < 256)) || return 1
   done
   ((10#${BASH_REMATCH[1]} >= 64 && 10#${BASH_REMATCH[1]} < 128))
+}
+
+# own_place NAME: end where others could put files or links into this directory.
+own_place() {
+  local mode
+  mode=$(stat -L -c %a "${!1}")
+  [[ $mode != *[2367] ]] || die "$1=${!1}: others can write to it (mode $mode)"
 }
 
 check_sample_hosts() {
@@ -97,7 +104,7 @@ check_settings() {
   if [[ -n $SIDECAR_TOKEN_FILE ]]; then
     [[ -f $SIDECAR_TOKEN_FILE && -r $SIDECAR_TOKEN_FILE ]] ||
       die "SIDECAR_TOKEN_FILE=$SIDECAR_TOKEN_FILE: expected a file that this user can read"
-    [[ $(<"$SIDECAR_TOKEN_FILE") =~ ^[!-~]{16,512}$ ]] ||
+    [[ $(head -c 600 -- "$SIDECAR_TOKEN_FILE" 2>/dev/null | tr -d '\0') =~ ^[!-~]{16,512}$ ]] ||
       die "SIDECAR_TOKEN_FILE=$SIDECAR_TOKEN_FILE: expected one line of 16 to 512 characters without blanks"
     mode=$(stat -L -c %a "$SIDECAR_TOKEN_FILE")
     [[ $mode != *[2367] && $mode != *[2367]? ]] ||
@@ -105,12 +112,18 @@ check_settings() {
   elif ! is_loopback "$SIDECAR_BIND"; then
     die "SIDECAR_BIND=$SIDECAR_BIND is not loopback: SIDECAR_TOKEN_FILE is required then"
   fi
-  mkdir -p -- "$JOURNAL_DIR" 2>/dev/null
+  (umask 077 && mkdir -p -- "$JOURNAL_DIR" 2>/dev/null)
   [[ -d $JOURNAL_DIR && -w $JOURNAL_DIR ]] ||
     die "JOURNAL_DIR=$JOURNAL_DIR: expected a directory that this user can write to"
   if [[ -n $SIDECAR_LOG ]]; then
     { : >>"$SIDECAR_LOG"; } 2>/dev/null || die "SIDECAR_LOG=$SIDECAR_LOG: can't be written to"
   fi
+  own_place JOURNAL_DIR
+  [[ ! -e $JOURNAL_DIR/.lock && ! -L $JOURNAL_DIR/.lock ]] || is_regular "$JOURNAL_DIR/.lock" ||
+    die "JOURNAL_DIR=$JOURNAL_DIR: .lock is no regular file"
+  # Who can open it could hold it.
+  (umask 077 && : >>"$JOURNAL_DIR/.lock")
+  chmod 0600 "$JOURNAL_DIR/.lock" 2>/dev/null
   exec {only}>>"$JOURNAL_DIR/.lock"
   flock -n "$only" || die "JOURNAL_DIR=$JOURNAL_DIR: another sidecar writes this journal"
 }
@@ -156,6 +169,7 @@ umask 077
 mkdir -p -- "$SIDECAR_RUN_DIR" 2>/dev/null
 [[ -d $SIDECAR_RUN_DIR && -w $SIDECAR_RUN_DIR ]] ||
   die "SIDECAR_RUN_DIR=$SIDECAR_RUN_DIR: expected a directory that this user can write to"
+own_place SIDECAR_RUN_DIR
 
 for name in "${!SIDECAR_@}" TAILSCALE_BIN TS_SOCKET SAMPLE_HOSTS SAMPLE_INTERVAL JOURNAL_DIR JOURNAL_RETENTION_DAYS; do
   export "${name?}"
@@ -168,8 +182,8 @@ trap 'ENDED=signal' TERM INT HUP
 
 # Nobody else holds the writing end: the sampler sees its end as soon as this process is gone, even by SIGKILL.
 ALIVE=$SIDECAR_RUN_DIR/alive
-rm -f -- "$ALIVE"
-mkfifo -- "$ALIVE" || die "SIDECAR_RUN_DIR=$SIDECAR_RUN_DIR: no named pipe can be made there"
+rm -f -- "$ALIVE" "$SIDECAR_RUN_DIR"/{questions,answers}
+mkfifo -- "$ALIVE" "$SIDECAR_RUN_DIR"/{questions,answers} || die "SIDECAR_RUN_DIR=$SIDECAR_RUN_DIR: no named pipe can be made there"
 exec 9<>"$ALIVE"
 
 # Each part in a process group of its own, so that it ends with all that it started.
@@ -179,7 +193,10 @@ family=TCP4 address=$SIDECAR_BIND
 socat "$family-LISTEN:$SIDECAR_PORT,bind=$address,reuseaddr,fork,max-children=256,backlog=256" \
   EXEC:./tailscale-http-server.sh,nofork 9>&- &
 PARTS+=($!)
-HTTP_GROUP=$! bash ./sampler.sh 9>&- &
+jq -L "$SIDECAR_DIR" -Rnr --unbuffered 'include "tailnet"; serve_answers' \
+  <>"$SIDECAR_RUN_DIR/questions" 1<>"$SIDECAR_RUN_DIR/answers" 9>&- &
+PARTS+=($!)
+HTTP_GROUP=${PARTS[0]} PROJECTOR_GROUP=$! bash ./sampler.sh 9>&- &
 PARTS+=($!)
 set +m
 log INFO "serving on $SIDECAR_BIND:$SIDECAR_PORT, a round each $SAMPLE_INTERVAL s to $JOURNAL_DIR"
@@ -196,6 +213,7 @@ if [[ $ENDED == signal ]]; then
 fi
 name='the sampler'
 kill -0 "${PARTS[0]}" 2>/dev/null || name='the HTTP server'
-log ERROR "$name ended with status $status: ending the other"
+kill -0 "${PARTS[1]}" 2>/dev/null || name='the projector'
+log ERROR "$name ended with status $status: ending the others"
 end_parts
 exit 1

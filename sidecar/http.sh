@@ -13,7 +13,9 @@ declare -A PHRASES=(
   [500]='Internal Server Error' [502]='Bad Gateway' [503]='Service Unavailable' [504]='Gateway Timeout'
 )
 
-HEAD='' METHOD='' TARGET='' HOST_HEADER='' AUTHORIZATION='' STATUS=0 WHOLE=no
+# TAKES_GZIP: whether the client takes gzip.
+# shellcheck disable=SC2034
+HEAD='' METHOD='' TARGET='' HOST_HEADER='' AUTHORIZATION='' STATUS=0 WHOLE=no TAKES_GZIP=no
 
 # head_of STATUS TYPE LENGTH [HEADER]: the head of an answer into HEAD.
 head_of() {
@@ -118,6 +120,10 @@ read_headers() {
       host) HOST_HEADER=${value,,} hosts=$((hosts + 1)) ;;
       origin | referer) from_page=yes ;;
       authorization) AUTHORIZATION=$value tokens=$((tokens + 1)) ;;
+      accept-encoding)
+        # shellcheck disable=SC2034 # for samples.sh
+        [[ ! ,$value, =~ [,\ ]gzip([,\ ]|;\ *q=(1|0\.[0-9]*[1-9])) ]] || TAKES_GZIP=yes
+        ;;
       content-length) [[ $value == 0 ]] || body=yes ;;
       transfer-encoding) body=yes ;;
     esac
@@ -137,9 +143,10 @@ read_headers() {
 # time of the comparison tells nothing about the token but its length.
 check_token() {
   [[ -n $SIDECAR_TOKEN_FILE ]] || return 0
-  local token given='' i difference a b
-  token=$(<"$SIDECAR_TOKEN_FILE") || token=''
-  ((${#token} >= 16)) 2>/dev/null || refuse 503 'the token file is not usable'
+  local token='' given='' i difference a b
+  [[ ! -f $SIDECAR_TOKEN_FILE ]] || IFS= read -r -N 514 token 2>/dev/null <"$SIDECAR_TOKEN_FILE"
+  token=${token%$'\n'}
+  [[ $token =~ ^[!-~]{16,512}$ ]] || refuse 503 'the token file is not usable'
   [[ $AUTHORIZATION =~ ^[Bb][Ee][Aa][Rr][Ee][Rr]\ +([!-~]+)$ ]] && given=${BASH_REMATCH[1]}
   difference=$((${#token} ^ ${#given}))
   for ((i = 0; i < ${#token}; i++)); do

@@ -33,6 +33,15 @@ readonly NETCHECK_SECONDS=20
 # shellcheck disable=SC2034 # used by samples.sh and journal.sh
 readonly DAY_PATTERN='^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
 
+# What a whole round looks like; a line that a crash tore does not.
+# shellcheck disable=SC2034 # used by samples.sh and journal.sh
+readonly ROUND_PATTERN='^{"v":[0-9][0-9]*,"at":".*}$'
+
+# is_regular FILE: whether it is a file, and no link, pipe or device that could lead elsewhere or never end.
+is_regular() {
+  [[ -f $1 && ! -L $1 ]]
+}
+
 # now_us NAME: microseconds since the epoch into the variable NAME.
 now_us() {
   local -n _now=$1
@@ -138,11 +147,6 @@ read_shared() {
 # jq_tailnet ARGUMENT…: jq with the definitions of tailnet.jq; in place of its subshell, like `ts`.
 jq_tailnet() {
   exec jq -L "$SIDECAR_DIR" "$@"
-}
-
-produce_status() {
-  raw_status | jq_tailnet -acn 'include "tailnet"; input | status' 2>/dev/null
-  first_failure "${PIPESTATUS[@]}"
 }
 
 produce_netcheck() {

@@ -40,14 +40,30 @@ api() {
   return "$status"
 }
 
-# raw_status [QUERY]: the daemon's status as it gives it.
+# one_line: what it reads without the line ends and tabs that Go lays JSON out with; the status of who wrote it.
+one_line() {
+  "$@" | tr -d '\n\t'
+  return "${PIPESTATUS[0]}"
+}
+
+# raw_status: the daemon's status as it gives it.
 raw_status() {
   local status=0
   if api_usable; then
-    api "$SIDECAR_CLI_SECONDS" "status${1-}" || status=$?
+    api "$SIDECAR_CLI_SECONDS" status || status=$?
     ((status == HTTP_ERROR)) || return "$status"
   fi
   (ts "$SIDECAR_CLI_SECONDS" status --json 2>/dev/null)
+}
+
+# raw_own_status: the same without the peers.
+raw_own_status() {
+  local status=0
+  if api_usable; then
+    api "$SIDECAR_CLI_SECONDS" 'status?peers=false' || status=$?
+    ((status == HTTP_ERROR)) || return "$status"
+  fi
+  (ts "$SIDECAR_CLI_SECONDS" status --json --peers=false 2>/dev/null)
 }
 
 # failed_ping ADDRESS REASON: what stands in the place of an answer, into PING.

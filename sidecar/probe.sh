@@ -79,7 +79,8 @@ bursts() {
   ((${#rest[@]} == 0)) || at_once "$SILENT_AT_ONCE" "${rest[@]}"
 }
 
-# at_once WIDTH ADDRESS…: one ping to each, WIDTH of them under way at once.
+# at_once WIDTH ADDRESS…: one ping to each, WIDTH of them under way at once. Without --parallel-immediate curl holds the
+# others back until the first one is answered, to see whether they can share its connection.
 at_once() {
   local line width=$1 LEFT PING REASON number
   shift
@@ -92,7 +93,7 @@ at_once() {
       line=$PING
     fi
     keep "$line"
-  done < <(curl_pings "$LEFT" -Z --parallel-max "$width" -- "$@" 2>&1)
+  done < <(curl_pings "$LEFT" -Z --parallel-immediate --parallel-max "$width" -- "$@" 2>&1)
 }
 
 # warm ADDRESS…: the warm pings to those of them that answered so far, some of them by each curl.

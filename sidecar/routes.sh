@@ -74,48 +74,80 @@ load_status() {
   ended "$status"
 }
 
+produce_status() {
+  local raw
+  raw=$(one_line raw_status) || return
+  project status - "$raw" && printf '%s\n' "$PROJECTED"
+}
+
+# produce_health: the daemon's state and version.
+produce_health() {
+  local raw state=unknown version=''
+  raw=$(one_line raw_own_status) || return
+  # No text in it can pose as one of these: its quotes are escaped.
+  [[ ! $raw =~ [{,]\ *\"BackendState\":\ *\"([A-Za-z]*)\" ]] || state=${BASH_REMATCH[1]}
+  [[ ! $raw =~ [{,]\ *\"Version\":\ *\"([^\"\\]*)\" ]] || version=${BASH_REMATCH[1]}
+  printf '%s %s\n' "${state:-unknown}" "$version"
+}
+
 route_status() {
   load_status 0
   answer 200 application/json "$SHARED"
 }
 
 route_healthz() {
-  local status=0 state=unknown version='' beat=0 journal='' alive=false ok=false code=503
-  shared status "$STARTED" produce_status || status=$?
-  if ((status == 0)) && [[ $SHARED =~ ^\{\"BackendState\":\"([A-Za-z]*)\",\"Version\":\"([^\"]*)\" ]]; then
-    state=${BASH_REMATCH[1]} version=${BASH_REMATCH[2]}
-  fi
+  local status=0 state=unknown version='' beat=0 journal='' alive=false ok=false code=503 api
+  shared health "$STARTED" produce_health || status=$?
+  ((status != 0)) || read -r state version <<<"$SHARED"
   read -r beat journal 2>/dev/null <"$SIDECAR_RUN_DIR/sampler" || beat=0
   ((EPOCHSECONDS - beat > 2 * SAMPLE_INTERVAL + 30)) || alive=true
   if [[ $state == Running && $alive == true && $journal == ok ]]; then
     ok=true code=200
   fi
+  api_usable
   json_text state "$state"
   json_text version "${version%%-*}"
   json_text journal "${journal:-unknown}"
+  json_text api "$API_STATE"
   answer "$code" application/json \
-    "{\"ok\":$ok,\"state\":$state,\"daemon\":$version,\"sampler\":$alive,\"journal\":$journal}"
+    "{\"ok\":$ok,\"state\":$state,\"daemon\":$version,\"sampler\":$alive,\"journal\":$journal,\"api\":$api}"
 }
 
 route_whois() {
-  local out result status=0 error
+  local raw
   [[ $1 =~ ^([0-9]{1,3}\.){3}[0-9]{1,3}$ || $1 =~ ^[0-9A-Fa-f:]{2,39}$ && $1 == *:*:* ]] ||
     refuse 400 'expected an IP address'
   slot whois "$WHOIS_SLOTS"
-  out=$(ts "$SIDECAR_CLI_SECONDS" whois --json -- "$1" 2>&1) || status=$?
+  raw_whois "$1"
+  project whois - "$raw" || refuse 502 'tailscale gave no readable answer'
+  answer 200 application/json "$PROJECTED"
+}
+
+# raw_whois ADDRESS: what the daemon says of it, on one line into `raw`; refuses when there is nothing.
+raw_whois() {
+  local status=0 result
+  if api_usable; then
+    # The status of the answer tells a peer that is not found from a route that is not there.
+    raw=$(one_line api "$SIDECAR_CLI_SECONDS" "whois?addr=$1" -w '%{http_code}') || status=$?
+    ((status != HTTP_ERROR)) || [[ $raw != 404 ]] || refuse 404 'peer not found'
+    raw=${raw%200}
+  else
+    status=$HTTP_ERROR
+  fi
+  if ((status == HTTP_ERROR)); then
+    status=0
+    raw=$(ts "$SIDECAR_CLI_SECONDS" whois --json -- "$1" 2>&1) || status=$?
+    if [[ $status != 0 && (${raw,,} == *'peer not found'* || ${raw,,} == *'no match'*) ]]; then
+      refuse 404 'peer not found'
+    fi
+    # A warning about versions may stand before the JSON, since the CLI's errors are wanted as well.
+    raw="{${raw#*\{}" raw=${raw//[$'\n\t']/}
+  fi
   outcome result "$status"
   case $result in
     timeout) refuse 504 'tailscale did not answer in time' ;;
-    failed)
-      error=${out,,}
-      [[ $error != *'peer not found'* && $error != *'no match'* ]] || refuse 404 'peer not found'
-      refuse 502 'tailscale failed'
-      ;;
+    failed) refuse 502 'tailscale failed' ;;
   esac
-  # A warning about versions may stand before the JSON, since the CLI's errors are wanted as well.
-  out=$(jq_tailnet -acn 'include "tailnet"; input | whois' <<<"{${out#*\{}" 2>/dev/null) ||
-    refuse 502 'tailscale gave no readable answer'
-  answer 200 application/json "$out"
 }
 
 route_netcheck() {
@@ -144,14 +176,8 @@ resolve_address() {
 # resolve NAME: the address of the one node called NAME into ADDRESS, its projected status into PEER.
 resolve() {
   local found
-  # shellcheck disable=SC2016
-  found=$(jq_tailnet -r --arg name "$1" 'include "tailnet";
-    if .BackendState != "Running" then "stopped" else nodes_by_name | meant($name)
-      | if length == 0 then "none"
-        elif length > 1 then (if any(dns != "") then "many " else "nameless " end)
-          + (map(designation) | sort | join(", "))
-        else .[0] | "one " + (address // "") + " " + tojson end
-    end' <<<"$SHARED") || refuse 502 'tailscale gave no readable answer'
+  project resolve "$1" "$SHARED" || refuse 502 'tailscale gave no readable answer'
+  found=$PROJECTED
   case $found in
     stopped) refuse 502 'tailscale is not running' ;;
     none) refuse 404 'no such peer' ;;
@@ -172,16 +198,13 @@ route_ping() {
 }
 
 ping_as_json() {
-  local out
   check_name "$1"
   resolve_address "$1" || resolve "$1"
   slot ping "$PING_SLOTS"
-  # shellcheck disable=SC2016
   begin_round "$((STARTED + BURST_US))"
   probe "$ADDRESS"
-  out=$(printf '%s' "$PINGS" | jq_tailnet -acRn 'include "tailnet";
-    [inputs | split("\t")[] | select(. != "") | (try fromjson catch null) | ping]') || refuse 502 'tailscale failed'
-  answer 200 application/json "$out"
+  project pings - "$PINGS" || refuse 502 'tailscale failed'
+  answer 200 application/json "$PROJECTED"
 }
 
 # Five pings as people know them. The exit status says nothing (1 after five relayed pongs, 0 after a time-out
@@ -209,7 +232,7 @@ ping_as_text() {
 }
 
 route_debug() {
-  local changes events
+  local changes events raw
   [[ $SIDECAR_DEBUG == on ]] || refuse 404 'no such path'
   check_name "$1"
   resolve "$1"
@@ -217,12 +240,33 @@ route_debug() {
   # The bus never ends by itself, and is cut in the middle of an object when time is out: jq prints each whole
   # one before it fails at the torn one.
   exec {bus}< <(
-    ts "$DEBUG_SECONDS" debug watch-ipn "--count=$DEBUG_EVENTS" --engine-updates 2>/dev/null |
-      jq_tailnet -c 'include "tailnet"; event' 2>/dev/null | head -n "$DEBUG_EVENTS"
+    watch_bus | jq_tailnet -c 'include "tailnet"; event' 2>/dev/null | head -n "$DEBUG_EVENTS"
   )
-  changes=$(ts "$SIDECAR_CLI_SECONDS" debug peer-endpoint-changes "$ADDRESS" 2>/dev/null |
-    jq_tailnet -cn 'include "tailnet"; input | endpoint_changes' 2>/dev/null) || changes='[]'
+  changes='[]'
+  if raw=$(one_line raw_changes "$ADDRESS") && project changes - "$raw"; then
+    changes=$PROJECTED
+  fi
   events=$(cat <&"$bus")
   events=${events//$'\n'/,}
-  answer 200 application/json "{\"peer\":$PEER,\"endpoint_changes\":${changes:-[]},\"events\":[$events]}"
+  answer 200 application/json "{\"peer\":$PEER,\"endpoint_changes\":$changes,\"events\":[$events]}"
+}
+
+# watch_bus: messages of the IPN bus, as many as wanted or as come in time.
+watch_bus() {
+  local status=0
+  if api_usable; then
+    api "$DEBUG_SECONDS" 'watch-ipn-bus?mask=1' -N || status=$?
+    ((status == HTTP_ERROR)) || return 0
+  fi
+  (ts "$DEBUG_SECONDS" debug watch-ipn "--count=$DEBUG_EVENTS" --engine-updates 2>/dev/null)
+}
+
+# raw_changes ADDRESS: the recent changes of a peer's endpoint.
+raw_changes() {
+  local status=0
+  if api_usable; then
+    api "$SIDECAR_CLI_SECONDS" "debug-peer-endpoint-changes?ip=$1" || status=$?
+    ((status == HTTP_ERROR)) || return "$status"
+  fi
+  (ts "$SIDECAR_CLI_SECONDS" debug peer-endpoint-changes "$1" 2>/dev/null)
 }

@@ -22,7 +22,7 @@ SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 readonly BURST=6 NETCHECK_EVERY=10 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
 readonly WORK=$SIDECAR_RUN_DIR/round
 
-TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0
+TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 PACKING=''
 # The names are arguments of jq, never patterns of bash.
 set -f
 read -ra NAMES <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
@@ -41,10 +41,7 @@ ping_targets() {
 # be pinged into TARGETS; or 1 and the reason in REASON.
 describe() {
   local raw status=0 result head us whole=false
-  raw=$(
-    raw_status | tr -d '\n\t'
-    exit "${PIPESTATUS[0]}"
-  ) || status=$?
+  raw=$(one_line raw_status) || status=$?
   outcome result "$status"
   case $result in
     timeout) REASON="tailscale status: no answer within $SIDECAR_CLI_SECONDS s" && return 1 ;;
@@ -165,7 +162,7 @@ doze() {
   read -r -t "$left" <&"$ALIVE" || status=$?
   if ((status <= 128)); then
     log ERROR 'the entrypoint is gone: ending'
-    kill -TERM -- "-$HTTP_GROUP" 2>/dev/null
+    kill -TERM -- "-$HTTP_GROUP" "-$PROJECTOR_GROUP" 2>/dev/null
     exit 1
   fi
 }
@@ -202,13 +199,21 @@ note_missed() {
   done
 }
 
+# care_for_old: past days are packed, beside the rounds, and removed after their time.
+care_for_old() {
+  remove_old
+  [[ -n $PACKING ]] && kill -0 "$PACKING" 2>/dev/null && return
+  pack_old &
+  PACKING=$!
+}
+
 main() {
   local at started before last
   # A jq or curl that ended is a failed question, not our end.
   trap '' PIPE
   exec {ALIVE}<"$SIDECAR_RUN_DIR/alive"
   beat
-  remove_old
+  care_for_old
   while :; do
     last=$SLOT
     wait_for_slot
@@ -225,7 +230,7 @@ main() {
     [[ -z $NETCHECK ]] || add_netcheck
     write_round "$at"
     note_missed
-    [[ $at != *T00:0* ]] || remove_old
+    [[ $at != *T00:0* ]] || care_for_old
   done
 }
 

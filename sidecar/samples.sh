@@ -5,43 +5,72 @@
 
 readonly SAMPLES_SLOTS=8
 
-# What a whole round looks like; a line that a crash tore does not.
-readonly ROUND_PATTERN='^{"v":[0-9][0-9]*,"at":".*}$'
+declare -A FILES=() COUNTED=()
+DAYS=() INDEX='' INDEX_BEFORE='' ROUNDS=0 BYTES=0 UNPACK=cat
 
-# route_samples_index: each day's rounds and bytes. A count is kept with the size it was made at, and only what
-# was added since is read: 31 days cost one `stat`.
+# route_samples_index: each day's rounds and bytes, those of a packed day as if it were not.
 route_samples_index() {
-  local -A known_size=() known_rounds=()
-  local file day size rounds body='' kept='' changed=no size_kept files=("$JOURNAL_DIR"/????-??-??.ndjson)
-  if [[ -f $SIDECAR_RUN_DIR/index ]]; then
-    while read -r day size rounds; do
-      known_size[$day]=$size known_rounds[$day]=$rounds
-    done <"$SIDECAR_RUN_DIR/index"
-  fi
-  if [[ -e ${files[0]} ]]; then
-    while read -r size file; do
-      day=${file##*/} day=${day%.ndjson}
-      [[ $day =~ $DAY_PATTERN ]] || continue
-      rounds=${known_rounds[$day]-} size_kept=yes
-      if [[ -z $rounds || ${known_size[$day]} != "$size" ]]; then
-        changed=yes
-        if [[ -n $rounds ]] && ((size > known_size[$day])); then
-          rounds=$((rounds + $(count_rounds "$file" "${known_size[$day]}" "$size")))
-        else
-          rounds=$(count_rounds "$file" 0 "$size")
-        fi
-        # A size in the middle of a line is no place to count on from.
-        [[ -z $(tail -c +"$size" "$file" 2>/dev/null | head -c 1) ]] || size_kept=no
-      fi
-      [[ $size_kept == no ]] || kept+="$day $size $rounds"$'\n'
-      body+=",\"$day\":{\"rounds\":$rounds,\"bytes\":$size}"
-    done < <(stat -c '%s %n' "${files[@]}" 2>/dev/null)
-  fi
-  if [[ $changed == yes ]]; then
-    local new=$SIDECAR_RUN_DIR/index.$BASHPID
-    printf '%s' "$kept" >"$new" && mv -f "$new" "$SIDECAR_RUN_DIR/index"
+  local day body='' new
+  list_days
+  read_index
+  INDEX=''
+  for day in "${DAYS[@]}"; do
+    count_day "$day"
+    body+=",\"$day\":{\"rounds\":$ROUNDS,\"bytes\":$BYTES}"
+  done
+  if [[ $INDEX != "$INDEX_BEFORE" ]]; then
+    new=$JOURNAL_DIR/.index.$BASHPID
+    { printf '%s' "$INDEX" >"$new" && mv -f "$new" "$JOURNAL_DIR/.index"; } 2>/dev/null
   fi
   answer 200 application/json "{\"days\":{${body#,}}}"
+}
+
+# list_days: the days there are into DAYS, and the file of each into FILES: a day is packed when that is all there is.
+list_days() {
+  local file day
+  DAYS=() FILES=()
+  for file in "$JOURNAL_DIR"/????-??-??.ndjson{.gz,}; do
+    day=${file##*/} day=${day%%.*}
+    if [[ $day =~ $DAY_PATTERN ]] && is_regular "$file"; then
+      FILES[$day]=$file
+    fi
+  done
+  mapfile -t DAYS < <(printf '%s\n' "${!FILES[@]}" | sort)
+  [[ -n ${DAYS[0]} ]] || DAYS=()
+}
+
+# read_index: what was counted before, by file: `SIZE ROUNDS BYTES` into COUNTED. It is kept in the journal's
+# directory, and what is not in it is counted again.
+read_index() {
+  local name size rounds bytes
+  COUNTED=() INDEX_BEFORE=''
+  is_regular "$JOURNAL_DIR/.index" || return 0
+  while read -r name size rounds bytes; do
+    [[ $size$rounds$bytes =~ ^[0-9]+$ ]] || continue
+    COUNTED[$name]="$size $rounds $bytes"
+    INDEX_BEFORE+="$name $size $rounds $bytes"$'\n'
+  done <"$JOURNAL_DIR/.index"
+}
+
+# count_day DAY: its rounds and bytes into ROUNDS and BYTES, and what to keep of that to INDEX. Of a file that grew
+# only what was added is read.
+count_day() {
+  local file=${FILES[$1]} name size known_size=0 known_rounds=0 known_bytes=0
+  name=${file##*/} ROUNDS=0 BYTES=0
+  size=$(stat -c %s "$file" 2>/dev/null) || return 0
+  [[ -z ${COUNTED[$name]-} ]] || read -r known_size known_rounds known_bytes <<<"${COUNTED[$name]}"
+  if ((size == known_size)); then
+    ROUNDS=$known_rounds BYTES=$known_bytes
+  elif [[ $name == *.gz ]]; then
+    ROUNDS=$(gzip -dc "$file" 2>/dev/null | grep -ac "$ROUND_PATTERN")
+    BYTES=$(gzip -dc "$file" 2>/dev/null | wc -c)
+  else
+    ((size > known_size)) || known_size=0 known_rounds=0
+    ROUNDS=$((known_rounds + $(count_rounds "$file" "$known_size" "$size"))) BYTES=$size
+    # A size in the middle of a line is no place to count on from.
+    [[ -z $(tail -c +"$size" "$file" 2>/dev/null | head -c 1) ]] || return 0
+  fi
+  INDEX+="$name $size $ROUNDS $BYTES"$'\n'
 }
 
 # count_rounds FILE FROM TO: rounds between these bytes.
@@ -52,7 +81,7 @@ count_rounds() {
 # route_samples_day DAY QUERY: its rounds, or those later than `after`, as NDJSON. The length is known before
 # the first byte goes out, so that a client sees a cut.
 route_samples_day() {
-  local file=$JOURNAL_DIR/$1.ndjson after='' size
+  local after='' size
   [[ $1 =~ $DAY_PATTERN ]] || refuse 400 'expected a day as YYYY-MM-DD'
   case $2 in
     '') ;;
@@ -63,37 +92,90 @@ route_samples_day() {
       ;;
     *) refuse 400 'expected after and nothing else' ;;
   esac
-  [[ -f $file && -r $file ]] || refuse 404 'no journal of this day'
   slot samples "$SAMPLES_SLOTS"
-  # Both are opened before the length is taken: the sampler may remove the file meanwhile.
-  exec {counted}<"$file" {sent}<"$file" || refuse 404 'no journal of this day'
-  size=$(stat -L -c %s "/proc/self/fd/$sent") || refuse 500 'the journal is not readable'
-  if [[ -z $after ]]; then
-    stream "$size" head -c "$size"
+  # Open before the length is taken: the sampler may remove or pack the file meanwhile.
+  if is_regular "$JOURNAL_DIR/$1.ndjson" && exec {day}<"$JOURNAL_DIR/$1.ndjson"; then
+    UNPACK='cat'
+  elif is_regular "$JOURNAL_DIR/$1.ndjson.gz" && exec {day}<"$JOURNAL_DIR/$1.ndjson.gz"; then
+    UNPACK='gzip -dc'
+  else
+    refuse 404 'no journal of this day'
+  fi 2>/dev/null
+  size=$(stat -L -c %s "/proc/self/fd/$day") || refuse 500 'the journal is not readable'
+  if [[ $TAKES_GZIP == yes ]]; then
+    send_packed "$size" "$after"
+  else
+    send_plain "$size" "$after"
   fi
-  local length first
-  # The leading `at` decides, by its value: rounds are in order but for a clock that was set back. The first
-  # pass finds where the later ones begin, mostly near the end, so that the second reads little.
+}
+
+# day_from BYTE: what the day's file held when it was opened, from this byte on.
+day_from() {
+  $UNPACK <"/proc/self/fd/$day" 2>/dev/null | tail -c +"$(($1 + 1))" | head -c "$(($2 - $1))"
+}
+
+# The leading `at` decides, by its value: rounds are in order but for a clock that was set back.
+# shellcheck disable=SC2016
+readonly LATER='match(substr($0, 1, 64), /"at":"[^"]*"/) && substr($0, RSTART + 6, RLENGTH - 7) > after'
+
+# send_plain SIZE AFTER: the body as it is.
+send_plain() {
+  local size=$1 length first
+  [[ $UNPACK == cat ]] || size=$($UNPACK <"/proc/self/fd/$day" 2>/dev/null | wc -c)
+  if [[ -z $2 ]]; then
+    stream "$size" day_from 0 "$size"
+  fi
+  # The first pass finds where the later ones begin, mostly near the end, so that the second reads little.
   # shellcheck disable=SC2016
-  local select='match(substr($0, 1, 64), /"at":"[^"]*"/) && substr($0, RSTART + 6, RLENGTH - 7) > after'
-  # shellcheck disable=SC2016
-  read -r length first < <(head -c "$size" <&"$counted" | awk -v after="$after" '{ here = read; read += length($0) + 1 }
-    '"$select"' { if (!n) first = here; n += length($0) + 1 }
+  read -r length first < <(day_from 0 "$size" | awk -v after="$2" '{ here = read; read += length($0) + 1 }
+    '"$LATER"' { if (!n) first = here; n += length($0) + 1 }
     END { printf "%.0f %.0f\n", n, first }')
-  stream "$length" later "$((first + 1))" "$((size - first))" "$after" "$select"
+  stream "$length" later "$first" "$size" "$2"
 }
 
+# later FROM SIZE AFTER: the rounds after AFTER, none of which is before the byte FROM.
 later() {
-  tail -c +"$1" | head -c "$2" | awk -v after="$3" "$4"
+  day_from "$1" "$2" | awk -v after="$3" "$LATER"
 }
 
-# stream LENGTH COMMAND…: its output as the body, from the journal on stdin.
+# selected SIZE AFTER: all rounds, or those later than AFTER.
+selected() {
+  if [[ -z $2 ]]; then
+    day_from 0 "$1"
+  else
+    later 0 "$1" "$2"
+  fi
+}
+
+# send_packed SIZE AFTER: the body packed by gzip. It goes through a file that has no name any more, for its length.
+send_packed() {
+  local size=$1 spool=$JOURNAL_DIR/.packing.$BASHPID packed unpacked
+  if [[ $UNPACK != cat && -z $2 ]]; then
+    stream "$size" cat "/proc/self/fd/$day" -- 'Content-Encoding: gzip'
+  fi
+  [[ $UNPACK == cat ]] || size=$($UNPACK <"/proc/self/fd/$day" 2>/dev/null | wc -c)
+  # shellcheck disable=SC2094 # written first, read then
+  if { exec {packed}>"$spool" {unpacked}<"$spool"; } 2>/dev/null; then
+    rm -f -- "$spool"
+    if { selected "$size" "$2" | gzip -c >&"$packed"; } 2>/dev/null; then
+      stream "$(stat -L -c %s "/proc/self/fd/$unpacked")" cat "/proc/self/fd/$unpacked" -- 'Content-Encoding: gzip'
+    fi
+  fi
+  # No room for it.
+  send_plain "$1" "$2"
+}
+
+# stream LENGTH COMMAND… [-- HEADER]: the command's output as the body.
 stream() {
-  local length=$1
+  local length=$1 header=''
   shift
-  head_of 200 application/x-ndjson "$length"
+  if [[ ${*: -2:1} == -- ]]; then
+    header=${*: -1}
+    set -- "${@:1:$#-2}"
+  fi
+  head_of 200 application/x-ndjson "$length" "$header"
   printf '%s' "$HEAD" 2>/dev/null
-  "$@" <&"$sent" 2>/dev/null | timeout "$SEND_SECONDS" cat 2>/dev/null
+  "$@" 2>/dev/null | timeout "$SEND_SECONDS" cat 2>/dev/null
   finish
 }
 

@@ -65,20 +65,30 @@ def nodes_by_name: (.Self | suffix) as $own | [.Self, .Peer[]] | map(select(. !=
 
 # --- pings ---------------------------------------------------------------------------------------------------
 
-def ping_members: ["Err", "Endpoint", "PeerRelay", "DERPRegionID", "DERPRegionCode", "IsLocalIP"];
-
-# A ping's answer as the daemon gave it, or what `failed` in localapi.sh says in its place.
-def ping: if type == "object" and ((.LatencySeconds | type) == "number" or (.Err | strings // "") != "") then
-    if has("LatencySeconds") then only(["IP", "NodeIP", "NodeName", "Err", "LatencySeconds"] + ping_members)
-    else {Err} end
+# A ping's answer as the daemon gave it, or what `failed_ping` in localapi.sh says in its place.
+def checked_ping: if type == "object" and ((.LatencySeconds | type) == "number" or (.Err | strings // "") != "") then .
   else {Err: "probe failed: unreadable answer"} end;
 
+def ping: checked_ping
+  | if has("LatencySeconds") then only(["IP", "NodeIP", "NodeName", "Err", "LatencySeconds", "Endpoint", "PeerRelay",
+      "DERPRegionID", "DERPRegionCode", "IsLocalIP"])
+    else {Err} end;
+
+# These members where they say something: not false, 0, empty or never.
+def telling($names): . as $from | reduce $names[] as $name ({}; $from[$name] as $value
+  | if $value == null or $value == "" or $value == 0 or $value == false or $value == "0001-01-01T00:00:00Z"
+      or ($value | type) == "object" or ($value | type) == "array"
+    then . else .[$name] = $value end);
+
+def way: [.Err, .Endpoint, .PeerRelay, .DERPRegionID, .DERPRegionCode, .IsLocalIP];
+
 # Pings in a row that differ in their latency alone, as one: latencies to microseconds, or how many failed alike.
-def runs: reduce (.[] | ping) as $ping ([];
-    ($ping | only(ping_members) | with_entries(select(.value | . != "" and . != 0 and . != false and . != null))) as $way
-    | if length > 0 and .[-1].way == $way then .[-1].pings += [$ping] else . + [{way: $way, pings: [$ping]}] end)
-  | map(.way + if .way.Err then {times: (.pings | length)}
-      else {LatencySeconds: [.pings[].LatencySeconds * 1e6 | round | . / 1e6]} end);
+def runs: map(checked_ping) | . as $pings | length as $count | map(way) as $ways
+  | [range($count) | select(. == 0 or $ways[.] != $ways[. - 1])] as $starts
+  | [range($starts | length) | $pings[$starts[.]:$starts[. + 1] // $count]]
+  | map((.[0] | telling(["Err", "Endpoint", "PeerRelay", "DERPRegionID", "DERPRegionCode", "IsLocalIP"]))
+      + if (.[0].Err // "") == "" then {LatencySeconds: map(.LatencySeconds * 1e6 | round | . / 1e6)}
+        else {times: length} end);
 
 # --- the journal ---------------------------------------------------------------------------------------------
 
@@ -116,15 +126,17 @@ def sampled($names): (.Self | object) as $self | ($self | suffix) as $own
 def targets: [.[] | select(.node) | {address: (.node | address), rest} | select(.address)]
   | [(map(select(.rest | not)), map(select(.rest))) | map(.address) | join(" ")] | join(" | ");
 
-# The projected status of a node without what says nothing (false, 0, empty, never), with times to the second.
-# What hardly ever changes (ID, OS, Created) is there when WHOLE.
-def journalled($whole): peer
-  | with_entries(select((.key | . == "Online" or . == "RxBytes" or . == "TxBytes")
-      or (.value | . != "" and . != 0 and . != false and . != null)))
-  | with_entries(.value |= if type == "string" and test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T") then
-      sub("\\.[0-9]+Z$"; "Z") else . end)
-  | with_entries(select(.value != "0001-01-01T00:00:00Z"))
-  | if $whole then . else del(.ID, .OS, .Created) end;
+def to_second: if type == "string" and endswith("Z") then .[:19] + "Z" else . end;
+
+# The projected status of a node without what says nothing, with times to the second. What hardly ever changes (ID,
+# OS, Created) is there when WHOLE.
+def journalled($whole):
+  telling((if $whole then ["ID", "HostName", "DNSName", "OS"] else ["HostName", "DNSName"] end)
+    + ["Active", "ExitNode", "ExitNodeOption", "CurAddr", "Relay", "PeerRelay", "Expired"])
+    + {Online: (.Online | scalar), RxBytes: (.RxBytes | scalar), TxBytes: (.TxBytes | scalar)}
+    + (telling((if $whole then ["Created"] else [] end) + ["LastWrite", "LastSeen", "LastHandshake", "KeyExpiry"])
+      | map_values(to_second))
+    + {TailscaleIPs: (.TailscaleIPs | texts)};
 
 # One round of the journal from the raw status and what `sampled` made of it. HEAD has `at`, `interval`, `took`,
 # `whole`, and `unfinished`: the addresses whose pings were not done in time. PINGS are LocalAPI answers in the
@@ -180,3 +192,26 @@ def event: objects
     + (if .PeersChanged then {PeersChanged: [.PeersChanged | arrays[] | objects | only(["Name", "Online"])]} else {} end)
     + (if .PeersRemoved then {PeersRemoved: [.PeersRemoved | arrays[] | numbers]} else {} end)
   | select(. != {});
+
+# --- answers -------------------------------------------------------------------------------------------------
+
+# What a name means in a projected status: `one ADDRESS NODE`, `none`, `stopped`, or `many` or `nameless` with what
+# to use instead.
+def resolved($name): if .BackendState != "Running" then "stopped" else nodes_by_name | meant($name)
+  | if length == 0 then "none"
+    elif length > 1 then (if any(dns != "") then "many " else "nameless " end) + (map(designation) | sort | join(", "))
+    else .[0] | "one " + (address // "") + " " + tojson end end;
+
+def answered($kind; $argument): if $kind == "pings" then
+    [split("\t")[] | select(. != "") | (try fromjson catch null) | ping] | tojson
+  else fromjson
+    | if $kind == "status" then status | tojson
+      elif $kind == "whois" then whois | tojson
+      elif $kind == "changes" then endpoint_changes | tojson
+      elif $kind == "resolve" then resolved($argument)
+      else error("unknown kind") end end;
+
+# One answer for each question that projector.sh asks; empty when it has none. Other lines are read over.
+def serve_answers: inputs | (split(" ") | .[:3]) as [$number, $kind, $argument]
+  | select($argument) | "\($number) \(try (.[([$number, $kind, $argument] | join(" ") | length) + 1:]
+      | answered($kind; $argument)) catch "")";

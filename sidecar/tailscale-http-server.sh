@@ -14,6 +14,8 @@ STARTED=${EPOCHREALTIME/[.,]/}
 . "$SIDECAR_DIR/localapi.sh"
 # shellcheck source=probe.sh
 . "$SIDECAR_DIR/probe.sh"
+# shellcheck source=projector.sh
+. "$SIDECAR_DIR/projector.sh"
 # shellcheck source=http.sh
 . "$SIDECAR_DIR/http.sh"
 # shellcheck source=routes.sh

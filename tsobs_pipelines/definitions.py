@@ -1,13 +1,8 @@
-"""The code location: the one place where everything that Dagster sees is wired together.
-
-What belongs here: :func:`build_defs` and its result. What does not: assets, jobs and sensors, which live in
-``defs/`` by domain.
-"""
+"""The code location: the one place where everything that Dagster sees is wired together."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 import dagster as dg
 
@@ -49,18 +44,15 @@ def _tailnet_definitions(tailnet: Tailnet, settings: Settings) -> dg.Definitions
     )
 
 
-def build_defs(
-    settings: Settings | None = None, resource_overrides: Mapping[str, object] | None = None
-) -> dg.Definitions:
-    """Everything that Dagster sees, with some resources exchanged where a test wants that.
+def build_defs(settings: Settings | None = None) -> dg.Definitions:
+    """Everything that Dagster sees.
 
     Raises:
         SettingsError: a setting has a value that can't be used.
     """
     settings = settings or load_settings()
-    resources = {**default_resources(), **(resource_overrides or {})}
     merged = dg.Definitions.merge(
-        dg.Definitions(resources=resources, executor=dg.in_process_executor, loggers=run_loggers()),
+        dg.Definitions(resources=default_resources(), executor=dg.in_process_executor, loggers=run_loggers()),
         connection_definitions(settings),
         forecast_definitions(settings),
         alert_definitions(

@@ -85,6 +85,7 @@ class Sidecar:
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    entrypoint: Path = ENTRYPOINT
 
     @property
     def journal(self) -> Path:
@@ -112,7 +113,7 @@ class Sidecar:
         }
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [ENTRYPOINT], env=environment, stdout=log, stderr=log, cwd=self.place
+                [self.entrypoint], env=environment, stdout=log, stderr=log, cwd=self.place
             )
 
     def wait_until_served(self) -> None:

@@ -122,7 +122,8 @@ class StoreContract:
             tags = {tag: f"some {tag}" for tag in measurement.tags}
             full: dict[str, Value] = {"time": START, **tags}
             for number, field in enumerate(measurement.fields):
-                full[field.name] = number + 0.5 if field.type == "float" else number
+                values: dict[str, Value] = {"float": number + 0.5, "int": number, "str": f"text {number}"}
+                full[field.name] = values[field.type]
             first = measurement.fields[0].name
             sparse: dict[str, Value] = {"time": START + MINUTE, **tags, first: full[first]}
             store.write(measurement, [sparse, full])

@@ -13,17 +13,18 @@ from itertools import pairwise
 from typing import Any
 
 from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence, Signals
-from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, advance
+from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, Verdict, advance
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling
-from tsobs_pipelines.timeseries.schema import Row
+from tsobs_pipelines.timeseries.schema import NETCHECK, Row
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 _A_MINUTE = Sampling()
 _INSTANT = timedelta(microseconds=1)
+_NETCHECKS_BEFORE = timedelta(hours=1)
 _CHUNK = timedelta(days=1)
 _RACES = 3
 
@@ -130,7 +131,7 @@ def observe_rows(
             if rule.align is not None and window.end == until:
                 until = max(start, rule.floor(complete_to + period_of(rows, sampling)))
                 rows = [row for row in rows if row.time < until]
-            for subject, found in evidence.signals(rows, tailnet).items():
+            for subject, found in _signals(evidence, store, tailnet, window, rows).items():
                 signals.setdefault(subject, []).extend(found)
         return Observed(start, until, signals)
 
@@ -142,9 +143,22 @@ def past_rows(store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule
     evidence, where = _row_evidence(rule), {"tailnet": tailnet.name}
 
     def signals(window: Window) -> Signals:
-        return evidence.signals(store().read(evidence.measurement, window, where), tailnet)
+        rows = store().read(evidence.measurement, window, where)
+        return _signals(evidence, store(), tailnet, window, rows)
 
     return signals
+
+
+def _signals(
+    evidence: RowEvidence[Any], store: TimeSeriesStore, tailnet: Tailnet, window: Window, rows: Sequence[Row]
+) -> Signals:
+    """The signals of rows, explained by the netchecks around them where a rule can do that."""
+    found = evidence.signals(rows, tailnet)
+    bad = any(signal.verdict is Verdict.BAD for mine in found.values() for signal in mine)
+    if evidence.with_netchecks is None or not bad:
+        return found
+    span = Window(window.start - _NETCHECKS_BEFORE, window.end)
+    return evidence.with_netchecks(rows, store.read(NETCHECK, span, {"tailnet": tailnet.name}))
 
 
 def _row_evidence(rule: Rule) -> RowEvidence[Any]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias
 
 from tsobs_pipelines.alerting.machine import Signal, TopicState
 from tsobs_pipelines.tailnet_settings import Tailnet
-from tsobs_pipelines.timeseries.schema import Measurement, RowT
+from tsobs_pipelines.timeseries.schema import Measurement, NetcheckRow, RowT
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 Signals: TypeAlias = Mapping[str, Sequence[Signal]]
@@ -53,11 +53,13 @@ class RowEvidence(Generic[RowT]):
     """Rows of a tailnet, read on from where the rule stands whenever rounds were collected.
 
     ``signals`` gets rows of ``measurement`` in the order of time: live, all that is new up to the newest
-    round; for the past, whole UTC days.
+    round; for the past, whole UTC days. Where there is ``with_netchecks``, it takes its place when any of the
+    signals is bad, and gets the netchecks of the rows' span and the hour before as well.
     """
 
     measurement: Measurement[RowT]
     signals: Callable[[Sequence[RowT], Tailnet], Signals]
+    with_netchecks: Callable[[Sequence[RowT], Sequence[NetcheckRow]], Signals] | None = None
 
 
 @dataclass(frozen=True, slots=True)

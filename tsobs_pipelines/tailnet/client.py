@@ -249,7 +249,7 @@ class TailscaleHealthService:
         """
         query = {} if after is None else {"after": _rfc3339(after)}
         try:
-            with self._sidecar.open(Request(f"/samples/{day}", JOURNAL_DEADLINE_S, query)) as chunks:
+            with self._sidecar.open(Request(f"/samples/{day}", JOURNAL_DEADLINE_S, query, "gzip")) as chunks:
                 yield from chunks
         except SidecarRefusedError as error:
             if error.status != 404:

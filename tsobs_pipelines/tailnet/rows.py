@@ -17,6 +17,7 @@ import msgspec
 from tsobs_pipelines.tailnet.evidence import Observation, not_taken, observe
 from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.keys import key_rows
+from tsobs_pipelines.tailnet.localapi import Netcheck
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.ping import clean, is_local
 from tsobs_pipelines.timeseries.sampling import Sampling, bounded, interval_of
@@ -259,7 +260,9 @@ def _netcheck_rows(this: Round, tailnet: str) -> list[NetcheckRow]:
         udp=_flag(report.udp),
         ipv6=_flag(report.ipv6),
         mapping_varies=_flag(report.mapping_varies),
+        port_mapping=_any([report.upnp, report.pmp, report.pcp]),
     )
+    codes = _region_codes(this, report)
     if not latencies:
         return [common]
     return [
@@ -268,9 +271,25 @@ def _netcheck_rows(this: Round, tailnet: str) -> list[NetcheckRow]:
             region=clean(region) or "unknown",
             latency=round(latency_ms, 3),
             preferred=int(region.partition("-")[0] == str(report.preferred)),
+            code=codes.get(region.partition("-")[0]),
         )
         for region, latency_ms in sorted(latencies.items())
     ]
+
+
+def _region_codes(this: Round, report: Netcheck) -> dict[str, str]:
+    """The codes of regions by their id, from the relayed pongs of the round and the node's own home."""
+    pings = (ping for burst in this.pings.values() for ping in burst)
+    codes = {str(ping.region_id): clean(ping.region_code) for ping in pings if ping.region_id}
+    if report.preferred and this.own is not None and this.own.home_region:
+        codes[str(report.preferred)] = clean(this.own.home_region)
+    return {region: code for region, code in codes.items() if code}
+
+
+def _any(values: Iterable[bool | None]) -> int | None:
+    """Whether any is true; ``None`` where none is known."""
+    known = [value for value in values if value is not None]
+    return int(any(known)) if known else None
 
 
 def _flag(value: bool | None) -> int | None:  # noqa: FBT001 - an observation, no switch

@@ -19,6 +19,7 @@ import httpx
 from tsobs_pipelines.secret_url import SecretUrl, clear, masked
 from tsobs_pipelines.tailnet.deadlines import deadline_transport, until
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
+from tsobs_pipelines.tailnet.packed import TornError, unpacked
 from tsobs_pipelines.tailnet.ping import clean
 
 CONNECT_TIMEOUT_S: Final = 3.0
@@ -30,11 +31,12 @@ _END: Final = "tsobs_end"
 
 
 class Request(NamedTuple):
-    """What is asked: the path, how long the whole answer may take (s), and the query."""
+    """What is asked: path, how long the whole answer may take (s), query, and how it may be packed."""
 
     path: str
     deadline_s: float
     query: Mapping[str, str] = {}
+    coding: Literal["identity", "gzip"] = "identity"
 
 
 def _trust(base_url: str) -> ssl.SSLContext | Literal[True]:
@@ -59,7 +61,7 @@ class SidecarTransport:
         self._client = httpx.Client(
             base_url=base_url,
             transport=transport or deadline_transport(_trust(base_url)),
-            headers={"Accept-Encoding": "identity", "User-Agent": "tsobs"},
+            headers={"User-Agent": "tsobs"},
             follow_redirects=False,
             trust_env=False,
         )
@@ -125,7 +127,11 @@ class SidecarTransport:
     def _exchange(self, request: Request) -> Iterator[httpx.Response]:
         timeout = httpx.Timeout(request.deadline_s, connect=CONNECT_TIMEOUT_S)
         message = self._client.build_request(
-            "GET", request.path, params=dict(request.query), headers=self._authorization(), timeout=timeout
+            "GET",
+            request.path,
+            params=dict(request.query),
+            headers={"Accept-Encoding": request.coding, **self._authorization()},
+            timeout=timeout,
         )
         # One deadline for all of it: a sidecar that sends a byte a second would never be late for one read.
         end = time.monotonic() + request.deadline_s
@@ -148,6 +154,22 @@ class SidecarTransport:
             raise self._broken(request, error) from None
 
     def _chunks(self, request: Request, response: httpx.Response) -> Iterator[bytes]:
+        """The body, whole or an error, as it was before it was packed."""
+        coding = response.headers.get("content-encoding", "identity")
+        chunks = self._raw_chunks(request, response)
+        if coding == "identity":
+            return chunks
+        if coding == "gzip":
+            return self._unpacked(request, chunks)
+        raise SidecarUnavailableError(self._url(request), f"the answer is packed by {clean(coding)}", 200)
+
+    def _unpacked(self, request: Request, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from unpacked(chunks)
+        except TornError as error:
+            raise SidecarUnavailableError(self._url(request), str(error), 200) from None
+
+    def _raw_chunks(self, request: Request, response: httpx.Response) -> Iterator[bytes]:
         """The body, checked for its end: httpx raises when Content-Length or chunked coding is cut short."""
         framed = "content-length" in response.headers or "transfer-encoding" in response.headers
         if not framed:

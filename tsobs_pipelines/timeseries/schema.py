@@ -231,7 +231,11 @@ class ConnectionRow(Row, frozen=True):
 
 
 class NetcheckRow(Row, frozen=True):
-    """One DERP region in one netcheck; ``region`` is its id, or ``none`` when no region answered."""
+    """One DERP region in one netcheck; ``region`` is its id, or ``none`` when no region answered.
+
+    ``code`` is what ``relay_node`` calls it, as far as the round names it; ``port_mapping`` says whether the
+    router maps ports by any protocol.
+    """
 
     tailnet: Identity
     region: Identity
@@ -240,6 +244,8 @@ class NetcheckRow(Row, frozen=True):
     udp: Flag = None
     ipv6: Flag = None
     mapping_varies: Flag = None
+    port_mapping: Flag = None
+    code: Annotated[str | None, FieldUnit("region code")] = None
 
 
 class SummaryRow(Row, frozen=True):

@@ -104,8 +104,8 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
         monkeypatch.setenv("TELEGRAM_API_URL", bot.url)
         settings = load_settings()
         store = SqlStore(settings.database_url)
-        monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
-        monkeypatch.setattr(resources, "_store", lambda _pid: store)
+        monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+        monkeypatch.setattr(resources.opened, "store", lambda: store)
         made = Watch(settings, store, bot, instance)
         for module in (alerts, alert_sensors, alert_watch):
             monkeypatch.setattr(module, "utc_now", lambda: made.now)
@@ -162,7 +162,7 @@ class Shown(HTMLParser):
 def test_a_host_with_a_hostile_name_arrives_as_itself(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     name = '<b>&"_*[x](y)'
     hostile = watch.settings.model_copy(update={"critical_nodes": (name,)})
-    monkeypatch.setattr(resources, "_settings", lambda _pid: hostile)
+    monkeypatch.setattr(resources.opened, "settings", lambda: hostile)
     watch.collect(paths("dddddrrrrr", start=600, host=name))
     at(watch, 610)
     (request,) = requests_of(watch.tick("relay_alert_sensor"))
@@ -362,7 +362,7 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
     server = ToldSidecar({"/beat": {}})
     with served(server):
         heart = watch.settings.model_copy(update={"heartbeat_url": SecretUrl(f"{server.url}/beat")})
-        monkeypatch.setattr(resources, "_settings", lambda _pid: heart)
+        monkeypatch.setattr(resources.opened, "settings", lambda: heart)
         watch.collect(rows([20] * 10, start=600))
         at(watch, 610)
         assert "heartbeat answered with 200" in reason_of(watch.tick("silence_sensor"))
@@ -393,7 +393,7 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
 
 def test_without_a_token_the_outbox_keeps_the_message(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = watch.settings.model_copy(update={"telegram_bot_token": None})
-    monkeypatch.setattr(resources, "_settings", lambda _pid: bare)
+    monkeypatch.setattr(resources.opened, "settings", lambda: bare)
     watch.collect(rows([150] * 10, start=600))
     at(watch, 610)
     (request,) = requests_of(watch.tick("latency_alert_sensor"))

@@ -188,8 +188,8 @@ def tsobs(place: Path, models: Sequence[ForecastModel]) -> Iterator[tuple[Day, a
             patched.setenv(name, str(value))
         day = Day(models, prices, instance)
         store = SqlStore(day.settings.database_url)
-        patched.setattr(resources, "_settings", lambda _pid: day.settings)
-        patched.setattr(resources, "_store", lambda _pid: store)
+        patched.setattr(resources.opened, "settings", lambda: day.settings)
+        patched.setattr(resources.opened, "store", lambda: store)
         for module in (
             *(alerts, alert_sensors),
             *(forecast, forecast_evaluation, forecast_jobs, forecast_prices),

@@ -52,8 +52,8 @@ def opened(
     (directory / "var").mkdir()
     settings = load_settings()
     store = SqlStore(settings.database_url)
-    monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
-    monkeypatch.setattr(resources, "_store", lambda _pid: store)
+    monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+    monkeypatch.setattr(resources.opened, "store", lambda: store)
     source = open_price_source(settings).name
     # In memory: on the disk each run has a database of its own, which takes longer than most runs.
     with dg.DagsterInstance.ephemeral(str(directory)) as instance:

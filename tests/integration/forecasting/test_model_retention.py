@@ -141,8 +141,8 @@ def test_the_housekeeping_job_counts_them(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files, store = open_files(settings.models_dir), SqlStore(settings.database_url)
-    monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
-    monkeypatch.setattr(resources, "_store", lambda _pid: store)
+    monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+    monkeypatch.setattr(resources.opened, "store", lambda: store)
     fit(files, back(400, 0))
     issue(store, back(400))
     defs = dg.Definitions.merge(housekeeping_definitions(), dg.Definitions(resources=default_resources()))

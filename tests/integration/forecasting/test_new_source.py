@@ -69,8 +69,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     (tmp_path / "var").mkdir()
     made = load_settings()
     store = SqlStore(made.database_url)
-    monkeypatch.setattr(resources, "_settings", lambda _pid: made)
-    monkeypatch.setattr(resources, "_store", lambda _pid: store)
+    monkeypatch.setattr(resources.opened, "settings", lambda: made)
+    monkeypatch.setattr(resources.opened, "store", lambda: store)
     yield made
     store.close()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -178,6 +181,57 @@ def test_days_after_the_retention_are_removed_and_nothing_else(new_sidecar: Side
     with running(new_sidecar) as sidecar:
         kept = {*names[:3], *names[6:]}
         poll(lambda: {path.name for path in sidecar.journal.glob("[!.]*")} == kept, 10, "the removal")
+
+
+def test_days_before_yesterday_are_packed_and_the_index_stays(new_sidecar: Sidecar) -> None:
+    new_sidecar.journal.mkdir()
+    days = [(datetime.now(UTC) - timedelta(days=age)).strftime("%Y-%m-%d") for age in range(5)]
+    content = {day: f'{{"v":1,"at":"{day}T00:00:00Z"}}\n' * 1000 for day in days[1:]}
+    for day, text in content.items():
+        (new_sidecar.journal / f"{day}.ndjson").write_text(text)
+    with running(new_sidecar) as sidecar:
+        packed = [new_sidecar.journal / f"{day}.ndjson.gz" for day in days[2:]]
+        poll(lambda: all(path.exists() for path in packed), 10, "the packing")
+        poll(lambda: len(list(sidecar.journal.glob("????-??-??.ndjson"))) == 1, 10, "the plain ones to go")
+        found = sidecar.get("/samples").json["days"]
+        assert found == {day: {"rounds": 1000, "bytes": len(text)} for day, text in content.items()}
+        assert {
+            day: gzip.decompress(path.read_bytes()).decode()
+            for day, path in zip(days[2:], packed, strict=True)
+        } == {day: content[day] for day in days[2:]}
+
+
+def test_a_packed_day_that_is_written_to_again_keeps_its_rounds(new_sidecar: Sidecar) -> None:
+    """As after a clock that ran ahead and was set back."""
+    new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
+    new_sidecar.journal.mkdir()
+    path = new_sidecar.journal / f"{today()}.ndjson"
+    old = b'{"v":1,"at":"2026-11-20T00:00:00Z"}\n'
+    Path(f"{path}.gz").write_bytes(gzip.compress(old))
+    with running(new_sidecar) as sidecar:
+        poll(lambda: path.exists() and path.read_bytes().count(b"\n") >= 2, 20, "a round")
+        assert path.read_bytes().startswith(old)
+        assert not Path(f"{path}.gz").exists()
+        assert sidecar.get("/healthz").json["journal"] == "ok"
+
+
+def test_a_pipe_or_a_link_in_the_place_of_the_journal_is_not_written_to(
+    new_sidecar: Sidecar, tmp_path: Path
+) -> None:
+    new_sidecar.settings["SAMPLE_INTERVAL"] = "1"
+    new_sidecar.journal.mkdir()
+    path, elsewhere = new_sidecar.journal / f"{today()}.ndjson", tmp_path / "elsewhere"
+    with running(new_sidecar) as sidecar:
+        os.mkfifo(path)
+        poll(lambda: sidecar.get("/healthz").json["journal"] == "failing", 10, "the trouble to show")
+        path.unlink()
+        poll(lambda: sidecar.get("/healthz").json["journal"] == "ok", 10, "the sidecar to be well again")
+        path.unlink()
+        path.symlink_to(elsewhere)
+        poll(lambda: sidecar.get("/healthz").json["journal"] == "failing", 10, "the trouble to show again")
+        path.unlink()
+        poll(lambda: sidecar.get("/healthz").json["journal"] == "ok", 10, "the sidecar to be well again")
+    assert not elsewhere.exists()
 
 
 def test_a_journal_that_cannot_be_written_shows_and_heals(sampling: Sidecar) -> None:

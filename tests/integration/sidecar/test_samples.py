@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -167,3 +169,72 @@ def test_many_readers_of_a_large_day_all_get_all_of_it(sidecar: Sidecar) -> None
         replies = list(pool.map(lambda _: sidecar.get(f"/samples/{DAY}"), range(8)))
     assert all(reply.body == content for reply in replies)
     assert len(sidecar.get(f"/samples/{DAY}?after={DAY}T11:59:00Z").body.splitlines()) == 720
+
+
+def packed(sidecar: Sidecar, target: str) -> tuple[dict[str, str], bytes]:
+    reply = sidecar.get(target, "Accept-Encoding: br, gzip;q=0.5")
+    assert reply.status == 200
+    return dict(reply.headers), reply.body
+
+
+def test_a_day_is_packed_for_who_can_unpack_it(sidecar: Sidecar) -> None:
+    content = write(sidecar, [line(f"00:{minute:02}:00") for minute in range(60)])
+    headers, body = packed(sidecar, f"/samples/{DAY}")
+    assert headers["content-encoding"] == "gzip"
+    assert gzip.decompress(body) == content
+    _, body = packed(sidecar, f"/samples/{DAY}?after={DAY}T00:57:00Z")
+    assert times(gzip.decompress(body)) == ["00:58", "00:59"]
+    _, body = packed(sidecar, f"/samples/{DAY}?after={DAY}T01:00:00Z")
+    assert gzip.decompress(body) == b""
+    for accepted in ("gzip;q=0", "identity", "x-gzip", "gzipped", "*"):
+        reply = sidecar.get(f"/samples/{DAY}", f"Accept-Encoding: {accepted}")
+        assert ("content-encoding" in reply.headers, reply.body) == (False, content), accepted
+    assert not list(sidecar.journal.glob(".packing*")), "what was packed for an answer leaves nothing"
+
+
+def pack(sidecar: Sidecar, content: bytes, day: str = DAY) -> None:
+    (sidecar.journal / f"{day}.ndjson.gz").write_bytes(gzip.compress(content))
+    (sidecar.journal / f"{day}.ndjson").unlink(missing_ok=True)
+
+
+def test_a_packed_day_answers_as_if_it_were_not(sidecar: Sidecar) -> None:
+    content = write(sidecar, [line("00:00:00"), TORN, line("00:02:00"), line("00:03:00")])
+    before = sidecar.get("/samples").body
+    pack(sidecar, content)
+    for _ in range(2):
+        assert sidecar.get("/samples").body == before
+    assert sidecar.get(f"/samples/{DAY}").body == content
+    content = write(sidecar, [line(f"00:0{minute}:00") for minute in range(4)])
+    pack(sidecar, content)
+    assert times(sidecar.get(f"/samples/{DAY}?after={DAY}T00:01:00Z").body) == ["00:02", "00:03"]
+    _, body = packed(sidecar, f"/samples/{DAY}")
+    assert gzip.decompress(body) == content
+    _, body = packed(sidecar, f"/samples/{DAY}?after={DAY}T00:02:30Z")
+    assert times(gzip.decompress(body)) == ["00:03"]
+
+
+def test_what_is_no_regular_file_is_not_there(sidecar: Sidecar) -> None:
+    """A pipe would hang an answer, and a link lead anywhere."""
+    write(sidecar, [line("00:00:00")])
+    os.mkfifo(sidecar.journal / "2026-11-21.ndjson")
+    os.mkfifo(sidecar.journal / "2026-11-22.ndjson.gz")
+    (sidecar.journal / "2026-11-23.ndjson").symlink_to("/etc/passwd")
+    (sidecar.journal / "2026-11-24.ndjson").symlink_to(sidecar.journal / f"{DAY}.ndjson")
+    (sidecar.journal / "2026-11-25.ndjson").mkdir()
+    days = sidecar.get("/samples").json["days"]
+    assert isinstance(days, dict)
+    assert list(days) == [DAY]
+    for day in range(21, 26):
+        assert sidecar.get(f"/samples/2026-11-{day}").status == 404
+
+
+@pytest.mark.parametrize(
+    "index", ["2026-11-20.ndjson 1 x 3\n", "\0\0", "2026-11-20.ndjson a[$(id)] 2 3\n", "x" * 100_000]
+)
+def test_a_damaged_index_is_made_again(sidecar: Sidecar, index: str) -> None:
+    write(sidecar, [line("00:00:00")])
+    (sidecar.journal / ".index").write_text(index)
+    for _ in range(2):
+        days = sidecar.get("/samples").json["days"]
+        assert isinstance(days, dict)
+        assert days[DAY]["rounds"] == 1

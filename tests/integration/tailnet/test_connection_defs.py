@@ -72,9 +72,9 @@ def observatory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obs
         settings = load_settings()
         store = SqlStore(settings.database_url)
         made = Observatory(settings, store, instance)
-        monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
-        monkeypatch.setattr(resources, "_store", lambda _pid: store)
-        monkeypatch.setattr(resources, "_sidecar", lambda _pid, _tailnet: made.journal)
+        monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+        monkeypatch.setattr(resources.opened, "store", lambda: store)
+        monkeypatch.setattr(resources.opened, "sidecar", lambda _tailnet: made.journal)
         yield made
         store.close()
 

@@ -119,9 +119,9 @@ def two(
         settings = load_settings()
         store = SqlStore(settings.database_url)
         made = TwoTailnets(settings, store, instance, repository)
-        monkeypatch.setattr(resources, "_settings", lambda _pid: settings)
-        monkeypatch.setattr(resources, "_store", lambda _pid: store)
-        monkeypatch.setattr(resources, "_sidecar", lambda _pid, tailnet: made.journals[tailnet])
+        monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+        monkeypatch.setattr(resources.opened, "store", lambda: store)
+        monkeypatch.setattr(resources.opened, "sidecar", lambda tailnet: made.journals[tailnet])
         yield made
         store.close()
 

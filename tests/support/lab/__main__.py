@@ -36,7 +36,8 @@ def _how_to_use(lab_run: Run, influx: Influx, tailnet: Tailnet) -> str:
     lines = [
         "",
         "The tailnet is up. In one terminal, its sidecar:",
-        f"  TAILSCALE_BIN={tailnet.observer.command} JOURNAL_DIR={journal} \\",
+        f"  TAILSCALE_BIN={tailnet.observer.program} TS_SOCKET={tailnet.observer.socket} \\",
+        f"    JOURNAL_DIR={journal} \\",
         f"    SAMPLE_HOSTS={','.join(CRITICAL_NODES)} sidecar/entrypoint.sh",
         "",
         "In another one, tsobs:",

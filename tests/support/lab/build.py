@@ -25,19 +25,29 @@ from tests.support.lab.processes import LabError
 
 HERE = Path(__file__).parent
 CONTROL_MODULE = HERE / "controlserver"
+OLD_TAILSCALE_MODULE = HERE / "oldtailscale"
 INFLUX_MODULE = HERE / "influxd"
 INFLUX_CLIENT_MODULE = HERE / "influxcli"
 
 
 def tailscale_programs() -> Path:
     """The directory that holds ``tailscale`` and ``tailscaled``."""
-    version = _pinned(CONTROL_MODULE, "tailscale.com")
+    return _tailscale(CONTROL_MODULE)
+
+
+def old_tailscale_programs() -> Path:
+    """The same of the oldest version that the sidecar is tested with."""
+    return _tailscale(OLD_TAILSCALE_MODULE)
+
+
+def _tailscale(module: Path) -> Path:
+    version = _pinned(module, "tailscale.com")
 
     def build(into: Path) -> None:
         packages = ("tailscale.com/cmd/tailscale", "tailscale.com/cmd/tailscaled")
         # Without a stamp a build from another module calls its version an error.
         stamps = [f"-X=tailscale.com/version.{name}={version}" for name in ("shortStamp", "longStamp")]
-        _go_build(CONTROL_MODULE, *packages, into=into, linker_flags=stamps)
+        _go_build(module, *packages, into=into, linker_flags=stamps)
 
     return _built(f"tailscale-{version}", build)
 
@@ -172,7 +182,7 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """Build everything that is missing and print where it is."""
-    for part in (tailscale_programs, control_server, influxd, influx_client):
+    for part in (tailscale_programs, old_tailscale_programs, control_server, influxd, influx_client):
         sys.stdout.write(f"{part()}\n")
 
 

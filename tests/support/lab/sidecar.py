@@ -67,7 +67,8 @@ def running_sidecar(
             "SAMPLE_HOSTS": ",".join(CRITICAL_NODES),
             "SAMPLE_INTERVAL": "1",
             "JOURNAL_DIR": str(journal),
-            "TAILSCALE_BIN": str(observer.command),
+            "TAILSCALE_BIN": str(observer.program),
+            "TS_SOCKET": str(observer.socket),
             **(settings or {}),
         },
     )

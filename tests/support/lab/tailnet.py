@@ -18,9 +18,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypedDict
 
+import httpx
+
 from tests.support.lab.build import control_server, tailscale_programs
 from tests.support.lab.network import HUB_ADDRESS, Host, Network, star
-from tests.support.lab.processes import LabError, Server, poll_until, run
+from tests.support.lab.processes import Server, poll_until, run
 from tests.support.lab.runs import Run
 
 OBSERVER = "observer"
@@ -46,6 +48,7 @@ class Node:
         name: Its host name.
         socket: The unix socket of its daemon.
         command: A program that is its ``tailscale``, callable from anywhere.
+        program: The same without the socket, for who names it.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Node:
     daemon: Server
     socket: Path
     command: Path
+    program: Path
 
     @cached_property
     def ip(self) -> str:
@@ -78,12 +82,16 @@ class Node:
 
     def ping(self, peer: Node, *, timeout_s: float = 5) -> Pong | None:
         """One disco ping to a peer: its pong, or None when none came in time."""
-        request = f"ping?ip={peer.ip}&type=disco"
-        try:
-            said = self.cli("debug", "localapi", "POST", request, timeout_s=timeout_s)
-        except LabError:
-            return None
-        pong: Pong = json.loads(said)
+        # Not by the CLI: that of 1.80 has no way to ask for it.
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        with httpx.Client(transport=transport, base_url="http://local-tailscaled.sock") as daemon:
+            try:
+                answer = daemon.post(
+                    "/localapi/v0/ping", params={"ip": peer.ip, "type": "disco"}, timeout=timeout_s
+                )
+            except httpx.TransportError:
+                return None
+        pong: Pong = json.loads(answer.content)
         return None if pong["Err"] else pong
 
     def start(self) -> None:
@@ -193,8 +201,11 @@ class Tailnet:
 
 
 @contextlib.contextmanager
-def running_tailnet(lab_run: Run) -> Iterator[Tailnet]:
-    """A tailnet whose four nodes are up, gone when the block ends."""
+def running_tailnet(lab_run: Run, observers: Path | None = None) -> Iterator[Tailnet]:
+    """A tailnet whose four nodes are up, gone when the block ends.
+
+    ``observers`` is the directory of the observer's programs, where they are not those of the others.
+    """
     names = (OBSERVER, *CRITICAL_NODES)
     with star(lab_run, names) as network:
         place = lab_run.place("tailnet")
@@ -208,7 +219,10 @@ def running_tailnet(lab_run: Run) -> Iterator[Tailnet]:
             running.callback(control.stop)
             control.start()
             control.wait_until(lambda: "ready" in control.log.read_text().splitlines(), within_s=UP_WITHIN_S)
-            tailnet = Tailnet(network, {name: _node(lab_run, name, network.hosts[name]) for name in names})
+            programs = dict.fromkeys(names, tailscale_programs())
+            programs[OBSERVER] = observers or programs[OBSERVER]
+            nodes = {name: _node(lab_run, name, network.hosts[name], programs[name]) for name in names}
+            tailnet = Tailnet(network, nodes)
             for node in tailnet.nodes.values():
                 running.callback(node.kill)
                 node.start_daemon()
@@ -218,14 +232,15 @@ def running_tailnet(lab_run: Run) -> Iterator[Tailnet]:
             yield tailnet
 
 
-def _node(lab_run: Run, name: str, host: Host) -> Node:
+def _node(lab_run: Run, name: str, host: Host, programs: Path) -> Node:
     place = lab_run.place(f"node-{name}")
-    programs = tailscale_programs()
     socket = place / "tailscaled.sock"
     command = place / "tailscale"
-    words = host.inside(programs / "tailscale", f"--socket={socket}")
-    command.write_text(f'#!/bin/sh\nexec {" ".join(words)} "$@"\n')
-    command.chmod(0o755)
+    program = place / "tailscale-without-socket"
+    for script, words in ((command, [f"--socket={socket}"]), (program, [])):
+        line = " ".join(host.inside(programs / "tailscale", *words))
+        script.write_text(f'#!/bin/sh\nexec {line} "$@"\n')
+        script.chmod(0o755)
     daemon = Server(
         name=f"tailscaled of {name}",
         command=host.inside(
@@ -238,4 +253,4 @@ def _node(lab_run: Run, name: str, host: Host) -> Node:
         ),
         log=place / "tailscaled.log",
     )
-    return Node(name, host, daemon, socket, command)
+    return Node(name, host, daemon, socket, command, program)

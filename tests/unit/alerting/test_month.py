@@ -20,7 +20,7 @@ from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.rules.relay import RELAY
 from tsobs_pipelines.alerting.store import Progress
-from tsobs_pipelines.timeseries.schema import ConnectionRow
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 pytestmark = pytest.mark.long
@@ -111,7 +111,9 @@ class Rows:
         self.rows = rows
         self.start = start_of(rows)
 
-    def read(self, _measurement: object, window: Window, _where: object) -> list[ConnectionRow]:
+    def read(self, measurement: object, window: Window, _where: object) -> list[ConnectionRow]:
+        if measurement is not CONNECTIONS:
+            return []
         first, end = ((edge - self.start) / timedelta(minutes=1) for edge in (window.start, window.end))
         return list(self.rows[max(0, ceil(first)) : max(0, ceil(end))])
 

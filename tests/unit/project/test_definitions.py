@@ -55,7 +55,7 @@ SENSORS = {
     "healing_sensor": 60,
     "latency_alert_sensor": 30,
     "mae_degradation_sensor": 60,
-    "node_silence_sensor": 60,
+    "node_silence_sensor": 30,
     "relay_alert_sensor": 30,
     "run_failure_sensor": 60,
     "silence_sensor": 60,

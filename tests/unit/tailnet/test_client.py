@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -459,3 +460,41 @@ def test_no_error_shows_the_token(tmp_path: Path) -> None:
                     texts.append("".join(traceback.format_exception(error)))
     assert len(texts) > 50
     assert not any(TOKEN in text for text in texts)
+
+
+PACKED = gzip.compress(b'{"v":2}\n' * 100)
+GZIP = "Content-Encoding: gzip\r\n"
+
+
+def test_a_packed_journal_is_unpacked() -> None:
+    with raw_sidecar(says(answer(PACKED, headers=GZIP))) as url, TailscaleHealthService(url) as service:
+        assert b"".join(service.samples(date(2026, 11, 20))) == b'{"v":2}\n' * 100
+
+
+@pytest.mark.parametrize(
+    "body", [PACKED[:-1], PACKED[:20], b"", b"{}", PACKED + b"x", PACKED[:-8] + b"\0" * 8, b"\x1f\x8b" * 9]
+)
+def test_a_torn_pack_is_no_journal(body: bytes) -> None:
+    with (
+        raw_sidecar(says(answer(body, headers=GZIP))) as url,
+        TailscaleHealthService(url) as service,
+        pytest.raises(SidecarUnavailableError, match="packed body"),
+    ):
+        list(service.samples(date(2026, 11, 20)))
+
+
+def test_a_packing_that_nobody_asked_for_is_refused() -> None:
+    with (
+        raw_sidecar(says(answer(b"{}", headers="Content-Encoding: br\r\n"))) as url,
+        TailscaleHealthService(url) as service,
+        pytest.raises(SidecarUnavailableError, match="packed by br"),
+    ):
+        list(service.samples(date(2026, 11, 20)))
+
+
+def test_a_pack_of_very_much_is_held_a_little_at_a_time() -> None:
+    packed = gzip.compress(b"\0" * 50_000_000)
+    with raw_sidecar(says(answer(packed, headers=GZIP))) as url, TailscaleHealthService(url) as service:
+        sizes = [len(chunk) for chunk in service.samples(date(2026, 11, 20))]
+    assert sum(sizes) == 50_000_000
+    assert max(sizes) <= 2**20

@@ -1,7 +1,4 @@
-"""The resources that assets, checks and sensors share.
-
-What belongs here: how a run gets settings, the sidecar and the store, opened once a process and shared, so
-that a run in a warm worker pays for no connection. What does not: what is done with them.
+"""The resources that assets, checks and sensors share: settings, sidecars and the store.
 
 Settings are read when a resource is first used, not when the code location loads: definitions load with no
 secret and no server at hand, and no secret becomes resource configuration that the UI would show.
@@ -22,19 +19,41 @@ from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 
 @lru_cache(maxsize=1)
-def _settings(_pid: int) -> Settings:
+def _read_settings(_pid: int) -> Settings:
     return load_settings()
 
 
 @lru_cache(maxsize=1)
-def _store(_pid: int) -> TimeSeriesStore:
-    return open_store(_settings(os.getpid()))
+def _open_store(_pid: int) -> TimeSeriesStore:
+    return open_store(opened.settings())
 
 
 @lru_cache
-def _sidecar(_pid: int, tailnet: str) -> TailscaleHealthService:
-    watched = {one.name: one for one in _settings(os.getpid()).tailnets}
+def _open_sidecar(_pid: int, tailnet: str) -> TailscaleHealthService:
+    watched = {one.name: one for one in opened.settings().tailnets}
     return open_sidecar(watched[tailnet], simulated_url)
+
+
+class Opened:
+    """What a process has opened, each at its first use and shared by its runs; a fork opens its own.
+
+    Tests exchange its methods to hand out parts of their own.
+    """
+
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return _read_settings(os.getpid())
+
+    def store(self) -> TimeSeriesStore:
+        """The store that they choose."""
+        return _open_store(os.getpid())
+
+    def sidecar(self, tailnet: str) -> TailscaleHealthService:
+        """The client of a tailnet's sidecar, with its pool of connections."""
+        return _open_sidecar(os.getpid(), tailnet)
+
+
+opened = Opened()
 
 
 class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -46,7 +65,7 @@ class SettingsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Raises:
             SettingsError: a value can't be used.
         """
-        return _settings(os.getpid())
+        return opened.settings()
 
 
 class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -54,7 +73,7 @@ class StoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def get(self) -> TimeSeriesStore:
         """The store of this process, opened at its first use."""
-        return _store(os.getpid())
+        return opened.store()
 
 
 class SidecarResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -62,7 +81,7 @@ class SidecarResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def of(self, tailnet: Tailnet) -> TailscaleHealthService:
         """This process's client of the tailnet, with its pool of connections."""
-        return _sidecar(os.getpid(), tailnet.name)
+        return opened.sidecar(tailnet.name)
 
 
 def default_resources() -> dict[str, dg.ConfigurableResource]:  # type: ignore[type-arg]
