@@ -121,12 +121,12 @@ class Settings(BaseSettings):
     run_launcher: RunLauncher = Field(
         "default",
         validation_alias="TSOBS_RUN_LAUNCHER",
-        description="what executes runs: `default` on this machine, `celery` or `k8s` (extras) on several",
+        description="run launcher: `default` on this machine, `celery` or `k8s` (extras) on several",
     )
     dagster_patches: Literal["on", "off"] = Field(
         "on",
         validation_alias="TSOBS_DAGSTER_PATCHES",
-        description="`off`: Dagster as it comes; runs cost ten times as much",
+        description="`off`: Dagster unmodified; runs cost ten times as much",
     )
     database_url_override: DatabaseUrl = Field(
         None,
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     price_source_name: SourceName | None = Field(
         None,
         validation_alias="TSOBS_PRICE_SOURCE_NAME",
-        description="name under which prices of `csv:…` are kept; unset: from the file's name and place",
+        description="name under which prices of `csv:…` are stored; unset: from the file's name and path",
     )
     esios_token: Secret = Field(
         None, validation_alias="TSOBS_ESIOS_TOKEN", description="token of ESIOS, for the source `esios`"
@@ -196,12 +196,14 @@ class Settings(BaseSettings):
         description="token of ENTSO-E's transparency platform, for the source `entsoe`",
     )
     market_timezone: TimeZone = Field(
-        "Europe/Madrid", validation_alias="TSOBS_MARKET_TIMEZONE", description="zone of the delivery days"
+        "Europe/Madrid",
+        validation_alias="TSOBS_MARKET_TIMEZONE",
+        description="time zone of the delivery days",
     )
     market_country: Country | None = Field(
         None,
         validation_alias="TSOBS_MARKET_COUNTRY",
-        description="country (ISO 3166) of holidays and auction; unset: the one that the zone lies in",
+        description="country (ISO 3166) of holidays and auction; unset: the country of the time zone",
     )
     dagster_port: Port = Field(
         3000, validation_alias="TSOBS_DAGSTER_PORT", description="Dagster UI of `make up`, on loopback"
@@ -219,12 +221,12 @@ class Settings(BaseSettings):
     require_tailscale_user: bool | None = Field(
         None,
         validation_alias="TSOBS_REQUIRE_TAILSCALE_USER",
-        description="turn away requests without a Tailscale user; unset: only when the API leaves loopback",
+        description="reject requests without a Tailscale user; unset: only if the API is not on loopback",
     )
     trusted_proxy: IpAddress | None = Field(
         None,
         validation_alias="TSOBS_TRUSTED_PROXY",
-        description="address of the one proxy whose Tailscale-User-Login header is believed",
+        description="address of the one proxy whose Tailscale-User-Login header is trusted",
     )
     proxy_secret: Secret = Field(
         None,
@@ -279,7 +281,7 @@ class Settings(BaseSettings):
     tailscaled_log: LocalPath | None = Field(
         None,
         validation_alias="TSOBS_TAILSCALED_LOG",
-        description="file of tailscaled's own lines, taken into the logs",
+        description="file of tailscaled's own log, copied into the logs",
     )
     heartbeat_url: HeartbeatUrl | None = Field(
         None, validation_alias="TSOBS_HEARTBEAT_URL", description="fetched after each healthy cycle"

@@ -30,7 +30,7 @@ from tsobs_pipelines.settings import Settings
 DESCRIPTION = """What tsobs knows about the tailnet, the forecast, its alerts and its logs.
 
 Everything is read-only. Times are RFC 3339 in UTC, latencies ms, traffic bytes, shares 0 to 1; `null` means
-not known. A problem is `{"detail": "…"}` with one line that says what was wrong.
+unknown. An error is `{"detail": "…"}` with one line that says what was wrong.
 """
 
 

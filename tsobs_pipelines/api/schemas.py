@@ -48,7 +48,7 @@ class PingStats(BaseModel):
 
 
 class ConnectionStatsAnswer(BaseModel):
-    """A live look at one node."""
+    """The live state of one node."""
 
     hostname: str
     connection_stats: ConnectionStats
@@ -74,7 +74,7 @@ class LatencyHistory(BaseModel):
 
     hostname: str
     hours: int
-    step_s: int = Field(description="usual distance of two points; a longer one is a gap")
+    step_s: int = Field(description="usual distance between two points; a longer one is a gap")
     history: list[LatencyPoint]
 
 
@@ -102,13 +102,13 @@ class Day(BaseModel):
 
 
 class Node(BaseModel):
-    """The latest that is known of one node."""
+    """The latest known state of one node."""
 
     hostname: str
     critical: bool = Field(description="named in TSOBS_CRITICAL_NODES")
     state: NodeState
     evidence: str | None = Field(
-        description="what is known where the state does not say it all: absent, ambiguous, not-sampled, "
+        description="evidence if the state alone does not explain it: absent, ambiguous, not-sampled, "
         "not-probed, no-answer, no-path, key-expired, not-taken"
     )
     reason: str = Field(description="the same as a clause for a person; empty where there is nothing to say")
@@ -128,10 +128,10 @@ class Node(BaseModel):
 
 
 class PartState(BaseModel):
-    """Whether one part of the system is well."""
+    """The health of one part of the system."""
 
     ok: bool
-    detail: str = Field(description="what it is, or what ails it: one line")
+    detail: str = Field(description="one line: what it is, or what is wrong")
 
 
 class NodesAnswer(BaseModel):
@@ -140,7 +140,7 @@ class NodesAnswer(BaseModel):
     tailnet: str
     sidecar: PartState
     interval_s: int = Field(description="the sampler's interval, by the newest rounds")
-    stale_after_s: int = Field(description="a newest round that is older is a sign that rounds stopped")
+    stale_after_s: int = Field(description="if the newest round is older, rounds have stopped")
     nodes: list[Node]
 
 
@@ -175,14 +175,14 @@ class Strip(BaseModel):
 
     hostname: str
     rounds: list[StripRound] = Field(description="the last hour, one for each round that was due")
-    days: list[StripDay] = Field(description="the last 30 UTC days, the present one included")
+    days: list[StripDay] = Field(description="the last 30 UTC days, including today")
 
 
 class StripsAnswer(BaseModel):
-    """The strip of every node of a tailnet but the sidecar's own."""
+    """The strip of every node of a tailnet except the sidecar's own."""
 
     tailnet: str
-    step_s: int = Field(description="distance of two rounds in the strips, in seconds")
+    step_s: int = Field(description="distance between two rounds in the strips, in seconds")
     nodes: list[Strip]
 
 
@@ -201,21 +201,21 @@ class NetworkAnswer(BaseModel):
     tailnet: str
     sidecar: PartState = Field(description="not ok: the netcheck is the newest one that was collected")
     measured_at: datetime | None
-    udp: bool | None = Field(description="whether UDP comes through; false: every path is a relay")
+    udp: bool | None = Field(description="whether UDP works; false: every path is relayed")
     ipv4: bool | None
     ipv6: bool | None
     nat: Literal["easy", "hard"] | None = Field(
-        description="`hard`: the port changes with the destination, direct paths need the other side's help"
+        description="`hard`: the port changes with the destination; a direct path depends on the other side"
     )
     port_mapping: list[str] | None = Field(
-        description="what the router offers of UPnP, NAT-PMP and PCP; null: not tried"
+        description="which of UPnP, NAT-PMP and PCP the router offers; null: not tried"
     )
     captive_portal: bool | None
     regions: list[DerpRegion] = Field(description="the home region first, then the nearest ones")
 
 
 class AlertMessage(BaseModel):
-    """What was told when an incident began, or why it was not."""
+    """The message sent when an incident began, or the reason why none was sent."""
 
     id: int = Field(description="its number in the outbox, as `tsobs alerts` lists it")
     at: datetime
@@ -228,7 +228,7 @@ class Alert(BaseModel):
     """One incident: a topic that fires, or fired."""
 
     topic: str
-    tailnet: str | None = Field(description="the tailnet that it is about; null: a forecast")
+    tailnet: str | None = Field(description="the tailnet of the node; null: a forecast")
     rule: str
     subject: str = Field(description="the node or model")
     severity: str
@@ -243,9 +243,9 @@ class Alert(BaseModel):
     title: str = Field(description="what the rule is called")
     unit: Unit = Field(description="of value, worst and threshold; empty: they are not shown")
     icon: Icon = Field(description="the shape that marks it on the page")
-    message: AlertMessage | None = Field(description="null: found by a backfill, never told")
+    message: AlertMessage | None = Field(description="null: found by a backfill, never sent")
     source_url: str | None = Field(
-        description="in Dagster: the run that brought the data, or the day of the asset that holds it"
+        description="in Dagster: the run that collected the data, or the partition of the asset"
     )
 
 
@@ -257,7 +257,7 @@ class AlertsAnswer(BaseModel):
 
 
 class LogEntry(BaseModel):
-    """One record, with whatever extras it carries."""
+    """One record, with any extra fields."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -273,7 +273,7 @@ class LogsAnswer(BaseModel):
     count: int
     entries: list[LogEntry]
     skipped: int = Field(description="lines passed over because they are no log record")
-    unreadable: list[str] = Field(description="log files that could not be read: what they hold is missing")
+    unreadable: list[str] = Field(description="log files that could not be read; their records are missing")
 
 
 class ModelMetrics(BaseModel):
@@ -331,12 +331,12 @@ class ForecastDay(BaseModel):
     version: str | None = Field(description="the model's version")
     backfilled: bool | None = Field(description="made after the fact, from what was known at its due time")
     due_at: datetime = Field(description="when the day's forecast is due, the day before")
-    published_at: datetime = Field(description="when the day's prices usually come out, the day before")
+    published_at: datetime = Field(description="when the day's prices are usually published, the day before")
     hours: list[ForecastHour]
 
 
 class Health(BaseModel):
-    """Which parts are well."""
+    """The health of each part."""
 
     ok: bool
     parts: dict[str, PartState]
@@ -346,10 +346,10 @@ class About(BaseModel):
     """What a page needs to introduce itself."""
 
     version: str
-    tailnet: str = Field(description="the first tailnet, which is meant where a request names none")
+    tailnet: str = Field(description="the first tailnet, the default of requests")
     tailnets: list[str] = Field(description="every tailnet that is watched")
     demo_tailnet: bool
     demo_prices: bool
     dagster_url: str
     model_name: str
-    user: str | None = Field(description="Tailscale login of the one who asks")
+    user: str | None = Field(description="Tailscale login of the caller")

@@ -1,4 +1,4 @@
-"""``tsobs alerts`` and ``tsobs mute``: what fires, what was, is the way to Telegram open, and quiet please.
+"""``tsobs alerts`` and ``tsobs mute``: list and mute alerts, and send a test message.
 
 What belongs here: reading arguments and printing. What does not: the state itself (``alerting/``).
 """
@@ -52,7 +52,7 @@ class Span(click.ParamType[timedelta]):
 )
 @click.pass_context
 def alerts(context: click.Context, days: int, limit: int) -> None:
-    """What fires now and what fired lately; sub-commands try the way to Telegram."""
+    """Show firing alerts and recent incidents; the sub-command `test` sends a test message."""
     if context.invoked_subcommand is not None:
         return
     now = datetime.now(UTC)
@@ -105,7 +105,7 @@ def _worst(incident: Incident) -> str:
 
 @alerts.command()
 def test() -> None:
-    """Send a test message and print what became of it."""
+    """Send a test message and print whether it was delivered."""
     settings, now = load_settings(), datetime.now(UTC)
     head = f"{EMOJI[Severity.RESOLVED]} <b>TEST</b> tsobs can reach you here. A link to try:"
     text = f"{head}\n{link('page', settings.page_url)}"
@@ -134,9 +134,9 @@ def rules() -> None:
 @click.argument("span", type=Span(), required=False)
 @click.option("--off", is_flag=True, help="End the mute.")
 def mute(topic: str, span: timedelta | None, *, off: bool) -> None:
-    """Keep quiet about TOPIC for SPAN: tsobs mute latency_git 2h, or 'relay_*' for all of a kind.
+    """Mute TOPIC for SPAN: tsobs mute latency_git 2h, or 'relay_*' for all topics of a rule.
 
-    What still fires when the mute ends is told then; the history has it all.
+    An alert that is still firing when the mute ends is sent then; the history keeps all incidents.
     """
     if off == (span is not None):
         raise click.UsageError("expected a span such as 2h, or --off")

@@ -17,7 +17,7 @@ from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, restore
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def backup(directory: Path) -> None:
-    """Copy state and models into the new DIRECTORY, while everything goes on."""
+    """Copy state and models into the new DIRECTORY, while tsobs keeps running."""
     settings = load_settings()
     try:
         done = back_up(settings.state_dir, settings.local_models, directory)
@@ -31,7 +31,7 @@ def backup(directory: Path) -> None:
 @click.command("restore")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def restore_backup(directory: Path) -> None:
-    """Put the backup in DIRECTORY in place of a state directory that is not there."""
+    """Restore the backup in DIRECTORY; the state directory must not exist yet."""
     settings = load_settings()
     state = settings.state_dir
     try:

@@ -1,4 +1,4 @@
-"""``tsobs doctor``: looks at everything tsobs depends on, and says what to do about what ails.
+"""``tsobs doctor``: checks everything tsobs depends on, and says how to fix what is wrong.
 
 What belongs here: the list of looks, and printing. What does not: the looks (``doctor/``).
 """
@@ -49,9 +49,9 @@ _MARKS = {"ok": "ok    ", "warning": "note  ", "failed": "FAILED"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(*, as_json: bool) -> None:
-    """Look at everything tsobs depends on; exit status 1 when something fails. Sends and writes nothing."""
+    """Check everything tsobs depends on; exit status 1 if a check fails. Sends and writes nothing."""
     found = examine(load_settings(), LOOKS, lambda: datetime.now(UTC))
     failed = [finding for finding in found if finding.level == "failed"]
     if as_json:

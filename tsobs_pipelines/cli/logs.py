@@ -44,13 +44,17 @@ _SHOWN_FIRST = frozenset(
     help="This level and those above it.",
 )
 @click.option("--hours", type=float, default=24.0, show_default=True, help="How far back.")
-@click.option("--limit", type=int, default=100, show_default=True, help="At most so many, the newest.")
-@click.option("--q", "text", help="Plain text somewhere in the entry; capitals count.")
-@click.option("--logger", help="A logger and those below it.")
+@click.option(
+    "--limit", type=int, default=100, show_default=True, help="Maximum number of entries, the newest."
+)
+@click.option("--q", "text", help="Plain text anywhere in the entry; case-sensitive.")
+@click.option("--logger", help="A logger and its children.")
 @click.option("--user", help="The Tailscale login of a request.")
-@click.option("--run-id", help="A run, or at least the first 8 characters of its id.")
-@click.option("--json", "as_json", is_flag=True, help="What GET /logs/search returns; with --follow, lines.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on.")
+@click.option("--run-id", help="Id of a run, or at least its first 8 characters.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the JSON of GET /logs/search; with --follow, JSON lines."
+)
+@click.option("--follow", "-f", is_flag=True, help="Keep printing new entries.")
 def logs(  # noqa: PLR0913 - one argument for each option
     *,
     level: str,

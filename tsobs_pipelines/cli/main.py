@@ -59,7 +59,7 @@ def main() -> None:
 
 @main.command()
 def up() -> None:
-    """Start Dagster and the API, and watch over them until Ctrl-C."""
+    """Start Dagster and the API, and supervise them until Ctrl-C."""
     settings = load_settings()
     from tsobs_pipelines.processes.up import run_up  # noqa: PLC0415 - other commands start nothing
 

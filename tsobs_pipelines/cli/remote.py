@@ -38,7 +38,7 @@ class TailnetState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a tsobs says of itself and of what it watches."""
+    """What a tsobs reports about itself and about what it watches."""
 
     url: str
     about: About
@@ -85,7 +85,7 @@ def _ask(client: httpx.Client, url: str, form: type[_Answer], **query: str) -> _
         answer = client.get(url, params=query)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NoAnswerError(f"{url}: {type(error).__name__}: {error}") from error
-    # A part that ails is told with 503, and the answer is there all the same.
+    # An unhealthy part makes it 503, but the body is a complete answer.
     if answer.status_code != 200 and not (form is Health and answer.status_code == 503):
         raise NoAnswerError(f"{url} answered {answer.status_code}: {' '.join(answer.text.split())[:200]}")
     try:

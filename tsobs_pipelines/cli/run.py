@@ -11,12 +11,12 @@ _PARTS = ("code", "webserver", "daemon", "api", "worker")
 
 @click.command()
 @click.argument("part", type=click.Choice(_PARTS))
-@click.option("--host", help="Address that the webserver listens on; it knows no users.")
-@click.option("--processes", type=click.IntRange(1, 64), help="Runs at a time of a worker; 1 by default.")
+@click.option("--host", help="Address that the webserver listens on; it has no authentication.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Concurrent runs of a worker; 1 by default.")
 def run(part: str, host: str | None, processes: int | None) -> None:
-    """Run one PART as a service of its own; `tsobs up` runs them all but `worker`.
+    """Run one PART as a separate service; `tsobs up` runs all of them except `worker`.
 
-    A `worker` executes runs beside others, on this machine or another one, with TSOBS_RUN_LAUNCHER=celery.
+    A `worker` executes runs, on this machine or another one, with TSOBS_RUN_LAUNCHER=celery.
     """
     if host is not None and part != "webserver":
         raise click.UsageError("--host is the webserver's; the API has TSOBS_API_HOST")

@@ -43,7 +43,7 @@ def markdown_table() -> str:
 
 
 @click.command("settings")
-@click.option("--markdown", is_flag=True, help="Names, defaults and meanings as a Markdown table.")
+@click.option("--markdown", is_flag=True, help="Print names, defaults and meanings as a Markdown table.")
 def show_settings(*, markdown: bool) -> None:
     """Print every setting with its value; secrets only as set or not."""
     if markdown:

@@ -21,7 +21,7 @@ from tsobs_pipelines.api.schemas import Alert, Node
 from tsobs_pipelines.cli.remote import TIMEOUT_S, NoAnswerError, State, TailnetState, ask_state, since
 from tsobs_pipelines.settings import load_settings
 
-SOMETHING_AILS = 1
+UNHEALTHY = 1
 NO_ANSWER = 3
 
 _STYLES = {
@@ -39,15 +39,19 @@ _STYLES = {
 @click.option(
     "--url", help="Address of another tsobs, such as https://tsobs.tail1234.ts.net.  [default: this one]"
 )
-@click.option("--watch", is_flag=True, help="Show it again every few seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every few seconds, until Ctrl-C.")
 @click.option(
-    "--every", default=10, show_default=True, type=click.IntRange(1, 3600), help="Seconds, with --watch."
+    "--every",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 3600),
+    help="Seconds between refreshes, with --watch.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(*, url: str | None, watch: bool, every: int, as_json: bool) -> None:
-    """Show nodes, what fires, the forecast and the parts of a running tsobs.
+    """Show nodes, firing alerts, the forecast and the parts of a running tsobs.
 
-    Exit status: 0 all is well, 1 something fires or ails, 2 wrong usage, 3 no answer.
+    Exit status: 0 healthy, 1 an alert fires or a part is unhealthy, 2 wrong usage, 3 no answer.
     """
     if watch and as_json:
         raise click.UsageError("expected --watch or --json, not both")
@@ -65,7 +69,7 @@ def status(*, url: str | None, watch: bool, every: int, as_json: bool) -> None:
     else:
         # Rich leaves colours away where NO_COLOR is set or the output is no terminal.
         Console(highlight=False, soft_wrap=True).print(render(state, datetime.now(UTC)))
-    sys.exit(0 if state.ok else SOMETHING_AILS)
+    sys.exit(0 if state.ok else UNHEALTHY)
 
 
 def _watch(address: str, client: httpx.Client, every: int) -> None:
@@ -81,7 +85,7 @@ def _watch(address: str, client: httpx.Client, every: int) -> None:
 
 
 def _plain(state: State) -> object:
-    """The state as JSON has it, with the verdict that the exit status tells."""
+    """The state as JSON, with ``ok`` as the exit status has it."""
 
     def of_model(items: list[tuple[str, object]]) -> dict[str, object]:
         return {key: _dumped(value) for key, value in items}
@@ -96,7 +100,7 @@ def _dumped(value: object) -> object:
 
 
 def render(state: State, now: datetime) -> RenderableType:
-    """The tables that a person reads; ``now`` tells ages."""
+    """The tables that a person reads; ages are relative to ``now``."""
     parts: list[RenderableType] = [_head(state)]
     parts += [_nodes(tailnet, now) for tailnet in state.tailnets]
     parts += [_firing(state.firing, now), _forecast(state), _parts(state)]
@@ -161,6 +165,6 @@ def _forecast(state: State) -> Text:
 def _parts(state: State) -> Table:
     table = Table(title="\nparts", title_justify="left", box=None, pad_edge=False, show_header=False)
     for name, part in state.health.parts.items():
-        mark = Text("ok", style="green") if part.ok else Text("AILS", style="bold red")
+        mark = Text("ok", style="green") if part.ok else Text("FAILS", style="bold red")
         table.add_row(name, mark, part.detail)
     return table

@@ -20,7 +20,7 @@ from tests.support.ports import free_port
 from tests.support.sidecars import ToldSidecar, served
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.cli.main import main
-from tsobs_pipelines.cli.status import NO_ANSWER, SOMETHING_AILS
+from tsobs_pipelines.cli.status import NO_ANSWER, UNHEALTHY
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def status(*arguments: str) -> Result:
 
 def test_nodes_alerts_forecast_and_parts(url: str) -> None:
     shown = status("--url", f"{url}/")
-    assert shown.exit_code == SOMETHING_AILS  # an alert fires
+    assert shown.exit_code == UNHEALTHY  # an alert fires
     for node in NODES:
         assert node in shown.output
     assert "latency_git" in shown.output

@@ -24,5 +24,5 @@ async def alerts(
     hours: Annotated[int, Query(ge=1, le=MAX_HOURS, description="how far back `recent` reaches")] = 720,
     limit: Annotated[int, Query(ge=1, le=1000, description="at most so many in `recent`")] = 100,
 ) -> Response:
-    """Every topic that fires, and the incidents that were going on in the last `hours` or began then."""
+    """Firing alerts, and the incidents that were open or began in the last `hours`."""
     return (await context.views.alerts(hours, limit)).response(request, POLLED)

@@ -31,13 +31,13 @@ Hostname = Annotated[str, Path(description="host name of the node, as `/health-m
 
 InTailnet = Annotated[
     str | None,
-    Query(alias="tailnet", description="name of the tailnet; the first one where none is named"),
+    Query(alias="tailnet", description="name of the tailnet; default: the first one"),
 ]
 
 
 @router.get("/nodes", response_model=NodesAnswer, responses=documented(404, 422, 503))
 async def nodes(request: Request, context: InContext, tailnet: InTailnet = None) -> Response:
-    """Each node's newest round, its last 24 hours and, while the sidecar answers, what tailscaled says."""
+    """Each node's newest round, its last 24 hours and, while the sidecar answers, its current status."""
     return (await context.views.nodes(context.tailnet(tailnet))).payload.response(request, POLLED)
 
 
@@ -52,7 +52,7 @@ async def strips(request: Request, context: InContext, tailnet: InTailnet = None
 
 @router.get("/network", response_model=NetworkAnswer, responses=documented(404, 422, 503))
 async def network(request: Request, context: InContext, tailnet: InTailnet = None) -> Response:
-    """What tailscaled's netcheck says: DERP regions, UDP, IPv6, kind of NAT, port mapping.
+    """The result of tailscaled's netcheck: DERP regions, UDP, IPv6, kind of NAT, port mapping.
 
     At most about a minute old; the newest one that was collected while the sidecar does not answer.
     """
@@ -86,7 +86,7 @@ async def latency_history(
 async def connection_stats(
     response: Response, context: InContext, hostname: Hostname, tailnet: InTailnet = None
 ) -> ConnectionStatsAnswer:
-    """Ping a node now, through the sidecar, and say how it is reached; takes seconds when it is not."""
+    """Ping a node now, through the sidecar, and report its path; takes seconds if it does not answer."""
     response.headers["Cache-Control"] = UNKEPT
     return await context.views.look(LookKey(context.tailnet(tailnet).name, _plausible(hostname)))
 

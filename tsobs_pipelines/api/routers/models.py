@@ -61,7 +61,7 @@ async def metrics_history(
     model_name: ModelName = "",
     limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="the last so many evaluations")] = 100,
 ) -> Response:
-    """The last evaluations of a model, oldest first, and what the newest one means.
+    """The last evaluations of a model, oldest first, and the verdict on the newest one.
 
     The forecast's own model is known before its first evaluation: it has none then.
     """

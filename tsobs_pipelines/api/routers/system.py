@@ -33,10 +33,10 @@ _threads = CapacityLimiter(8)
 @router.get(
     "/healthz",
     response_model=Health,
-    responses={**documented(), 503: {"model": Health, "description": "A part ails"}},
+    responses={**documented(), 503: {"model": Health, "description": "A part is unhealthy"}},
 )
 async def healthz(response: Response, context: InContext) -> Health:
-    """Which parts are well; 503 when one of them ails."""
+    """The health of each part; 503 if one is unhealthy."""
     states = await _states(context, CHECKS)
     health = Health(ok=all(state.ok for state in states.values()), parts=states)
     response.status_code = 200 if health.ok else 503
@@ -50,7 +50,7 @@ async def healthz(response: Response, context: InContext) -> Health:
     responses={**documented(), 200: {"content": {"text/plain": {}}, "description": "Prometheus text"}},
 )
 async def metrics(context: InContext) -> Response:
-    """Requests, the process, the newest round of every node, and how tsobs' own work goes."""
+    """Prometheus metrics: requests, the process, the newest round of every node, and tsobs itself."""
     views, own, now = context.views, context.metrics.own, context.parts.clock()
     tailnets = context.parts.settings.tailnets
     try:
@@ -74,7 +74,7 @@ async def metrics(context: InContext) -> Response:
 
 @router.get("/about", responses=documented())
 async def about(request: Request, response: Response, context: InContext) -> About:
-    """What is watched, which of it is simulated, and who asks."""
+    """What is watched, which of it is simulated, and which user is asking."""
     settings = context.parts.settings
     response.headers["Cache-Control"] = UNKEPT
     return About(
