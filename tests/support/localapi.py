@@ -29,6 +29,9 @@ class Answer(NamedTuple):
     status: int = 200
 
 
+ENDS = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError)
+"""How a connection may end: by its client, or with the server."""
+
 Handler: TypeAlias = Callable[[Asked], Awaitable[Answer]]
 
 
@@ -39,7 +42,7 @@ def served(socket: Path, handler: Handler) -> Iterator[None]:
     started, over = threading.Event(), asyncio.Event()
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.closing(writer), contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.closing(writer), contextlib.suppress(*ENDS):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 answer = await handler(_asked(head))
                 writer.write(
