@@ -38,6 +38,12 @@ INSTANCE = (
 )
 
 
+TOKENS = (
+    *("INFLUXDB_V2_TOKEN", "TELEGRAM_BOT_TOKEN", "TSOBS_PROXY_SECRET"),
+    *("TSOBS_ENTSOE_TOKEN", "TSOBS_ESIOS_TOKEN"),
+)
+
+
 def canary(name: str) -> str:
     """A value that is found again, and never by chance."""
     return f"cAnArY-{name.lower().replace('_', '-')}"
@@ -59,7 +65,7 @@ def test_every_setting_that_can_hold_a_secret_is_tried() -> None:
     kinds = ("Secret", "CapabilityUrl")
     fields = Settings.model_fields.values()
     secret = {str(f.validation_alias) for f in fields if any(kind in str(f.annotation) for kind in kinds)}
-    tried = {*addresses(), "INFLUXDB_V2_TOKEN", "TELEGRAM_BOT_TOKEN"}
+    tried = {*addresses(), *TOKENS}
     # These are servers' that the start itself needs: the commands below are tried with them.
     assert secret - tried <= {
         "TSOBS_DATABASE_URL",
@@ -74,7 +80,7 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     place = tmp_path_factory.mktemp("secrets")
     token = place / "sidecar.token"
     token.write_text(canary("sidecar_token"))
-    tokens = {"INFLUXDB_V2_TOKEN": canary("influx"), "TELEGRAM_BOT_TOKEN": f"123456:{canary('bot')}"}
+    tokens = {name: f"123456:{canary(name)}" for name in TOKENS}
     return {
         **addresses(),
         **tokens,
