@@ -1,10 +1,4 @@
-"""From the onset of a degradation to its message: 20 nodes that are relayed one after the other.
-
-What belongs here: a journal of our own behind the real sidecar's routes, a real ``tsobs up`` with its daemon,
-and a Bot API server that records. Each trial writes the two rounds that confirm, a second apart, launches the
-tick of the collection as the schedule would, and waits for the message. What a production schedule adds (the
-rounds are a minute apart, the ticks five) is computed, not waited for, and said so.
-"""
+"""From the onset of a degradation to its message: 20 nodes that are relayed one after the other."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""CPU of the 5-minute evaluation without a new price, above a Dagster run of one empty asset.
-
-What belongs here: both jobs by turns in one process, executed as a run worker does, over a month of the demo
-market. What does not: what starting a run costs (``engine_run.py``).
-"""
+"""CPU of the 5-minute evaluation without a new price, above a Dagster run of one empty asset."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The connection assets as a stock Dagster project would run them: what ``engine_run.py`` compares with.
-
-What belongs here: the same assets and checks in a code location that imports pandas and prophet at its top
-and leaves the executor to Dagster, a process for each step. What does not: tsobs's own jobs and sensors.
-"""
+"""The connection assets as a stock Dagster project would run them: what ``engine_run.py`` compares with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Kills: who can be killed, who is, and how long until all is well again.
-
-What belongs here: processes and ``/healthz`` over time. What does not: data.
-"""
+"""Kills: who can be killed, who is, and how long until all is well again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The load of the campaign: people who ask the API, and who ask for backfills in Dagster.
-
-What belongs here: requests and what was answered. What does not: whether what was promised came
-(``truth.py``).
-"""
+"""The load of the campaign: people who ask the API, and who ask for backfills in Dagster."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The journal of the campaign: a round a minute, with incidents whose alerts are known beforehand.
-
-What belongs here: when which node is slow or relayed. What does not: whether somebody was told
-(``truth.py``).
-"""
+"""The journal of the campaign: a round a minute, with incidents whose alerts are known beforehand."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What was lost: everything that the campaign knows must be there, looked up where it must be.
-
-What belongs here: comparisons of the journal, the alert script and the requested backfills with the store,
-the Bot API, Dagster and the logs. What does not: kills and load.
-"""
+"""What was lost: everything that the campaign knows must be there, looked up where it must be."""
 
 from __future__ import annotations
 

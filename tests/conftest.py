@@ -1,7 +1,4 @@
-"""What every test can rely on.
-
-What belongs here: the state of the test process itself. What does not: parts that tests use.
-"""
+"""What every test can rely on."""
 
 from __future__ import annotations
 

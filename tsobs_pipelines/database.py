@@ -1,8 +1,4 @@
-"""The SQL database behind the SQL store, the alert state and the outbox: one engine for one URL.
-
-What belongs here: how tsobs connects to SQLite and Postgres, how a transaction begins, and what their errors
-mean to a person. What does not: tables, which belong to those who use them.
-"""
+"""The SQL database behind the SQL store, the alert state and the outbox: one engine for one URL."""
 
 from __future__ import annotations
 

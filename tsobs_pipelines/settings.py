@@ -1,9 +1,5 @@
 """Every environment variable of tsobs: name, type, unit and default, once.
 
-What belongs here: reading the environment, and the few values that follow from it. What does not: how a
-single value is read (``setting_values.py``), anything that acts on a setting, and the sidecar's own variables
-(it is bash beside tailscaled, and documents them in ``sidecar/entrypoint.sh``).
-
 Variables are read from the process environment, from ``.env`` in the working directory, and from files in
 ``TSOBS_SECRETS_DIR`` that are named like a variable; the first that has one wins.
 A bad value raises :class:`SettingsError`, one line that names the variable, the

@@ -1,8 +1,5 @@
 """The tailnets that are watched: each one's name, sidecar, nodes and limits.
 
-What belongs here: the value that other code is handed for a tailnet, and the file that names further ones.
-What does not: which file that is (``settings.py``), and anything that asks a sidecar.
-
 The file of ``TSOBS_TAILNETS_FILE`` is TOML with a table for each tailnet beside the first::
 
     [office]

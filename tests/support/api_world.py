@@ -1,8 +1,4 @@
-"""An API for tests: the real application on a real SQLite store, with the demo tailnet behind it.
-
-What belongs here: making the parts and asking over ASGI from any address. What does not: a socket, which
-the tests that need one open with uvicorn.
-"""
+"""An API for tests: the real application on a real SQLite store, with the demo tailnet behind it."""
 
 from __future__ import annotations
 

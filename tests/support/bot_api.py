@@ -1,7 +1,4 @@
-"""A Bot API server for the tests: it records what it accepts, and misbehaves on order.
-
-What belongs here: the far side of ``alerting/telegram.py`` as real sockets show it. What does not: asserts.
-"""
+"""A Bot API server for the tests: it records what it accepts, and misbehaves on order."""
 
 from __future__ import annotations
 

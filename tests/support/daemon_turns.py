@@ -1,8 +1,4 @@
-"""Backfills, run monitoring and retries of Dagster's daemon, a turn whenever the caller wants one.
-
-What belongs here: the daemon's own loops over the definitions of tsobs, without the pauses between turns
-(30 s for backfills). What does not: who executes the runs.
-"""
+"""Backfills, run monitoring and retries of Dagster's daemon, a turn whenever the caller wants one."""
 
 from __future__ import annotations
 

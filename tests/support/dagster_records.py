@@ -1,8 +1,4 @@
-"""Ticks, heartbeats and runs as Dagster itself writes them, for what reads its tables without it.
-
-What belongs here: writing records at given times, and what must be read of them in SQLite and Postgres alike.
-What does not: the storage, which each caller brings.
-"""
+"""Ticks, heartbeats and runs as Dagster itself writes them, for what reads its tables without it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What housekeeping promises about Dagster's history, for SQLite and Postgres alike.
-
-What belongs here: a small code location, days of real runs in it, and what must hold after the old ones went.
-What does not: the storage, which each caller brings.
-"""
+"""What housekeeping promises about Dagster's history, for SQLite and Postgres alike."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

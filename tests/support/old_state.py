@@ -1,9 +1,5 @@
 """Makes the state directory of an older tsobs: ``python -m tests.support.old_state CHECKOUT ARCHIVE.tar.xz``.
 
-What belongs here: running that checkout's ``tsobs up`` against a small journal and a Bot API until it has
-runs, rows and alert state, and packing what it leaves. What does not: what a later version makes of it
-(``tests/e2e/test_upgrade.py``).
-
 ``tests/data/first-state.tar.xz`` was made by commit 2b68f88, the first one whose ``tsobs up`` starts. It
 locks the same dependencies as the version that made the archive, whose interpreter ran it.
 """

@@ -1,8 +1,4 @@
-"""The real sidecar as a process of a test, and raw HTTP to it.
-
-What belongs here: starting and ending ``sidecar/entrypoint.sh``, and the forms the fake CLI
-(``fake_tailscale.sh``) replays. What does not: any expectation.
-"""
+"""The real sidecar as a process of a test, and raw HTTP to it."""
 
 from __future__ import annotations
 

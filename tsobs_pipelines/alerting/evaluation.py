@@ -1,8 +1,4 @@
-"""The live evaluation of a rule: what is new in its data, once, in the order of time.
-
-What belongs here: reading on from where the rule stands, and committing the step. What does not: data behind
-that point (``replay.py``), and how a sensor learns that there is something new.
-"""
+"""The live evaluation of a rule: what is new in its data, once, in the order of time."""
 
 from __future__ import annotations
 

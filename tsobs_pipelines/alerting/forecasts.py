@@ -1,7 +1,4 @@
-"""What the evaluations of forecasts said, kept so that rules over them can read on and read again.
-
-What belongs here: the observations' table. What does not: how a forecast is scored, which is handed in.
-"""
+"""What the evaluations of forecasts said, kept so that rules over them can read on and read again."""
 
 from __future__ import annotations
 

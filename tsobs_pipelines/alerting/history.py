@@ -1,7 +1,4 @@
-"""What fires now and what happened, for the API, the page and the command line.
-
-What belongs here: reading, as typed values. What does not: anything that changes the state.
-"""
+"""What fires now and what happened, for the API, the page and the command line."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The one state machine of all topics: evidence in, changes out.
 
-What belongs here: confirmation, hysteresis and flap damping, over signals that a rule has made of data. What
-does not: what the data mean (``rules.py``), the clock, and storage.
-
 A topic's state depends on its signals alone and on nothing else: not on how many are handed over at a time,
 and not on when. All times are those of the data, timezone-aware UTC.
 """

@@ -1,7 +1,4 @@
-"""What is told, and how it reads: from the changes of one evaluation to drafts of messages.
-
-What belongs here: grouping, what is kept back and why, wording. What does not: sending, storage, the clock.
-"""
+"""What is told, and how it reads: from the changes of one evaluation to drafts of messages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What people don't want to hear: topics that are muted, and nodes that nobody watches any more.
-
-What belongs here: writing that down. What does not: what follows for a message (``messages.py``).
-"""
+"""What people don't want to hear: topics that are muted, and nodes that nobody watches any more."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """The outbox: from a message that is written down to one whose fate is known.
 
-What belongs here: who sends which message when, and what is written before and after. What does not: the
-request itself (``telegram.py``), and which messages there are (``store.py``).
-
 Fates: ``pending`` (to be sent, again if need be), ``sent``, ``suppressed`` (never meant to leave, with the
 reason), ``delivery_unknown`` (it may have arrived; never sent again by itself), ``failed`` (it did not).
 """

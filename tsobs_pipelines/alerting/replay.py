@@ -1,8 +1,4 @@
-"""Incidents of the past: found again from the data of whole days, told to nobody.
-
-What belongs here: replaying days that a backfill has filled, so that the history holds each incident once,
-whole, whichever order the days arrive in and however often. What does not: anything that sends.
-"""
+"""Incidents of the past: found again from the data of whole days, told to nobody."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Lets go of what the alerts have been told long ago.
-
-What belongs here: removing rows by age. What does not: what still counts: incidents that go on, messages
-that wait, the state of topics, mutes and progress are never touched.
-"""
+"""Lets go of what the alerts have been told long ago."""
 
 from __future__ import annotations
 

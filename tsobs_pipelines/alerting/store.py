@@ -1,8 +1,4 @@
-"""The alert state in the SQL database: what each topic is, what changed, and the message about it.
-
-What belongs here: reading the state, and writing a step of it (state, incidents, changes, outbox) in one
-transaction. What does not: sending (``outbox.py``), the past (``replay.py``), and deciding (``machine.py``).
-"""
+"""The alert state in the SQL database: what each topic is, what changed, and the message about it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """The tables of the alert state and the outbox, and how they come into being.
 
-What belongs here: columns and the database's own locking. What does not: what is done with the rows.
 Times are kept as microseconds since the epoch: both databases sort and compare them exactly.
 """
 

@@ -1,4 +1,1 @@
-"""The HTTP API and the VPN page.
-
-What belongs here: routes, users, the page's files. What does not: how rows, alerts or logs come about.
-"""
+"""The HTTP API and the VPN page."""

@@ -1,8 +1,4 @@
-"""The HTTP API as one ASGI application.
-
-What belongs here: wiring the parts, the gate, the routers and the page. What does not: a server
-(``serve.py``), and every single route.
-"""
+"""The HTTP API as one ASGI application."""
 
 from __future__ import annotations
 

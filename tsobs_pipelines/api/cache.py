@@ -1,7 +1,4 @@
-"""Values that many requests share: computed once at a time in a thread, fresh for some seconds.
-
-What belongs here: the sharing. What does not: what is computed, and how an answer is encoded.
-"""
+"""Values that many requests share: computed once at a time in a thread, fresh for some seconds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Each part's check: what it is asked, so that ``/healthz`` and ``/metrics`` can say how it is.
-
-What belongs here: one question to each part. What does not: what the answers mean for tsobs' own work
-(``self_checks.py``), deadlines, and HTTP.
-"""
+"""Each part's check: what it is asked, so that ``/healthz`` and ``/metrics`` can say how it is."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What the routes stand on: the other parts of tsobs as small protocols, and one object that holds them.
-
-What belongs here: the seams that tests put their own parts into, and the sharing of what is polled. What
-does not: HTTP, and how a part does its work.
-"""
+"""What the routes stand on: the other parts of tsobs as small protocols, and one object that holds them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What a client is told when it can't have what it asked for: one line, and never a traceback or a secret.
-
-What belongs here: the problems the API documents, and how exceptions become them. What does not: deciding
-that something is wrong.
-"""
+"""What a client is told when it can't have what it asked for: one line, and never a traceback or a secret."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What Prometheus scrapes, in a registry of the API's own.
-
-What belongs here: metric names, help texts, labels. What does not: when a request is counted
-(``middleware.py``).
-"""
+"""What Prometheus scrapes, in a registry of the API's own."""
 
 from __future__ import annotations
 

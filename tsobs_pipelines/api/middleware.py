@@ -1,8 +1,5 @@
 """The gate that every request passes: whose name it asks for, who asks, and what is written about it.
 
-What belongs here: the Host allow-list, users, security headers, the access record, the last resort for
-exceptions. What does not: routes.
-
 Plain ASGI: nothing is buffered, and a context variable set here is seen by the route.
 """
 

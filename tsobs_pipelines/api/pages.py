@@ -1,7 +1,6 @@
 """The files of the page and of the API's own documentation, from this package, compressed once.
 
-What belongs here: which file is served where, and for how long browsers keep it. What does not: anything that
-depends on the request. A path names a file of the package or nothing: no path of a request becomes one of
+A path names a file of the package or nothing: no path of a request becomes one of
 the file system.
 """
 

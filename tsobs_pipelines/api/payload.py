@@ -1,7 +1,4 @@
-"""Answers as bytes: encoded and compressed once, sent many times, not sent again to those who have them.
-
-What belongs here: JSON and file bodies with their ETag. What does not: what they say.
-"""
+"""Answers as bytes: encoded and compressed once, sent many times, not sent again to those who have them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """What the routes answer, as pydantic models: the JSON contract, and the source of the OpenAPI document.
 
-What belongs here: fields, units and their meaning. What does not: where the values come from.
 Times are RFC 3339 in UTC, latencies ms, traffic bytes, shares 0 to 1; ``null`` means not known, never 0.
 """
 

@@ -1,8 +1,5 @@
 """Whether tsobs' own work goes on: the daemon, the schedule of the rounds, the outbox.
 
-What belongs here: pure judgements, each one line for a person. What does not: reading what they judge
-(``checks.py``).
-
 What never happened is not an ailment while tsobs has just started; what stopped happening is one at once.
 """
 

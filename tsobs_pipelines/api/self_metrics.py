@@ -1,6 +1,5 @@
 """What Prometheus scrapes of tsobs' own work: ticks, runs, heartbeats, the outbox, rounds that are missing.
 
-What belongs here: metric names, help texts, labels. What does not: where the values come from.
 What is not known has no sample. Counts of the last hour are gauges: they fall again.
 """
 

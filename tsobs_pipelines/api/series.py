@@ -1,7 +1,4 @@
-"""Latency over time, as the page and scripts get it: at most so many points, extremes kept, gaps kept.
-
-What belongs here: reading connection rows as points. What does not: HTTP, and the latest state of a node.
-"""
+"""Latency over time, as the page and scripts get it: at most so many points, extremes kept, gaps kept."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The API as a process: uvicorn on the address of the settings.
-
-What belongs here: how the server runs. What does not: the application (``app.py``).
-"""
+"""The API as a process: uvicorn on the address of the settings."""
 
 from __future__ import annotations
 

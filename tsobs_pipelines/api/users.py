@@ -1,8 +1,5 @@
 """Who asks: the Tailscale login behind a connection.
 
-What belongs here: finding the login and the rules on whom to believe. What does not: what a user may see
-(all of it, or nothing), and the logs.
-
 The address of the socket's peer is looked up in the tailnet by the sidecar; nothing a client sends takes part
 in it. The header that ``tailscale serve`` sets is believed from one address only, the one that
 ``TSOBS_TRUSTED_PROXY`` names: from anybody else it is a text like any other. Where peers come from that

@@ -1,8 +1,4 @@
-"""The answers that are polled, each computed once for all who ask and kept for a few seconds.
-
-What belongs here: which answer is shared, for how long, and what a failing part means for it. What does not:
-how it is computed (``series.py``, ``nodes.py``), and HTTP.
-"""
+"""The answers that are polled, each computed once for all who ask and kept for a few seconds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``tsobs alerts`` and ``tsobs mute``: list and mute alerts, and send a test message.
-
-What belongs here: reading arguments and printing. What does not: the state itself (``alerting/``).
-"""
+"""``tsobs alerts`` and ``tsobs mute``: list and mute alerts, and send a test message."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``tsobs backup`` and ``tsobs restore``: the state directory and local models.
-
-What belongs here: arguments, and what is not in a backup. What does not: copying (``upkeep/backup.py``).
-"""
+"""``tsobs backup`` and ``tsobs restore``: the state directory and local models."""
 
 from __future__ import annotations
 

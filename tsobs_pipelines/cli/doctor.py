@@ -1,7 +1,4 @@
-"""``tsobs doctor``: checks everything tsobs depends on, and says how to fix what is wrong.
-
-What belongs here: the list of looks, and printing. What does not: the looks (``doctor/``).
-"""
+"""``tsobs doctor``: checks everything tsobs depends on, and says how to fix what is wrong."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``tsobs logs``: prints what ``/logs/search`` returns, and follows the logs as they are written.
-
-What belongs here: options and how an entry looks in a terminal. What does not: the search.
-"""
+"""``tsobs logs``: prints what ``/logs/search`` returns, and follows the logs as they are written."""
 
 from __future__ import annotations
 

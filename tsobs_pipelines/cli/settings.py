@@ -1,7 +1,4 @@
-"""``tsobs settings``: every setting with its value, as this process reads it.
-
-What belongs here: printing settings. What does not: their meaning (``settings.py``).
-"""
+"""``tsobs settings``: every setting with its value, as this process reads it."""
 
 from __future__ import annotations
 

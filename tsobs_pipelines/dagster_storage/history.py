@@ -1,8 +1,5 @@
 """Dagster's history in its storage: which runs hold the newest word on something, and how old ones go.
 
-What belongs here: all that knows how Dagster 1.13 keeps runs and events, in SQLite and in Postgres. What does
-not: which runs may go (``upkeep/runs.py``).
-
 ``DagsterInstance.delete_run`` alone leaves behind a run's file of events (SQLite keeps one for each run), its
 check evaluations and its captured logs. Everything here is safe to be killed and to be run again: a run's
 row goes last, and what a run that is gone has left anyway is swept up.

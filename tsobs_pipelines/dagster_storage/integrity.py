@@ -1,8 +1,4 @@
-"""Looks at the SQLite files of the state before anything opens them: damage ends the start, in one line.
-
-What belongs here: telling a whole file from a damaged or missing one. What does not: restoring it, which is
-a person's decision (``docs/OPERATIONS.md``): a start on an empty database would hide the loss.
-"""
+"""Looks at the SQLite files of the state before anything opens them: damage ends the start, in one line."""
 
 from __future__ import annotations
 

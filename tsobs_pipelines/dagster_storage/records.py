@@ -1,8 +1,5 @@
 """What Dagster has written down of itself, read without Dagster: heartbeats, ticks and ended runs.
 
-What belongs here: a few statements that read Dagster 1.13's tables, in SQLite and in Postgres. What does not:
-anything that writes there (``history.py``, through Dagster), and what the figures mean.
-
 The API reads the tables itself because the other ways cost more. ``import dagster`` adds 30 MB to a process
 that lives for months, and a sensor that copies the figures for the API would tell nothing when the daemon is
 what ails. The tables are few, and their names have been the same for years; the tests fill them with the

@@ -1,8 +1,5 @@
 """Dagster's SQLite storage without the work that it does again at each call.
 
-What belongs here: the engine of each file, and what a file has once it has it. What does not: a schema or a
-statement of our own; files and their content are Dagster's.
-
 Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, opens the
 file and closes it, and it looks again and again whether the file has what each file has had for years. A
 sensor's tick is a dozen of such calls, and opens the whole storage anew in the code server.

@@ -1,7 +1,4 @@
-"""``python -m tsobs_pipelines.demo --port N``: serve the simulated tailnet until SIGTERM or SIGINT.
-
-What belongs here: the command line and the end of the process. What does not: answers (``server.py``).
-"""
+"""``python -m tsobs_pipelines.demo --port N``: serve the simulated tailnet until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """A simulated day-ahead market: deterministic prices with day, week and year in them, spikes, and a shock.
 
-What belongs here: the price of any hour, as a pure function of the hour. What does not: storage, and the
-delay with which prices come out.
-
 Once in 25 days the market turns over for three days: prices of the sun's hours collapse, the evening's soar,
 and each day does it differently, so that a forecast from the days before degrades. Any 31 days hold one such
 period, which is what makes the first start show a degradation.

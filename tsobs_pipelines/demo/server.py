@@ -1,8 +1,5 @@
 """The simulated tailnet behind the sidecar's HTTP contract.
 
-What belongs here: routes, refusals and statuses as the sidecar has them. What does not: what the tailnet
-does.
-
 It listens on loopback only, loads little, and marks itself: ``/healthz`` says
 ``"demo":true`` and every answer has the header ``X-Tsobs-Demo``.
 """

@@ -1,8 +1,5 @@
 """A simulated tailnet: what its daemon would say at any moment, as a pure function of seed and time.
 
-What belongs here: nodes, their rhythm and their incidents, in the shapes of Tailscale. What does not: the
-journal's lines (``tailnet_journal.py``) and HTTP (``server.py``).
-
 Nothing is remembered and the present plays no part, so that a day looks the same whenever it is asked for.
 The incidents recur every four weeks, so that the last 30 days always hold each of them once, and stand on
 week-ends, so that somebody who tries tsobs on a working day finds a healthy tailnet (:data:`INCIDENTS`, all

@@ -1,8 +1,5 @@
 """The journal of the simulated tailnet, rendered when it is asked for.
 
-What belongs here: the journal's days and lines. What does not: what the tailnet does (``tailnet.py``), and
-HTTP.
-
 Nothing is stored. Lines have a fixed width (JSON allows blanks at their end), one for rounds with a
 netcheck and one for those without, so that the bytes of a day are known without rendering it, and any round
 can be rendered alone.

@@ -1,7 +1,4 @@
-"""What a look finds: one value for each thing looked at.
-
-What belongs here: the value, and how a failing look becomes one. What does not: the looks themselves.
-"""
+"""What a look finds: one value for each thing looked at."""
 
 from __future__ import annotations
 

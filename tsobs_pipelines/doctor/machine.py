@@ -1,7 +1,4 @@
-"""Looks at this machine: state directory, disk, models, ports, settings.
-
-What belongs here: what needs no server. What does not: databases (``storage.py``) and services.
-"""
+"""Looks at this machine: state directory, disk, models, ports, settings."""
 
 from __future__ import annotations
 

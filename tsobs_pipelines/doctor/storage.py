@@ -1,7 +1,4 @@
-"""Looks at databases: tsobs' own, Dagster's, and whether their files are whole.
-
-What belongs here: SQLite files and Postgres. What does not: InfluxDB (``services.py``).
-"""
+"""Looks at databases: tsobs' own, Dagster's, and whether their files are whole."""
 
 from __future__ import annotations
 

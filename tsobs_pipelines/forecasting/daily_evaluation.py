@@ -1,7 +1,4 @@
-"""Evaluate delivery days: read, score, log and judge, for every caller alike.
-
-What belongs here: the order of these steps. What does not: each of them.
-"""
+"""Evaluate delivery days: read, score, log and judge, for every caller alike."""
 
 from __future__ import annotations
 

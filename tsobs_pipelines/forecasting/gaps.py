@@ -1,7 +1,4 @@
-"""Which delivery days lack prices, a forecast or an evaluation: what a healing sensor asks for.
-
-What belongs here: pure comparison of what there is with what is due. What does not: asking for runs.
-"""
+"""Which delivery days lack prices, a forecast or an evaluation: what a healing sensor asks for."""
 
 from __future__ import annotations
 

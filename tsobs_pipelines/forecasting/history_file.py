@@ -1,7 +1,5 @@
 """The text of ``metrics_history.csv``: how a row becomes a line, and what a line is worth.
 
-What belongs here: pure functions over text. What does not: files and locks (``metrics_tracker.py``).
-
 The form: UTF-8, commas, a header, one line for each (model, version, window), times in RFC 3339 UTC, numbers
 with a point, an absent value as nothing. ``logged_at`` is always the last column: it ends in ``Z``, so a line
 that was cut off anywhere can't be taken for a whole one.

@@ -1,8 +1,5 @@
 """The metrics history: every model's error, window by window, in one CSV file that people can open.
 
-What belongs here: the file, its lock, and the questions asked of it. What does not: the form of a line
-(``history_file.py``) and what an error means (``verdict.py``).
-
 Several processes may log at once: a lock file beside the history lets one write at a time. A new row is
 appended in one write; anything else (a row that changed, a metric nobody logged before, a file edited by
 hand) writes a new file that takes the old one's place. A killed writer leaves the file as it was, or a torn

@@ -1,8 +1,4 @@
-"""Files under ``TSOBS_MODELS_DIR``: the local disk, or any file system that fsspec knows.
-
-What belongs here: listing, reading, replacing and removing whole files, safely against a crash. What does
-not: what is in them.
-"""
+"""Files under ``TSOBS_MODELS_DIR``: the local disk, or any file system that fsspec knows."""
 
 from __future__ import annotations
 

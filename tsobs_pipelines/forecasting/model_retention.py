@@ -1,8 +1,5 @@
 """The files of fitted models: how they are named, and which of them nobody needs any more.
 
-What belongs here: the names, and a rule over delivery days. What does not: reading and writing models
-(``defs/forecast_io.py``), and when the rule is applied (``defs/housekeeping.py``).
-
 A model is read once, to issue the forecast of its delivery day, and the forecast is never issued again. It is
 kept for a while after that, for people who ask how a forecast came about.
 """

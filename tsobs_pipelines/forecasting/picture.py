@@ -1,7 +1,4 @@
-"""A picture of a forecast beside what came: small, for the metadata of a materialisation.
-
-What belongs here: drawing. What does not: choosing what is drawn.
-"""
+"""A picture of a forecast beside what came: small, for the metadata of a materialisation."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Frozen forecasts against actual prices: which hours are compared, and the metrics of a window.
-
-What belongs here: the window of an evaluation, the naive forecast beside it, and the row that is logged. What
-does not: the arithmetic of an error (``evaluation.py``), storage, and verdicts.
-"""
+"""Frozen forecasts against actual prices: which hours are compared, and the metrics of a window."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """Is the forecast still good? A pure judgement over the rows of the metrics history.
 
-What belongs here: the baseline, the rule that was asked for (MAE above twice the baseline), the second,
-skill-based warning, and the sentence that says which of them holds. What does not: how a row came about, and
-who is told.
-
 The baseline of a window is the median error of the same model and version over its earlier days: at most the
 30 latest windows that overlap neither one another nor the window under test. So a day counts once however
 often it was scored, and nothing is part of its own baseline.

@@ -1,7 +1,5 @@
 """What a stretch of work is about, put on every log record that is written within it.
 
-What belongs here: the context and how it is entered. What does not: how a record is written.
-
 The context follows threads started with ``asyncio.to_thread`` and tasks, as context variables do.
 """
 

@@ -1,9 +1,5 @@
 """Turns fields into one line of JSON, whatever they hold.
 
-What belongs here: escaping, order of the fields, values that JSON can't express, masking of secrets.
-What does not: where the fields come from (``formatter.py`` for Python's records, ``intake.py`` for the lines
-of other programs).
-
 The line is ASCII, its keys are in a fixed order and without spaces, and its timestamp has a fixed length:
 the search finds levels and times in it without parsing.
 """

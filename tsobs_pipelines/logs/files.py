@@ -1,7 +1,5 @@
 """The file of a UTC day: how many processes append to it without losing or mixing a line.
 
-What belongs here: writing records. What does not: what happens to a day that is over (``maintenance.py``).
-
 Each record is one ``write`` to a file opened for appending, and its own time chooses the day, so that there
 is no moment of rotation. A writer holds a shared lock during its write and looks whether the file still has
 its name: whoever packs or removes a day takes the lock alone, so no record goes to a file that is gone. What

@@ -1,7 +1,5 @@
 """The formatters: JSON for machines, plain text for people.
 
-What belongs here: turning a record of Python's ``logging`` into text. What does not: where it is written.
-
 ``JSONFormatter`` writes the fields ``timestamp``, ``level``, ``logger``, ``message``, ``module``,
 ``function``, ``line``, then ``user`` and ``exception`` when there are such, then the extras: those of the log
 context, of the call, and what Dagster knows about the run.

@@ -1,7 +1,5 @@
 """Files what the parts of ``make up`` print: Dagster's daemon and servers, workers, anything that crashes.
 
-What belongs here: from a printed line to a record in the day file. What does not: starting the parts.
-
 A line of JSON keeps its time, level, logger and message; any other line becomes a record of the logger that
 is named after the part. A traceback over many lines becomes one record. What a part has filed itself is not
 filed again: lines in tsobs' own form, and the console copies of Dagster's run logger.

@@ -1,8 +1,4 @@
-"""What the logs need as long as tsobs runs: tailscaled's lines taken in, old days packed and removed.
-
-What belongs here: the threads that do it and their pace. What does not: how (``tailscaled.py``,
-``maintenance.py``).
-"""
+"""What the logs need as long as tsobs runs: tailscaled's lines taken in, old days packed and removed."""
 
 from __future__ import annotations
 

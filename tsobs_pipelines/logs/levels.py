@@ -1,7 +1,4 @@
-"""The five levels, and how the levels of other programs map to them.
-
-What belongs here: names and their order. What does not: reading whole lines (``lines.py``).
-"""
+"""The five levels, and how the levels of other programs map to them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Reads one line of a log file, be it of tsobs or of structlog (Dagster's daemon, webserver, code server).
-
-What belongs here: from bytes to an entry with the fields of tsobs. What does not: finding the lines.
-"""
+"""Reads one line of a log file, be it of tsobs or of structlog (Dagster's daemon, webserver, code server)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 """Packs the days that are over, and removes the old ones.
 
-What belongs here: what happens to a day file after its day. What does not: the packed form (``packed.py``).
-
 Several callers may run at once, and be killed at any point; writers may still append to an old day. A caller
 packs most of a day without any lock, then takes the file's lock alone for the rest, puts the packed file in
 place and removes the other. Killed between these two, it leaves both: the next caller sees from the packed

@@ -1,7 +1,5 @@
 """What a search asks for: as quick looks at bytes, and exactly, on a parsed entry.
 
-What belongs here: the query and both ways to answer it. What does not: reading files (``search.py``).
-
 A line of tsobs is parsed only when the bytes of every condition are in it, which follow from how
 ``encoding.py`` writes it. Lines of other programs are always parsed. The exact answer is given on the parsed
 entry.

@@ -1,8 +1,5 @@
 """A day in gzip, in members of about 1 MiB that say what they hold.
 
-What belongs here: writing such members, and finding them again. What does not: which days are packed
-(``maintenance.py``) and what is looked for in them (``search.py``).
-
 Any gzip program reads the file. Each member carries an extra field (RFC 1952, 2.3.1.1; the idea is BGZF's)
 with its lengths, the span of its timestamps and the levels it holds: the search walks from header to header,
 reads from the end, and leaves out members that can't match. The field also names the file and the position

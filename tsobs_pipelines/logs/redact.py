@@ -1,7 +1,5 @@
 """Keeps secrets out of the logs: those of the settings by value, others by their form.
 
-What belongs here: finding and masking secrets in text. What does not: where the text comes from.
-
 The configured values are looked for as they are and as URLs, JSON, HTML and ``repr`` would write them.
 """
 

@@ -1,8 +1,4 @@
-"""The records of Dagster's runs and steps, as ``dagster.yaml`` hands them to the day files.
-
-What belongs here: which of Dagster's own events are worth a line. What does not: their form
-(``formatter.py``); nothing of Dagster is imported.
-"""
+"""The records of Dagster's runs and steps, as ``dagster.yaml`` hands them to the day files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Finds the lines of a block of bytes that may match, and keeps the newest that do.
-
-What belongs here: the inner loop of the search. What does not: files (``search.py``) and the meaning of a
-query (``matching.py``).
-"""
+"""Finds the lines of a block of bytes that may match, and keeps the newest that do."""
 
 from __future__ import annotations
 

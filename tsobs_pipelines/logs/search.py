@@ -1,8 +1,5 @@
 """Finds entries in the log files, the newest first, in memory that does not grow with the files.
 
-What belongs here: which files are read, and how. What does not: how a block is looked through
-(``scanning.py``) and what a query means (``matching.py``).
-
 Files are read backwards in blocks. Lines of different processes are only nearly in order, so the search goes
 on for ``SLACK`` beyond the point where it has enough. A line is parsed only when its bytes promise something,
 so ``skipped`` counts the broken and foreign lines among those that were looked at, not all there are.

@@ -1,7 +1,5 @@
 """Sets the logging of a process up.
 
-What belongs here: which handlers a process has. What does not: what they do.
-
 Every process appends JSON to the day files, which the search reads. ``LOG_FORMAT_JSON`` decides about what
 people and older parsers read: standard error, and with ``false`` also a plain-text file of the day.
 """

@@ -1,8 +1,5 @@
 """Takes tailscaled's own lines into the logs, as records of the logger ``tailscaled``.
 
-What belongs here: the form of its lines, and following the file they are in. What does not: where they go
-(``intake.py``).
-
 The daemon writes Go's ``2026/11/24 17:38:12 [v1] magicsock: …``, in the time zone of its machine, which is
 taken to be ours; syslog and journald put a time, a host and ``tailscaled[812]:`` before it, or in its place.
 It gives a verbosity and no level: ``[v1]`` and above are DEBUG, and words decide the rest.

@@ -1,9 +1,5 @@
 """What changed about a node's connection, from its rows in the order of time.
 
-What belongs here: changes of path, relay node and online state, counter resets and daemon restarts, as
-records for the logger ``tailscale.connection``. What does not: whether a change is worth an alert
-(``alerting/``).
-
 Rows of the type ``unknown`` say nothing about the path and are passed over: a node that was direct before a
 gap and is relayed after it has changed at the end of the gap.
 """

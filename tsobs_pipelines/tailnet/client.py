@@ -1,8 +1,5 @@
 """The client of the sidecar: what it says about the tailnet, live and from its journal.
 
-What belongs here: the sidecar's routes as methods, and what their answers mean. What does not: the HTTP
-exchange (``transport.py``), parsing (``ping.py``, ``journal.py``), storing.
-
 A failed read is never an empty read: every method answers, or raises one of the errors of ``errors.py`` and
 ``peers.py``.
 """

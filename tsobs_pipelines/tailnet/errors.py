@@ -1,7 +1,6 @@
 """What can go wrong between us and the sidecar, by what the caller can do about it.
 
-What belongs here: the errors of ``client.py``. What does not: names that mean no peer or several
-(``peers.py``). Texts name the address and the reason, and never the token.
+Texts name the address and the reason, and never the token.
 """
 
 from __future__ import annotations

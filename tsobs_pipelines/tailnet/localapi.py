@@ -1,8 +1,5 @@
 """Tailscale's JSON, typed: a peer's status, a ping's result, a netcheck's report.
 
-What belongs here: the fields that are read, by Tailscale's names, and reading them from JSON that may hold
-anything. What does not: what they mean.
-
 The forms are those of ``ipnstate.PeerStatus``, ``ipnstate.PingResult`` and ``netcheck.Report`` in Tailscale
 1.102. They are msgspec structs because a day of 200 nodes holds 1.7 million pings: read into dicts that
 takes 6 times as long. What is not named here is not even kept.

@@ -1,8 +1,5 @@
 """The path to a node, as a burst of pings shows it.
 
-What belongs here: the rules from ping results and the control plane's ``Online`` to a path. What does not:
-parsing (``ping.py``), and ``CurAddr`` or ``Relay`` of the status, which say nothing about an idle peer.
-
 The first ping after a pause is *cold*: it often travels over DERP while the direct path is being set up,
 and it is slow. It is kept apart; the others are warm.
 """

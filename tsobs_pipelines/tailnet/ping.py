@@ -1,8 +1,5 @@
 """What a ping said: the text of ``tailscale ping`` and the JSON of the LocalAPI, as one pair of types.
 
-What belongs here: the forms a ping's answer takes, and statistics over them. What does not: what they mean
-for the path (``path.py``).
-
 Nothing here raises on what a command may print: text that is no pong is no pong. The forms are those of
 ``cmd/tailscale/cli/ping.go`` and ``ipnstate.PingResult`` in Tailscale 1.102, and the ``[direct]`` of older
 documents.

@@ -1,8 +1,4 @@
-"""One HTTP exchange with the sidecar: bounded in time and bytes, and whole or an error.
-
-What belongs here: requests, deadlines, the token, statuses turned into errors. What does not: the routes
-(``client.py``).
-"""
+"""One HTTP exchange with the sidecar: bounded in time and bytes, and whole or an error."""
 
 from __future__ import annotations
 

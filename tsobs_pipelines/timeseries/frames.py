@@ -1,7 +1,4 @@
-"""Rows as DataFrames and back, for those who want pandas.
-
-What belongs here: the conversion, with types by the schema. What does not: reading and writing.
-"""
+"""Rows as DataFrames and back, for those who want pandas."""
 
 from __future__ import annotations
 

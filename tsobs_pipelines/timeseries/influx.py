@@ -1,8 +1,5 @@
 """Time series in InfluxDB 2.
 
-What belongs here: the queries, and the order of writes and deletions. What does not: transport
-(``influx_client.py``) and the form of points (``influx_points.py``).
-
 InfluxDB knows a point by its time and *all* of its tags, and merges the fields of two writes. A row of ours
 is known by its time and identity tags, and takes the place of the old one as a whole. So a writer looks at
 what is there, writes the new points, and only then removes what they made stale. Writers of one machine take

@@ -1,7 +1,5 @@
 """The connection to InfluxDB 2: requests with retries, and errors in the words of the store interface.
 
-What belongs here: transport, the CSV of answers, error classes. What does not: rows, tags or Flux.
-
 Every request here may be repeated without harm: a point written twice is one point, and so is a deletion.
 """
 

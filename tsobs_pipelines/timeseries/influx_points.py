@@ -1,7 +1,5 @@
 """Rows as points of InfluxDB: line protocol, the text of tags, delete predicates, cells of an answer.
 
-What belongs here: pure conversions. What does not: requests.
-
 Line protocol has no way to write a line break into a tag, treats a backslash by what follows it, answers lose
 carriage returns, and a delete predicate is a text that can't take parameters. So control characters,
 backslashes, quotes and ``%`` are kept percent-encoded; no host name, region or version has any of them, and

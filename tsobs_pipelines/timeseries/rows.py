@@ -1,7 +1,4 @@
-"""What both backends do with rows, times and arguments before they keep or look for anything.
-
-What belongs here: conversions and checks that do not depend on the backend. What does not: storage.
-"""
+"""What both backends do with rows, times and arguments before they keep or look for anything."""
 
 from __future__ import annotations
 

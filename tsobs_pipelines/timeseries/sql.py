@@ -1,8 +1,4 @@
-"""Time series in SQLite or Postgres, through SQLAlchemy Core.
-
-What belongs here: the statements.
-What does not: tables (``sql_tables.py``) and connections (``database.py``).
-"""
+"""Time series in SQLite or Postgres, through SQLAlchemy Core."""
 
 from __future__ import annotations
 

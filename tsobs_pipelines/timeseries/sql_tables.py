@@ -1,7 +1,5 @@
 """The table of a measurement: its columns, how it is made, how one of an older version is brought up to date.
 
-What belongs here: definitions of tables and views. What does not: rows, which are ``sql.py``'s.
-
 A time is kept as microseconds since the Unix epoch, so that windows, buckets and days are integer arithmetic
 in both databases; the view ``<measurement>_utc`` shows it as a person reads it.
 """

@@ -1,8 +1,5 @@
 """The one interface to the time series; ``influx.py`` and ``sql.py`` keep it.
 
-What belongs here: the interface, its small value types and its errors. What does not: a backend, and
-the choice of one (``open.py``).
-
 Rows are as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
 those who want pandas. Every window is half open, ``start <= time < end``, in timezone-aware UTC.
 """

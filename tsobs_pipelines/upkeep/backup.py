@@ -1,8 +1,5 @@
 """Copies the state directory while everything runs, and puts a copy back.
 
-What belongs here: SQLite files and plain files below the state directory, and local models. What does not:
-Postgres and InfluxDB, which have programs of their own for it (docs/OPERATIONS.md).
-
 SQLite files are copied with SQLite's own online backup: writers go on, and a copy is one moment of its file.
 An event is written to its run's file first and to the index second, so the index is copied before the runs'
 files: whatever the index names is there.

@@ -1,7 +1,4 @@
-"""What the disk holds, by part, and whether there is room.
-
-What belongs here: sizes and the verdict on free space. What does not: making room.
-"""
+"""What the disk holds, by part, and whether there is room."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which of Dagster's runs may go: a rule over ids and times.
-
-What belongs here: the rule. What does not: finding or removing runs (``dagster_storage/history.py``).
-"""
+"""Which of Dagster's runs may go: a rule over ids and times."""
 
 from __future__ import annotations
 

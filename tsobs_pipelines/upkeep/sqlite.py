@@ -1,7 +1,5 @@
 """Gives the disk back what a SQLite file no longer needs, beside whoever reads and writes it.
 
-What belongs here: one file at a time. What does not: which files there are.
-
 SQLite fills the pages that deleting has freed before it lets the file grow, so a file whose content stays
 the same stays the same. Only a file that has become much emptier, after a retention was shortened, is worth
 rewriting: writers wait meanwhile, for seconds at most, and readers do not.

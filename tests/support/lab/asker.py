@@ -1,6 +1,5 @@
 """Asks sidecar, Telegram and price source by name, once for each line on its standard input.
 
-What belongs here: a process of its own for ``test_names.py``, whose names can go. What does not: asserts.
 Arguments: the three addresses, the database and the day.
 """
 

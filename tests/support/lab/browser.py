@@ -1,7 +1,4 @@
-"""Chromium as a reader's browser: what it complained about and whom it asked is remembered.
-
-What belongs here: the browser and what every visit has to keep to. What does not: what the page shows.
-"""
+"""Chromium as a reader's browser: what it complained about and whom it asked is remembered."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """A wall clock that can be stepped for some processes: ``clock.c``, built and preloaded.
 
-What belongs here: stepping it, and the environment of who is to see it. What it can't do: times of files
-are the kernel's, and waits until a time of day are, too. The monotonic clock goes on, as with a real step.
-Programs that are linked statically don't see it.
-
 Debian's libfaketime would do, but for two things: bash's own ``getenv`` keeps it from its settings, and with
 the monotonic clock left alone it lets Python's ``time.sleep`` fail (0.9.10: EINVAL on a busy machine).
 """

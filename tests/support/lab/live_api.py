@@ -1,8 +1,4 @@
-"""A live API over a state of its own: filled with the demo's last days, or left empty.
-
-What belongs here: filling a state directory without the orchestrator, and the API's process. What does not:
-the browser (``browser.py``), and what is tested.
-"""
+"""A live API over a state of its own: filled with the demo's last days, or left empty."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Names of hosts that can stop resolving for one tsobs: ``/etc/hosts`` of a mount namespace of its own.
-
-What belongs here: the two files and the command that puts them in place (root). What does not: who is called
-what.
-"""
+"""Names of hosts that can stop resolving for one tsobs: ``/etc/hosts`` of a mount namespace of its own."""
 
 from __future__ import annotations
 

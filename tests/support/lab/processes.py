@@ -1,7 +1,4 @@
-"""Server processes that never outlive the lab, and the small waits around them.
-
-What belongs here: starting, watching and ending one process. What does not: what any of them is for.
-"""
+"""Server processes that never outlive the lab, and the small waits around them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A run of the lab: its directory, its name, and the remains of runs that died.
-
-What belongs here: what tells a living run from a dead one. What does not: the parts a run consists of.
-"""
+"""A run of the lab: its directory, its name, and the remains of runs that died."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """A journal whose clock runs faster than the machine's: minutes of a real tailnet in seconds of a test.
 
-What belongs here: copying a real sidecar's journal with other times. What does not: anything else of a round,
-which stays as the daemon answered it. Five-minute means, two calm spans and a tick every five minutes are
+Five-minute means, two calm spans and a tick every five minutes are
 what the alerts are about, and none of them has a switch for tests: only the clock of the data is bent.
 """
 

@@ -1,4 +1,1 @@
-"""The routes, one module for each part of the system they tell about.
-
-What belongs here: parameters, their ranges, and which view answers. What does not: computing an answer.
-"""
+"""The routes, one module for each part of the system they tell about."""

@@ -1,7 +1,4 @@
-"""What every router needs from the app it belongs to.
-
-What belongs here: getting at the app's own objects, typed. What does not: routes.
-"""
+"""What every router needs from the app it belongs to."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What fires now and what fired lately.
-
-What belongs here: ``/alerts``. What does not: rules and messages (``alerting/``).
-"""
+"""What fires now and what fired lately."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The nodes: latest state, latency over time, a live look.
-
-What belongs here: ``/health-monitoring/…``. What does not: the health of tsobs itself (``system.py``).
-"""
+"""The nodes: latest state, latency over time, a live look."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The search in the logs of all processes.
-
-What belongs here: ``/logs/search``. What does not: reading log files (``logs/search.py``).
-"""
+"""The search in the logs of all processes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""tsobs itself: which parts are well, counters, and what a page needs to introduce itself.
-
-What belongs here: ``/healthz``, ``/metrics``, ``/about``. What does not: the nodes.
-"""
+"""tsobs itself: which parts are well, counters, and what a page needs to introduce itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The clock of assets and sensors: read here, handed on as ``now``.
 
-What belongs here: the one reading of the time. What does not: anything made of it. A test moves the clock by
+A test moves the clock by
 exchanging ``utc_now`` in the modules that import it.
 """
 

@@ -1,8 +1,4 @@
-"""Where runs print what they log.
-
-What belongs here: the loggers of runs, beside the files that ``dagster.yaml`` names. What does not: the files
-(``logs/``).
-"""
+"""Where runs print what they log."""
 
 import logging
 import os

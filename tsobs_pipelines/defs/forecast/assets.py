@@ -1,8 +1,4 @@
-"""The forecast assets of a model: fitted model, frozen forecast, evaluation, and everything around them.
-
-What belongs here: thin shells over ``forecasting/``, and :func:`forecast_definitions`, which wires them. What
-does not: prices (``forecast_prices.py``), jobs and healing (``forecast_jobs.py``), any arithmetic.
-"""
+"""The forecast assets of a model: fitted model, frozen forecast, evaluation, and everything around them."""
 
 from collections.abc import Sequence
 from datetime import date, datetime

@@ -1,6 +1,6 @@
 """The asset ``forecast_evaluation`` and its checks: frozen forecasts against actual prices.
 
-What belongs here: the shell around scoring, history and verdict. What does not: those three. A run without a
+A run without a
 new price imports neither Prophet nor pandas nor matplotlib, logs no row, and says so.
 """
 

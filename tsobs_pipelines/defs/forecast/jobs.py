@@ -1,8 +1,4 @@
-"""Jobs, schedules and the healing sensor of the forecast assets.
-
-What belongs here: when which delivery days are asked for. What does not: what an asset does, and what is
-lacking (``forecasting/gaps.py``).
-"""
+"""Jobs, schedules and the healing sensor of the forecast assets."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

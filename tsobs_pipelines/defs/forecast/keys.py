@@ -1,7 +1,5 @@
 """Names, partitions and lineage of the forecast assets.
 
-What belongs here: what other code needs to refer to these assets. What does not: what they do.
-
 A partition is a delivery day in the market's zone. Prices and forecasts have one for tomorrow; prices begin
 so much earlier that the first forecast has days to be fitted on.
 """

@@ -1,9 +1,4 @@
-"""Housekeeping and disk use as Dagster sees them: two assets, a check, two jobs and their schedules.
-
-What belongs here: when what is done, and what a materialisation says of it. What does not: how anything is
-removed (``dagster_storage/history.py``, ``upkeep/``, ``logs/maintenance.py``, ``alerting/retention.py``,
-``forecasting/model_retention.py``).
-"""
+"""Housekeeping and disk use as Dagster sees them: two assets, a check, two jobs and their schedules."""
 
 import logging
 from collections.abc import Callable, Mapping

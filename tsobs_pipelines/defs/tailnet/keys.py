@@ -1,7 +1,5 @@
 """Names and keys of what Dagster has of a tailnet.
 
-What belongs here: what other code needs to refer to these assets. What does not: what they do.
-
 The first tailnet's assets have the names of the design. Those of a further one are the same below its name,
 in a group of their own: each tailnet is a lineage of its own in the UI, with partitions, jobs and runs that
 nothing of the others can hold up or turn red.

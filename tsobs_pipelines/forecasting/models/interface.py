@@ -1,7 +1,4 @@
-"""What a forecast model is: it is fitted for a delivery day on what came before, and forecasts that day.
-
-What belongs here: the interface, its value types and errors. What does not: a model, and storage.
-"""
+"""What a forecast model is: it is fitted for a delivery day on what came before, and forecasts that day."""
 
 from __future__ import annotations
 
