@@ -1,4 +1,4 @@
-"""Messages for a day of flapping, beside a message at every 5-minute look while the node is bad.
+"""Messages sent during a day of flapping, compared with one message per 5-minute evaluation.
 
 Prints one line a pattern. Run: ``python bench/alerts_flapping.py``.
 """

@@ -1,4 +1,4 @@
-"""From the onset of a degradation to its message: 20 nodes that are relayed one after the other."""
+"""Time from the onset of a degradation to its message: 20 nodes that become relayed one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation of a sensor costs: with nothing new, a tick's news, and 1,000 new materialisations.
+"""Cost of a sensor evaluation: with nothing new, with one tick's news, and with 1,000 new materialisations.
 
 Prints CPU and wall in ms, median of seven. Run: ``python bench/alerts_sensor.py``.
 """

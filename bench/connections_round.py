@@ -1,4 +1,4 @@
-"""One round of the sampler on a real tailnet, and beside it the work as the request describes it.
+"""One round of the sampler on a real tailnet, compared with a job that pings each node in turn.
 
 The request's job pings each node in turn while it runs. Its command, ``tailscale ping --c 5``, ends at the
 first direct pong and waits 5 s for each one that does not come; to get five samples, the sidecar's

@@ -1,4 +1,4 @@
-"""One tick of a full day: what the asset's body costs, for 3 and 200 nodes, with and without dead ones.
+"""One tick of a full day: cost of the asset's body for 3 and 200 nodes, with and without dead ones.
 
 The journal is served by the real sidecar over HTTP, the store is SQLite. Each case is a process of its own,
 so that its memory is its own. The work as the request describes it is in ``connections_round``.

@@ -1,4 +1,4 @@
-"""What each change in Dagster saves: CPU of what it is about, with it and without.
+"""CPU saved by each patch of Dagster: the patched operation with the patch and without it.
 
 In one process, on an instance of its own, so that other work on the machine hardly matters. What the forks of
 the code server save is seen in ``engine_run.py`` with ``TSOBS_DAGSTER_PATCHES=off``.

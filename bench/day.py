@@ -1,4 +1,4 @@
-"""What watching costs for a day: CPU, memory, disk and network, beside Prometheus on as many targets.
+"""Cost of a day of monitoring: CPU, memory, disk and network, compared with Prometheus on as many targets.
 
 Both sides run at the same time for ``--minutes``, each in a control group of its own. ``tsobs up`` reads the
 journal of a sidecar that this program plays, a round a minute of ``--nodes`` nodes; taking the rounds is not

@@ -1,4 +1,4 @@
-"""What a tsobs at rest costs: CPU and memory of each process that ``tsobs up`` starts, on the demo tailnet.
+"""CPU and memory of an idle tsobs: each process that ``tsobs up`` starts, on the demo tailnet.
 
 First the minutes between two ticks, in which nothing runs but Dagster's daemon loops and sensors, then whole
 cycles of the 5-minute schedule. ``--idle`` and ``--cycles`` say for how long each.

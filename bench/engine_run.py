@@ -1,4 +1,4 @@
-"""What one scheduled run costs: CPU of all processes above idle, and how long it takes, beside stock Dagster.
+"""Cost of one scheduled run: CPU of all processes above idle, and its duration, compared with stock Dagster.
 
 Both sides run the same assets on the same demo tailnet, one after the other: ``tsobs up`` as it is, and
 ``dagster dev`` on ``bench/stock.py`` with an instance that nobody configured. CPU is that of the whole tree

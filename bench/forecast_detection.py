@@ -1,4 +1,4 @@
-"""Would a degraded model be noticed? Its errors are multiplied from a random day on, on the real prices.
+"""Detection of a degraded model: errors are multiplied from a random day on, on the real prices.
 
 Each day is a row of the metrics history, judged by the pipeline's own ``verdict.judge`` as of its end. 200
 trials for each factor, noticed when a warning holds on one of the first 7 days. Beside it the healthy

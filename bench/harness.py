@@ -1,4 +1,4 @@
-"""What the measurements share: the machine, medians, tables, and the CPU of a whole tree of processes."""
+"""Shared by the benchmarks: the machine, medians, tables, and the CPU of a process tree."""
 
 from __future__ import annotations
 

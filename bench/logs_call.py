@@ -1,4 +1,4 @@
-"""What a log call costs: tsobs' formatter and day files, beside python-json-logger and a plain file."""
+"""Cost of a log call: tsobs' formatter and day files, compared with python-json-logger and a plain file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Searching 1 GiB of logs: 10 days, 2 million lines, 1 % errors; beside jq and grep on the same files.
+"""Searching 1 GiB of logs: 10 days, 2 million lines, 1 % errors; compared with jq and grep on the same files.
 
 The files are measured plain and, for the search, also as they are kept: the days that are over in gzip. jq
 and grep read the plain ones. Every search runs in a process of its own; its peak memory is the kernel's word.

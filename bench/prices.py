@@ -1,4 +1,4 @@
-"""What the forecast's measurements share: real prices (``tests/data/README.md``) and forecasts of them.
+"""Shared by the forecast benchmarks: real prices (``tests/data/README.md``) and forecasts of them.
 
 Forecasts are kept in the temporary folder under a digest of the prices, the parameters and the model's code,
 so that a second question need not fit again. Not a program.

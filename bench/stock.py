@@ -1,4 +1,4 @@
-"""The connection assets as a stock Dagster project would run them: what ``engine_run.py`` compares with."""
+"""The connection assets as a stock Dagster project would run them: the reference of ``engine_run.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A working tsobs under faults for a while: what was lost, and how soon all was well again.
+"""A running tsobs under injected faults: what was lost, and how fast it recovered.
 
 ``tsobs up`` reads a journal that this program plays: a round a minute of six nodes, a slow and a relayed one
 in each five minutes. Requests go to the API, backfills of past days are asked for, messages go to the tests'

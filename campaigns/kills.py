@@ -1,4 +1,4 @@
-"""Kills: who can be killed, who is, and how long until all is well again."""
+"""Kills: which processes can be killed, which one is, and how long recovery takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load of the campaign: people who ask the API, and who ask for backfills in Dagster."""
+"""The load of the campaign: API clients, and backfills requested in Dagster."""
 
 from __future__ import annotations
 

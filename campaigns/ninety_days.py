@@ -1,4 +1,4 @@
-"""Ninety days in fast motion: do disk and rows level off, is the UI as fast, is every status kept?
+"""Ninety days in fast motion: disk and row growth, UI response times, and partition status.
 
 Dagster's real SQLite storage as ``make up`` lays it out, the project's own definitions, the demo tailnet, and
 the project's own housekeeping at each simulated night. Each day has ``--real`` runs of the 5-minute job that

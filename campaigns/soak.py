@@ -1,4 +1,4 @@
-"""Thousands of ticks asked for one after the other, while processes are killed at random.
+"""Thousands of ticks requested one after the other, while processes are killed at random.
 
 Afterwards each run that was asked for must have succeeded, itself or by a retry; nothing may be under way.
 The memory of the fork server and its parts is compared with that at the start.

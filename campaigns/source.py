@@ -1,4 +1,4 @@
-"""The journal of the campaign: a round a minute, with incidents whose alerts are known beforehand."""
+"""The journal of the campaign: a round a minute, with incidents whose alerts are known in advance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was lost: everything that the campaign knows must be there, looked up where it must be."""
+"""What was lost: everything that must exist after the campaign is looked up where it must be."""
 
 from __future__ import annotations
 

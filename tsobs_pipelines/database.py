@@ -278,7 +278,7 @@ def close_engines() -> None:
 
 
 def forget_engines() -> None:
-    """Close every connection, and make new engines from now on: those of files that are gone take room."""
+    """Close every connection, and create new engines from now on: engines of deleted files use memory."""
     close_engines()
     _engines.clear()
     _kept.clear()

@@ -1,4 +1,4 @@
-"""The code location: the one place where everything that Dagster sees is wired together."""
+"""The code location: the definitions of all domains, combined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a forecast counts as degraded: what the verdict on it and its alert rule must agree on."""
+"""When a forecast counts as degraded: shared by the verdict on it and its alert rule."""
 
 DEGRADED_FACTOR = 2.0
 """A forecast is degraded while its MAE is strictly above this multiple of its baseline."""

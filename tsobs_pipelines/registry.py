@@ -1,4 +1,4 @@
-"""The things of one kind that people add: alert rules, price sources, stores.
+"""Registries of extensions: alert rules, price sources, stores.
 
 Whatever depends on a kind of thing (sensors, assets, the command line, the page, the documentation) reads its
 registry, so that a new one is written in one file and named in one list.

@@ -1,4 +1,4 @@
-"""Tags of jobs: which runs may wait behind others, and how long each may take.
+"""Tags of jobs: priorities, concurrency limits and timeouts of their runs.
 
 The limits that go with them are in Dagster's configuration (``dagster_storage/home.py``).
 """
@@ -15,7 +15,7 @@ RETRY_STRATEGY_TAG = "dagster/retry_strategy"
 
 
 def tick_tags(max_runtime_s: int = 240) -> dict[str, str]:
-    """Tags of a job that a schedule or sensor starts every few minutes: it goes before all others."""
+    """Tags of a job that a schedule or sensor starts every few minutes: the highest priority."""
     return {QUEUE_TAG: TICKS, PRIORITY_TAG: "10", **_bounds(max_runtime_s)}
 
 

@@ -1,4 +1,4 @@
-"""Addresses that may hold credentials: shown masked wherever they are written, in clear only where asked for.
+"""URLs that may contain credentials: masked wherever they are shown, in clear only on request.
 
 A user and a password may stand before the host, a token in the query. What is shown of an address is its
 scheme, host, port and path.

@@ -1,4 +1,4 @@
-"""How single values of the environment and of files are read: types that say what they expected.
+"""Types that parse single values of the environment and of files, with clear errors.
 
 Which variable has which is in ``settings.py`` and ``tailnet_settings.py``.
 """

@@ -1,4 +1,4 @@
-"""Every environment variable of tsobs: name, type, unit and default, once.
+"""The definition of every environment variable of tsobs: name, type, unit and default.
 
 Variables are read from the process environment, from ``.env`` in the working directory, and from files in
 ``TSOBS_SECRETS_DIR`` that are named like a variable; the first that has one wins.

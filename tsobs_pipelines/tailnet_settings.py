@@ -1,4 +1,4 @@
-"""The tailnets that are watched: each one's name, sidecar, nodes and limits.
+"""The watched tailnets: name, sidecar, nodes and thresholds of each.
 
 The file of ``TSOBS_TAILNETS_FILE`` is TOML with a table for each tailnet beside the first::
 

@@ -1,4 +1,4 @@
-"""Temporary folders that are removed by the block that made them, or, after a kill, by housekeeping.
+"""Temporary folders, removed by the block that created them or, after a kill, by housekeeping.
 
 A folder is locked for as long as its owner lives, and the kernel unlocks it however the owner ends: whoever
 gets the lock has found a folder that a killed process left.

@@ -1,4 +1,4 @@
-"""Looks at ten rounds and sends what is to be told; killed at a step when run as a program.
+"""Evaluates ten rounds and sends the alerts; killed at a given step when run as a program.
 
 Arguments of the program: database URL, Bot API URL, the step (``before commit``), seconds after the incident.
 """

@@ -1,4 +1,4 @@
-"""A run over several days, asked for as the UI does, and what becomes of it."""
+"""A run over several days, requested as the UI does, and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Bot API server for the tests: it records what it accepts, and misbehaves on order."""
+"""A Bot API server for the tests: it records accepted messages, and fails on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backfills, run monitoring and retries of Dagster's daemon, a turn whenever the caller wants one."""
+"""Backfills, run monitoring and retries of Dagster's daemon, one iteration at a time on request."""
 
 from __future__ import annotations
 

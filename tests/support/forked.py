@@ -1,4 +1,4 @@
-"""What a fork of the fork server does in a test: it says what it is like, and stays."""
+"""Functions that a fork of the fork server runs in a test: they report its state and keep running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sidecar whose journal grows as its owner wants: the contract over rounds that are all well."""
+"""A sidecar whose journal grows on request: the HTTP contract over rounds without problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What housekeeping promises about Dagster's history, for SQLite and Postgres alike."""
+"""What housekeeping guarantees about Dagster's history, for SQLite and Postgres alike."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""A LocalAPI of tests and benches: HTTP on a Unix socket whose answers are what a function says.
+"""A LocalAPI for tests and benchmarks: HTTP on a Unix socket, answered by a given function.
 
 It stands in for tailscaled where there can't be as many nodes as wanted, or none that misbehaves to order.
 """

@@ -1,4 +1,4 @@
-"""Which node a name means, by the sidecar's jq and by Python, in one form: tests hold them side by side."""
+"""Name resolution by the sidecar's jq and by Python in the same form, so that tests can compare them."""
 
 from __future__ import annotations
 

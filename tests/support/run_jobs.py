@@ -1,4 +1,4 @@
-"""Jobs for run workers under test: that do nothing, leave a mark, take time or memory, or will not listen."""
+"""Jobs for tests of run workers: they do nothing, leave a mark, use time or memory, or ignore signals."""
 
 import signal
 import time

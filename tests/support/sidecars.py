@@ -1,4 +1,4 @@
-"""Sidecars for tests: one that answers what it is told to, and one that misbehaves byte by byte."""
+"""Sidecars for tests: one with scripted responses, and one that misbehaves byte by byte."""
 
 from __future__ import annotations
 

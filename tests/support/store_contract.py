@@ -1,4 +1,4 @@
-"""What every store must do, whichever database is behind it: run against SQLite, Postgres and InfluxDB 2.
+"""The contract of every store: run against SQLite, Postgres and InfluxDB 2.
 
 A class that derives from :class:`StoreContract` brings the fixture ``store``, an empty one for each test.
 """

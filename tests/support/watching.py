@@ -1,4 +1,4 @@
-"""What a running tsobs is doing: its runs as Dagster shows them, its processes by name, their CPU."""
+"""What a running tsobs is doing: its runs as Dagster lists them, its processes by name, their CPU."""
 
 from __future__ import annotations
 

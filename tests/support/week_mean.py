@@ -1,4 +1,4 @@
-"""A second model, as another one is added: one file, and cheap enough for backfills of a year in tests."""
+"""An example of a second model: one file, and cheap enough for backfills of a year in tests."""
 
 from __future__ import annotations
 

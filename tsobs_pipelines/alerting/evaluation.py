@@ -1,4 +1,4 @@
-"""The live evaluation of a rule: what is new in its data, once, in the order of time."""
+"""The live evaluation of a rule: new evidence is evaluated once, in the order of time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class RuleEvaluation:
-    """What came of an evaluation: messages to be sent, and every change, told or not."""
+    """The result of an evaluation: messages to be sent, and every change, sent or not."""
 
     messages: tuple[int, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -48,7 +48,7 @@ SignalsOf = Callable[[Window], Signals]
 
 
 def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> RuleEvaluation:
-    """Bring the rule up to what ``observe`` finds behind its progress, and enqueue what is to be told.
+    """Evaluate what ``observe`` finds after the rule's progress, and enqueue the messages.
 
     Of two evaluations at once one wins and the other starts again from there; what loses three times leaves
     the rest to the winners.
@@ -165,7 +165,7 @@ def _row_evidence(rule: Rule) -> RowEvidence[Any]:
 
 
 def observe_instant(subject: str, signal: Signal) -> Observe:
-    """How a rule that looks at the present gets its one signal."""
+    """How a rule about the present gets its one signal."""
 
     def observe(before: Progress | None) -> Observed:
         return Observed(before.evaluated_until if before else signal.time, signal.time, {subject: [signal]})

@@ -1,4 +1,4 @@
-"""What rules are judged by: the kinds of evidence, and how a rule makes signals of each.
+"""The kinds of evidence that rules evaluate, and how a rule turns each into signals.
 
 A rule names one kind of evidence. Who has such evidence (a sensor in ``defs/alerts``) finds the rules that
 want it in the registry, reads it, and hands it to the rule's function.
@@ -50,7 +50,7 @@ class RunEnd:
 
 @dataclass(frozen=True, slots=True)
 class RowEvidence(Generic[RowT]):
-    """Rows of a tailnet, read on from where the rule stands whenever rounds were collected.
+    """Rows of a tailnet, read from the rule's progress on after each collection.
 
     ``signals`` gets rows of ``measurement`` in the order of time: live, all that is new up to the newest
     round; for the past, whole UTC days. Where there is ``with_netchecks``, it takes its place when any of the
@@ -82,7 +82,7 @@ class ForecastEvidence:
 
 @dataclass(frozen=True, slots=True)
 class LookEvidence:
-    """What a look at the store each minute says of a tailnet as a whole, whether or not anything runs.
+    """A query of the store each minute about a tailnet as a whole, independent of runs.
 
     ``look`` gets the store, the tailnet, what is known of the topic, and the time; its signal is of now.
     A detail in the signal says what is wrong. Messages leave at once, without a run.
@@ -93,7 +93,7 @@ class LookEvidence:
 
 @dataclass(frozen=True, slots=True)
 class RunEvidence:
-    """How the runs of jobs ended. Messages leave at once, without a run."""
+    """How the runs of jobs ended. Messages are sent at once, without a run."""
 
     signals: Callable[[Sequence[RunEnd]], Signals]
 

@@ -1,4 +1,4 @@
-"""What the evaluations of forecasts said, kept so that rules over them can read on and read again."""
+"""Stored results of forecast evaluations, so that rules can continue from them and evaluate them again."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def read_observations(book: AlertBook, start: datetime, end: datetime) -> list[F
 
 
 def observe_forecasts(book: AlertBook, rule: Rule, now: datetime) -> Observe:
-    """How a rule over forecasts reads on; its first evaluation starts with the UTC day before ``now``'s."""
+    """How a rule over forecasts reads on; its first evaluation starts at the UTC day before ``now``'s."""
     evidence = _forecast_evidence(rule)
 
     def observe(before: Progress | None) -> Observed:

@@ -1,4 +1,4 @@
-"""What fires now and what happened, for the API, the page and the command line."""
+"""Firing alerts and past incidents, for the API, the page and the command line."""
 
 from __future__ import annotations
 

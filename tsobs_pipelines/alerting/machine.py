@@ -1,4 +1,4 @@
-"""The one state machine of all topics: evidence in, changes out.
+"""The state machine of every topic: signals in, state changes out.
 
 A topic's state depends on its signals alone and on nothing else: not on how many are handed over at a time,
 and not on when. All times are those of the data, timezone-aware UTC.
@@ -20,7 +20,7 @@ SPOKEN_IN_A_SPAN = 2
 
 
 class Verdict(StrEnum):
-    """What one piece of evidence says; between the two limits of a hysteresis it says neither."""
+    """The verdict of one piece of evidence: neither good nor bad between the limits of a hysteresis."""
 
     BAD = "bad"
     BETWEEN = "between"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 class Status(StrEnum):
-    """What is known of a topic."""
+    """The status of a topic."""
 
     OK = "ok"
     FIRING = "firing"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 
 class Voice(StrEnum):
-    """Whether a change is said: as it happens, not at all (flapping), or after it was held back."""
+    """Whether a change is sent: at once, not at all (flapping), or after it was held back."""
 
     NOW = "now"
     HELD = "held"
@@ -104,7 +104,7 @@ class Change:
 
 @dataclass(slots=True)
 class TopicState:
-    """What is remembered of a topic between two evaluations."""
+    """The state of a topic between two evaluations."""
 
     topic: str
     subject: str
@@ -218,7 +218,7 @@ def _decide(state: TopicState, signal: Signal, confirmation: Confirmation) -> Ki
 
 
 def _worse(state: TopicState, signal: Signal) -> Kind | None:
-    """Whether an incident reached another level: that is said again."""
+    """Whether an incident reached another level, which is sent again."""
     if state.status is Status.OK or signal.verdict is not Verdict.BAD or signal.level <= state.level:
         return None
     state.level = signal.level
@@ -226,7 +226,7 @@ def _worse(state: TopicState, signal: Signal) -> Kind | None:
 
 
 def _speak(state: TopicState, at: datetime, changed: Kind | None) -> Change | None:
-    """Say the change, or hold it back while the topic has spoken enough; later say where it ended up."""
+    """Send the change, or hold it back while the topic is flapping; later send the final state."""
     if changed is Kind.STILL and state.spoken is state.status:
         return _change(state, changed, Voice.NOW, at)
     if state.spoken is state.status:

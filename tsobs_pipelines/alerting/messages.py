@@ -1,4 +1,4 @@
-"""What is told, and how it reads: from the changes of one evaluation to drafts of messages."""
+"""The text of messages: from the changes of one evaluation to drafts of messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EMOJI: Mapping[Severity, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the data of an evaluation came from, and where a person looks next.
+    """The source of an evaluation's data, and the pages that a message links to.
 
     ``mark`` is put before what is told: that the data are simulated, or which of several tailnets they are
     of. It is empty where nothing has to be said.
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message to be; an empty ``kept_back`` means that it is to be sent, else it says why not."""
+    """A draft of a message; an empty ``kept_back`` means that it is to be sent, else it says why not."""
 
     severity: Severity
     html: str
@@ -65,7 +65,7 @@ class Draft:
 
 
 def plan(rule: Rule, changes: Sequence[Change], facts: Facts, source: Source) -> list[Draft]:
-    """One draft for all that is to be told, and one for each reason for which something is kept back."""
+    """One draft for all changes to be sent, and one for each reason for which changes are held back."""
     groups: dict[str, list[Change]] = {}
     by_topic: dict[str, list[Change]] = {}
     for change in changes:
@@ -173,7 +173,7 @@ def stamp(time: datetime, now: datetime) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """A span as people say it."""
+    """A duration as people read it."""
     minutes = max(0, round(span.total_seconds() / 60))
     if minutes < 120:
         return f"{minutes} min"

@@ -1,4 +1,4 @@
-"""What people don't want to hear: topics that are muted, and nodes that nobody watches any more."""
+"""Muted topics, and alerts about nodes that are no longer watched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tsobs_pipelines.database import reading
 
 
 def mute(engine: Engine, topic: str, until: datetime) -> None:
-    """Keep back the messages of a topic (or of all that match a pattern such as ``latency_*``)."""
+    """Suppress the messages of a topic (or of all that match a pattern such as ``latency_*``)."""
     with alert_transaction(engine) as connection:
         connection.execute(delete(mutes).where(mutes.c.topic == topic))
         connection.execute(insert(mutes).values(topic=topic, until=until))
@@ -28,7 +28,7 @@ def unmute(engine: Engine, topic: str) -> bool:
 
 
 def retire(book: AlertBook, rule: Rule, watched: Collection[str]) -> list[str]:
-    """Forget the topics of subjects that nobody watches any more; those that fired.
+    """Remove the topics of subjects that are no longer watched; returns those that fired.
 
     Their incidents end with the last evidence there was. Nothing is told: who took a node out knows.
     """

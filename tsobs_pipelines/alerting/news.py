@@ -1,4 +1,4 @@
-"""What new collections of a tailnet mean for its rules: up to where all is known, and which days changed."""
+"""What new collections mean for a tailnet's rules: how far the data are complete, and which days changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionNews:
-    """What new collections say together.
+    """The summary of several new collections.
 
     All rounds up to ``complete_to`` are in the store. ``whole_days`` were written again as a whole, each with
     the number of the newest collection that did. ``run_id`` and ``partition`` are of the one that brought the

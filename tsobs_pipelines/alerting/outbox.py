@@ -1,4 +1,4 @@
-"""The outbox: from a message that is written down to one whose fate is known.
+"""The outbox: stores messages, sends them, and records the fate of each.
 
 Fates: ``pending`` (to be sent, again if need be), ``sent``, ``suppressed`` (never meant to leave, with the
 reason), ``delivery_unknown`` (it may have arrived; never sent again by itself), ``failed`` (it did not).
@@ -49,7 +49,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message and what became of it; ``retry_at`` is when a pending one is due."""
+    """A message and its fate; ``retry_at`` is when a pending one is due."""
 
     number: int
     scope: str
@@ -87,7 +87,7 @@ def deliver(
 
 
 def claim(engine: Engine, bot: Telegram | None, now: datetime) -> Claimed | None:
-    """Take the next message that is due, and write the attempt down before anything is sent.
+    """Claim the next message that is due, and record the attempt before anything is sent.
 
     Attempts whose process died become ``delivery_unknown``; without a bot everything pending is
     ``suppressed``. One message is in flight at a time: they arrive in the order of what happened.
@@ -147,7 +147,7 @@ def _bury_dead_attempts(connection: Connection, now: datetime) -> None:
 
 
 def settle(engine: Engine, claimed: Claimed, outcome: Outcome, now: datetime, chat_id: str) -> None:
-    """Write down what became of an attempt."""
+    """Record the result of an attempt."""
     with alert_transaction(engine) as connection:
         row = connection.execute(select(messages).where(messages.c.id == claimed.number)).one()
         values: dict[str, object] = {"leased_until": None, "settled_at": now, "retry_at": None}
@@ -216,7 +216,7 @@ def pending(engine: Engine) -> list[Message]:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages wait or did not surely arrive, and since when the oldest that waits does.
+    """How many messages are pending or may not have arrived, and since when the oldest has been pending.
 
     ``refused`` is why the newest message that was tried has failed; ``None`` when it has not.
     """
@@ -264,7 +264,7 @@ def _why_refused(connection: Connection) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ToldChange:
-    """One change that a message tells."""
+    """One change in a message."""
 
     topic: str
     kind: str
@@ -276,7 +276,7 @@ class ToldChange:
 
 
 def told_in(engine: Engine, numbers: Sequence[int]) -> list[ToldChange]:
-    """The changes that the messages tell, in the order of time."""
+    """The changes in the messages, in the order of time."""
     ensure_tables(engine)
     columns = (changes.c[field.name] for field in fields(ToldChange))
     query = select(*columns).where(changes.c.message_id.in_(numbers)).order_by(changes.c.at, changes.c.topic)
@@ -285,7 +285,7 @@ def told_in(engine: Engine, numbers: Sequence[int]) -> list[ToldChange]:
 
 
 def newest(engine: Engine, limit: int = 20) -> list[Message]:
-    """The newest messages, whatever became of them, newest first."""
+    """The newest messages, whatever their fate, newest first."""
     ensure_tables(engine)
     with reading(engine) as connection:
         query = select(messages).order_by(messages.c.id.desc()).limit(limit)

@@ -1,4 +1,4 @@
-"""The rules as the documentation shows them: a table, and the messages of an example of each."""
+"""The rules as the documentation shows them: a table, and example messages of each rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Incidents of the past: found again from the data of whole days, told to nobody."""
+"""Incidents of the past: recomputed from the data of whole days, never sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Replayed:
 
 
 def request_replays(book: AlertBook, rule: Rule, days: Mapping[date, int]) -> None:
-    """Ask for days to be replayed; the number of the materialisation tells news from what was done."""
+    """Request replays of days; the materialisation's number tells new requests from completed ones."""
     if not days:
         return
     key = (replays.c.scope == book.scope) & (replays.c.rule == rule.key)
@@ -61,7 +61,7 @@ def pending_replays(book: AlertBook, rule: Rule) -> dict[date, int]:
 
 
 def replay_pending(book: AlertBook, rule: Rule, signals_of: SignalsOf) -> Replayed:
-    """Replay every day that was asked for, runs of days at once."""
+    """Replay every requested day, consecutive days at once."""
     progress, pending = book.progress(rule), pending_replays(book, rule)
     if progress is None:
         return Replayed((), 0)

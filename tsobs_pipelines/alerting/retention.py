@@ -1,4 +1,4 @@
-"""Lets go of what the alerts have been told long ago."""
+"""Deletes old rows of the alert state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tsobs_pipelines.alerting.tables import (
 
 
 def forget(engine: Engine, before: datetime) -> int:
-    """Remove incidents that ended before then, messages that were settled, and forecasts' observations.
+    """Delete incidents that ended before then, settled messages, and observations of forecasts.
 
     Gives the number of rows that went.
 

@@ -1,4 +1,4 @@
-"""What an alert rule is: all that sensors, messages, the command line, the page and the docs know of it."""
+"""The definition of an alert rule, used by sensors, messages, the command line, the page and the docs."""
 
 from __future__ import annotations
 

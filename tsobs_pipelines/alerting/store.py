@@ -1,4 +1,4 @@
-"""The alert state in the SQL database: what each topic is, what changed, and the message about it."""
+"""The alert state in the SQL database: the state of each topic, its changes, and their messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Step:
 
 
 class AlertBook:
-    """The alert state of one scope. Instances hold nothing: the database is the truth."""
+    """The alert state of one scope. Instances hold no state: everything is in the database."""
 
     def __init__(self, engine: Engine, scope: str) -> None:
         """The book in a database; its tables are made when they are first needed."""

@@ -1,4 +1,4 @@
-"""The tables of the alert state and the outbox, and how they come into being.
+"""The tables of the alert state and the outbox, and their creation.
 
 Times are kept as microseconds since the epoch: both databases sort and compare them exactly.
 """

@@ -1,4 +1,4 @@
-"""One message to the Bot API, and what its answer means.
+"""Sends one message to the Bot API and interprets the response.
 
 Only the Bot API can accept or refuse a message, and each of its answers is a JSON object with ``ok``
 (https://core.telegram.org/bots/api#making-requests). Whatever else answers, such as a proxy or a login page,
@@ -58,7 +58,7 @@ logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Telegram has it; ``note`` says what was special."""
+    """Telegram accepted it; ``note`` says what was changed."""
 
     message_id: int
     note: str = ""
@@ -66,7 +66,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Telegram does not have it; ``after`` is how long it asked us to keep quiet, if it did."""
+    """Not accepted yet; ``after`` is how long Telegram asked us to wait, if it did."""
 
     reason: str
     after: timedelta | None = None
@@ -74,14 +74,14 @@ class TryLater:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Telegram may have it: the request went out, and no answer that can be read came back."""
+    """Telegram may have accepted it: the request was sent, and no readable answer came back."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Telegram does not want it, and would not next time; ``reason`` names the setting to look at."""
+    """Telegram refused it, and would refuse it again; ``reason`` names the setting to check."""
 
     reason: str
 

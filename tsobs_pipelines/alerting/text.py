@@ -1,4 +1,4 @@
-"""Text as Telegram counts, parses and shows it: escaping, links, length, and the plain form of a message.
+"""Message text for Telegram: escaping, links, length, and the plain-text form.
 
 Source of the rules: https://core.telegram.org/bots/api#formatting-options and #sendmessage (1 to 4096
 characters after entities parsing; lengths are in UTF-16 code units).
@@ -18,7 +18,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 def clean(text: str, longest: int = 400) -> str:
-    """``text`` on one line, without what steers a display (controls, bidi marks, lone surrogates), cut."""
+    """``text`` on one line, without control characters, bidi marks and lone surrogates, truncated."""
     kept = "".join(
         " " if char in "\r\n\t" else char
         for char in text
@@ -33,7 +33,7 @@ def escape(text: str) -> str:
 
 
 def followed(url: str) -> bool:
-    """Whether a tap on a link to ``url`` leads anywhere.
+    """Whether Telegram's clients follow a link to ``url``.
 
     Telegram's clients drop links to hosts without a dot, of which only the label stays, and no phone finds
     tsobs on its own loopback.

@@ -1,4 +1,4 @@
-"""Values that many requests share: computed once at a time in a thread, fresh for some seconds."""
+"""Values shared by many requests: computed once at a time in a thread, and cached for some seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each part's check: what it is asked, so that ``/healthz`` and ``/metrics`` can say how it is."""
+"""The health check of each part, for ``/healthz`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Check: TypeAlias = Callable[[Parts, Moment], PartState]
 
 
 def asked(check: Check, parts: Parts, moment: Moment) -> PartState:
-    """What a check says; a part that can't be asked ails."""
+    """The result of a check; a part that can't be queried is unhealthy."""
     try:
         return check(parts, moment)
     except (StoreError, DatabaseError, SidecarError) as error:

@@ -1,4 +1,4 @@
-"""What the routes stand on: the other parts of tsobs as small protocols, and one object that holds them."""
+"""The dependencies of the routes: the other parts as small protocols, and one object that holds them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 
 class Sidecar(Protocol):
-    """What the API asks of the sidecar's client; see ``tailnet/client.py`` for the errors."""
+    """What the API needs from the sidecar's client; see ``tailnet/client.py`` for the errors."""
 
     def healthz(self) -> SidecarHealth: ...  # noqa: D102
     def get_tailscale_status(self) -> Mapping[str, object]: ...  # noqa: D102

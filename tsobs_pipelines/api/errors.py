@@ -1,4 +1,4 @@
-"""What a client is told when it can't have what it asked for: one line, and never a traceback or a secret."""
+"""Error responses: one line, and never a traceback or a secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 60
 
 
 class Problem(BaseModel):
-    """Why a request got no answer."""
+    """An error response."""
 
     detail: str = Field(description="one line for a person, naming the value and what was expected")
 

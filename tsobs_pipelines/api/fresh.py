@@ -1,4 +1,4 @@
-"""The newest rounds, straight from the journal: those that the store does not have yet.
+"""The newest rounds, read from the journal before they are in the store.
 
 A collection runs every five minutes; the sidecar's journal is a minute old. The rounds in between are read
 with ``/samples/<day>?after=``, each once, and held in memory for an hour.
@@ -56,7 +56,7 @@ class FreshRounds:
 
 
 class FreshReader:
-    """Reads what is new in the journals; one look at a tailnet at a time."""
+    """Reads new rounds from the journals; one read per tailnet at a time."""
 
     def __init__(self, journals: Mapping[str, RecentJournal], clock: Callable[[], datetime]) -> None:
         self._journals = journals
@@ -64,7 +64,7 @@ class FreshReader:
         self._held: dict[str, FreshRounds] = {}
 
     def held(self, tailnet: str) -> FreshRounds:
-        """What the last look found."""
+        """The result of the last read."""
         return self._held.get(tailnet, FreshRounds())
 
     def read(self, tailnet: Tailnet, stored_until: datetime | None) -> FreshRounds:

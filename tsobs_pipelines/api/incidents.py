@@ -1,4 +1,4 @@
-"""The incidents that the API shows: which ones, and what an answer says of each."""
+"""The incidents that the API returns, and the fields of each."""
 
 from __future__ import annotations
 

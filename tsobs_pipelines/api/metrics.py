@@ -1,4 +1,4 @@
-"""What Prometheus scrapes, in a registry of the API's own."""
+"""Prometheus metrics, in a registry of the API's own."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def set_part(self, part: str, up: int) -> None:
-        """Say whether a part is well: 1 or 0."""
+        """Set whether a part is healthy: 1 or 0."""
         self._up.labels(part).set(up)
 
     def set_nodes(self, answers: Sequence[NodesAnswer]) -> None:
-        """Take over the latest state of each tailnet's nodes; what is not known has no sample."""
+        """Set the latest state of each tailnet's nodes; unknown values have no sample."""
         for gauge in (*self._nodes.values(), self._path):
             gauge.clear()
         for answer in answers:

@@ -1,4 +1,4 @@
-"""The gate that every request passes: whose name it asks for, who asks, and what is written about it.
+"""Middleware for every request: checks the ``Host``, identifies the user, and writes the access log.
 
 Plain ASGI: nothing is buffered, and a context variable set here is seen by the route.
 """
@@ -25,7 +25,7 @@ access = logging.getLogger("tsobs_pipelines.api.access")
 
 
 def bound_logs() -> None:
-    """Bound what the API writes of requests that it refuses or can't answer; call it once a process."""
+    """Limit what the API logs about requests that it refuses or can't answer; call it once per process."""
     access.addFilter(BoundedFilter(lambda record: getattr(record, "status", 0) >= 400))
     for name in ("tsobs_pipelines.api.errors", "tsobs_pipelines.api.users", "uvicorn.error"):
         logging.getLogger(name).addFilter(BoundedFilter())
@@ -54,7 +54,7 @@ QUIET_PATHS: Final = frozenset({"/healthz", "/metrics"})
 
 
 class Gate:
-    """Lets a request through to ``app``, or says why not; writes one access record for each."""
+    """Passes a request on to ``app``, or rejects it; writes one access record for each."""
 
     def __init__(self, app: ASGIApp, hosts: HostNames, users: Users, metrics: Metrics) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Rounds that were due and are not in the store, or could not be taken, for each node that is watched."""
+"""Rounds that were due but are not in the store, or could not be taken, for each watched node."""
 
 from __future__ import annotations
 

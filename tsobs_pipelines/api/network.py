@@ -1,4 +1,4 @@
-"""The network around the sidecar, as tailscaled's netcheck sees it: what explains a relay or a slow path."""
+"""The network around the sidecar, from tailscaled's netcheck: it explains relays and slow paths."""
 
 from __future__ import annotations
 

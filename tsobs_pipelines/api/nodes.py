@@ -1,4 +1,4 @@
-"""The latest that is known of every node: its newest round, its last 24 hours, and what tailscaled says now.
+"""The latest state of every node: its newest round, its last 24 hours, and tailscaled's current status.
 
 The store is needed, the sidecar is not: without it the nodes are as they were last seen, and the answer says
 that the sidecar is down and why.
@@ -82,7 +82,7 @@ def newest_rows(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the latest state is made of: the live status, and the newest row of each node.
+    """The inputs of the latest state: the live status, and the newest row of each node.
 
     ``uncollected`` names the nodes whose newest row is from the journal and not in the store yet.
     """

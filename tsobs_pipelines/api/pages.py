@@ -1,4 +1,4 @@
-"""The files of the page and of the API's own documentation, from this package, compressed once.
+"""Serves the files of the page and of the API documentation from this package, compressed once.
 
 A path names a file of the package or nothing: no path of a request becomes one of
 the file system.

@@ -1,4 +1,4 @@
-"""Answers as bytes: encoded and compressed once, sent many times, not sent again to those who have them."""
+"""Responses as bytes: encoded and compressed once, sent many times, with ETags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A delivery day as the page gets it: each hour's price beside the forecast that was frozen for it."""
+"""A delivery day for the page: each hour's price and its frozen forecast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes answer, as pydantic models: the JSON contract, and the source of the OpenAPI document.
+"""The responses of the routes as pydantic models: the JSON contract, and the source of the OpenAPI document.
 
 Times are RFC 3339 in UTC, latencies ms, traffic bytes, shares 0 to 1; ``null`` means not known, never 0.
 """

@@ -1,4 +1,4 @@
-"""Whether tsobs' own work goes on: the daemon, the schedule of the rounds, the outbox.
+"""Health of tsobs itself: the daemon, the collection schedule, the outbox.
 
 What never happened is not an ailment while tsobs has just started; what stopped happening is one at once.
 """
@@ -43,13 +43,13 @@ class Moment:
         return at - self.now > AHEAD
 
     def none_yet(self, what: str, within: timedelta = SILENT_AFTER) -> PartState:
-        """What has never been there: well for as long as what is there would be fresh."""
+        """The state of something never seen yet: healthy for as long as a fresh one would be."""
         watched = self.age(self.begun_at)
         return PartState(ok=watched <= within, detail=f"no {what} yet, {duration(watched)} after the start")
 
 
 def judge_daemon(beats: Sequence[Heartbeat], moment: Moment) -> PartState:
-    """Whether every loop of the newest daemon still beats."""
+    """Whether every loop of the newest daemon still sends heartbeats."""
     if not beats:
         return moment.none_yet("heartbeat of Dagster's daemon")
     newest = max(beat.at for beat in beats)
@@ -63,7 +63,7 @@ def judge_daemon(beats: Sequence[Heartbeat], moment: Moment) -> PartState:
 
 
 def judge_ticks(last_success: datetime | None, moment: Moment) -> PartState:
-    """Whether the schedule still asks for runs."""
+    """Whether the schedule still requests runs."""
     if last_success is None:
         return moment.none_yet("successful tick")
     if moment.is_ahead(last_success):
@@ -117,7 +117,7 @@ def all_well(states: Mapping[str, PartState]) -> PartState:
 
 
 def judge_outbox(depth: Depth, moment: Moment) -> PartState:
-    """Whether messages leave it, and the newest one was not refused."""
+    """Whether messages are being sent, and the newest one was not refused."""
     if depth.refused is not None:
         return PartState(ok=False, detail=f"the newest message was refused: {depth.refused}")
     if depth.oldest_pending is None:

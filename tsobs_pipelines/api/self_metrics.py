@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of tsobs' own work: ticks, runs, heartbeats, the outbox, rounds that are missing.
+"""Prometheus metrics about tsobs itself: ticks, runs, heartbeats, the outbox, missing rounds.
 
 What is not known has no sample. Counts of the last hour are gauges: they fall again.
 """

@@ -1,4 +1,4 @@
-"""Latency over time, as the page and scripts get it: at most so many points, extremes kept, gaps kept."""
+"""Latency over time, down-sampled to a number of points that keeps extremes and gaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks: the Tailscale login behind a connection.
+"""The Tailscale user behind a connection.
 
 The address of the socket's peer is looked up in the tailnet by the sidecar; nothing a client sends takes part
 in it. The header that ``tailscale serve`` sets is believed from one address only, the one that
@@ -69,14 +69,14 @@ def is_loopback(host: str) -> bool:
 
 
 def users_required(settings: Settings) -> bool:
-    """Whether strangers are turned away: as the settings say, else whenever others can reach the API."""
+    """Whether a user is required: as the settings say, else whenever other machines can reach the API."""
     if settings.require_tailscale_user is not None:
         return settings.require_tailscale_user
     return not is_loopback(settings.api_host)
 
 
 class Users:
-    """Finds the login behind a request, and turns strangers away where users are required."""
+    """Finds the login behind a request, and rejects requests without one where users are required."""
 
     def __init__(self, parts: Parts) -> None:
         """Read the rules from the settings."""

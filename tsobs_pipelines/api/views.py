@@ -1,4 +1,4 @@
-"""The answers that are polled, each computed once for all who ask and kept for a few seconds."""
+"""Responses that clients poll, each computed once for all of them and cached for a few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tsobs logs``: prints what ``/logs/search`` returns, and follows the logs as they are written."""
+"""``tsobs logs``: searches the logs, and follows them as they are written."""
 
 from __future__ import annotations
 

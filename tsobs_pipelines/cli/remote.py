@@ -1,4 +1,4 @@
-"""Asks the HTTP API of a running tsobs, here or elsewhere, for its present state."""
+"""Queries the HTTP API of a running tsobs, here or elsewhere, for its current state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tsobs changes in Dagster; README.md says why, and what each change is worth."""
+"""Patches of Dagster; README.md gives the reason and the gain of each."""
 
 from __future__ import annotations
 

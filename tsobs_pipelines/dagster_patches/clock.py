@@ -1,4 +1,4 @@
-"""A clock that is set back: Dagster's daemon would stand still until it is where it was.
+"""A clock that is set back: unpatched, Dagster's daemon waits until the clock has caught up.
 
 The daemon's loops pause by the wall clock, a sensor waits for its interval after its last tick, a schedule
 for what comes after its newest one: set back by an hour, all rest for an hour, the watchers among them.
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def outlive_a_step_back() -> None:
-    """Begin with records that have no future, and end this process when they get one."""
+    """Remove times in the future from the records now, and end this process when the clock is set back."""
     with DagsterInstance.get() as instance:
         ahead = forget_the_future(instance, time.time())
     if ahead:
@@ -43,7 +43,7 @@ def outlive_a_step_back() -> None:
 
 
 def forget_the_future(instance: DagsterInstance, now: float) -> int:
-    """Let no schedule or sensor have run after ``now`` (epoch seconds); how many had.
+    """Remove times after ``now`` (epoch seconds) from schedules and sensors; returns how many had one.
 
     Runs that they asked for stay: a tick whose time comes again finds its run and asks for no second one.
     """
@@ -86,7 +86,7 @@ def _until(state: InstigatorState, now: float) -> InstigatorState | None:
 def end_when_set_back(
     wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
 ) -> threading.Thread:
-    """End this process, from a thread, when the clock is set back: who watches over it starts it again."""
+    """End this process, from a thread, when the clock is set back; the supervisor restarts it."""
 
     def watch() -> None:
         before = wall() - steady()

@@ -1,4 +1,4 @@
-"""Dagster's code server: runs are forks of the fork server, end with the code server, and end as they should.
+"""Dagster's code server: runs are forks of the fork server, and end with the code server.
 
 Dagster starts each run in a new interpreter, which imports everything again. It looks after the processes
 that it started itself; those of a code server that was killed go on without anybody who could end them, or
@@ -44,7 +44,7 @@ def apply() -> None:
 
 
 class CodeServer(DagsterApiServer):
-    """Dagster's, with forks for runs and an eye on what its predecessor left."""
+    """Dagster's code server, with forks for runs; it also ends the runs that its predecessor left."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         self._left_under_way: Sequence[str] = []
@@ -66,7 +66,7 @@ class CodeServer(DagsterApiServer):
 
 
 def end_run(instance: DagsterInstance, run_id: str, reason: str) -> None:
-    """Give a run without a process its end: the one that its last event says, else failed or cancelled."""
+    """End a run without a process: with the status of its last event, else failed or cancelled."""
     run = instance.get_run_by_id(run_id)
     if run is None or run.is_finished or _ended_by_its_last_event(instance, run):
         return

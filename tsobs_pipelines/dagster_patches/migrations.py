@@ -1,4 +1,4 @@
-"""Dagster's migrations are read once a process.
+"""Reads Dagster's migrations once per process.
 
 Each opening of one of Dagster's SQLite files has alembic read and compile all of Dagster's migrations, to
 learn the newest one's number; each run has a file of its own, and each evaluation of a sensor opens the

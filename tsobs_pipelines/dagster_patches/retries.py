@@ -1,4 +1,4 @@
-"""Runs are tried again although the code server is away for a moment.
+"""Retries runs although the code server is briefly unavailable.
 
 Dagster tries to start a retry once. When that falls into the seconds in which the code server is being
 started again, it gives the run up for good: a backfill that somebody asked for would stay undone.
@@ -17,7 +17,7 @@ PATIENCE_S = 180.0
 
 
 def apply() -> None:
-    """Let the daemon of this process try for a while; starting the same retry twice starts it once."""
+    """Make the daemon of this process retry for a while; launching the same retry twice launches it once."""
     once = auto_run_reexecution.retry_run
 
     def patiently(

@@ -1,4 +1,4 @@
-"""Dagster's daemon reads the code location when the code server is another one, not every minute.
+"""Dagster's daemon reloads the code location when the code server changes, not every minute.
 
 Dagster's daemon asks the code server every second whether it is still the same one, and reads the whole
 location anew every minute, with all that was worked out from it. Here it asks once a minute, and reads when

@@ -1,1 +1,1 @@
-"""Dagster's home and storage: its configuration, its files, its history, and what it has recorded."""
+"""Dagster's home and storage: configuration, files, history and records."""

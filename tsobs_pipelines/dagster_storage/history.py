@@ -1,4 +1,4 @@
-"""Dagster's history in its storage: which runs hold the newest word on something, and how old ones go.
+"""Dagster's run history: which runs hold the newest status of something, and how old ones are deleted.
 
 ``DagsterInstance.delete_run`` alone leaves behind a run's file of events (SQLite keeps one for each run), its
 check evaluations and its captured logs. Everything here is safe to be killed and to be run again: a run's
@@ -35,7 +35,7 @@ _INDEX = "index.db"
 
 
 class UnknownStorageError(RuntimeError):
-    """The instance keeps its events where this module does not know its way about."""
+    """The instance keeps its events in a storage that this module does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Looks at the SQLite files of the state before anything opens them: damage ends the start, in one line."""
+"""Preflight check of the state's SQLite files: with a damaged file tsobs does not start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Dagster has written down of itself, read without Dagster: heartbeats, ticks and ended runs.
+"""Dagster's records of itself, read without Dagster: heartbeats, ticks and ended runs.
 
 The API reads the tables itself because the other ways cost more. ``import dagster`` adds 30 MB to a process
 that lives for months, and a sensor that copies the figures for the API would tell nothing when the daemon is

@@ -1,4 +1,4 @@
-"""Dagster's SQLite storage without the work that it does again at each call.
+"""Dagster's SQLite storage without work that it repeats at each call.
 
 Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, opens the
 file and closes it, and it looks again and again whether the file has what each file has had for years. A

@@ -1,1 +1,1 @@
-"""All that Dagster sees, by domain."""
+"""Dagster's definitions, by domain."""

@@ -1,4 +1,4 @@
-"""A simulated day-ahead market: deterministic prices with day, week and year in them, spikes, and a shock.
+"""A simulated day-ahead market: deterministic prices with daily, weekly and yearly cycles and shocks.
 
 Once in 25 days the market turns over for three days: prices of the sun's hours collapse, the evening's soar,
 and each day does it differently, so that a forecast from the days before degrades. Any 31 days hold one such
@@ -55,7 +55,7 @@ def open_market(_argument: str, settings: Settings) -> DemoMarket:
 
 
 def in_shock(day: date) -> bool:
-    """Whether the market is turned over on that day."""
+    """Whether the market is disturbed on that day."""
     return day.toordinal() % SHOCK_EVERY_DAYS < SHOCK_DAYS
 
 

@@ -1,4 +1,4 @@
-"""A simulated tailnet: what its daemon would say at any moment, as a pure function of seed and time.
+"""A simulated tailnet: its daemon's status at any moment, as a pure function of seed and time.
 
 Nothing is remembered and the present plays no part, so that a day looks the same whenever it is asked for.
 The incidents recur every four weeks, so that the last 30 days always hold each of them once, and stand on

@@ -1,4 +1,4 @@
-"""The journal of the simulated tailnet, rendered when it is asked for.
+"""The journal of the simulated tailnet, rendered on request.
 
 Nothing is stored. Lines have a fixed width (JSON allows blanks at their end), one for rounds with a
 netcheck and one for those without, so that the bytes of a day are known without rendering it, and any round

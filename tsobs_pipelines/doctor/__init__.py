@@ -1,1 +1,1 @@
-"""``tsobs doctor``: is everything there that tsobs depends on, and if not, what to do."""
+"""``tsobs doctor``: checks every dependency of tsobs, and says how to fix what is wrong."""

@@ -1,4 +1,4 @@
-"""Checks of the way from an alert to its reader: links that a phone can follow, refused messages."""
+"""Checks of alert delivery: links that a phone can follow, refused messages."""
 
 from __future__ import annotations
 

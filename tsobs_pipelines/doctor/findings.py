@@ -1,4 +1,4 @@
-"""What a look finds: one value for each thing looked at."""
+"""The result of a check: one value for each thing checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Level: TypeAlias = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``remedy`` is one line for the person, empty where nothing ails."""
+    """The result of one check; ``remedy`` is one line for the person, empty if nothing is wrong."""
 
     name: str
     level: Level
@@ -35,7 +35,7 @@ CLOCK_FAILED_S = 60.0
 def examine(
     settings: Settings, looks: Sequence[tuple[str, Look]], now: Callable[[], datetime]
 ) -> list[Finding]:
-    """Every look, side by side; the findings in the order of the looks, without any secret."""
+    """Run all checks concurrently; the findings in the order of the checks, without any secret."""
     with ThreadPoolExecutor(max_workers=len(looks)) as pool:
         waiting = [pool.submit(_guarded, name, look, settings, now()) for name, look in looks]
         found = [finding for one in waiting for finding in one.result()]

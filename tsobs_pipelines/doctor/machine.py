@@ -1,4 +1,4 @@
-"""Looks at this machine: state directory, disk, models, ports, settings."""
+"""Checks of this machine: state directory, disk, models, ports, settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsobs_pipelines.upkeep.disk import disk_of
 
 
 def look_at_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """Misspelt names; demo parts are said, so that nobody takes them for real."""
+    """Misspelt names; demo parts are reported, so that nobody takes them for real."""
     _ = now
     misspelt = [
         Finding(
@@ -89,7 +89,7 @@ def look_at_models(settings: Settings, now: datetime) -> Sequence[Finding]:
 
 
 def look_at_ports(settings: Settings, now: datetime) -> Sequence[Finding]:
-    """Whether what should listen listens, or the ports are free for it."""
+    """Whether the servers listen, or their ports are free."""
     _ = now
     wanted = (
         ("Dagster UI", "TSOBS_DAGSTER_PORT", "127.0.0.1", settings.dagster_port),

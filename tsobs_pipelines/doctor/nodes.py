@@ -1,4 +1,4 @@
-"""Looks at the critical nodes of a tailnet: is each in it, under one name, sampled, and its key valid."""
+"""Checks of a tailnet's critical nodes: present, unambiguous, sampled, and with a valid key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at other programs: sidecar, InfluxDB, Telegram, the price source.
+"""Checks of other services: sidecar, InfluxDB, Telegram, the price source.
 
 Each is asked one or two things with a short deadline; nothing is sent or written.
 """

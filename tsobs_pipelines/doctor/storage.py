@@ -1,4 +1,4 @@
-"""Looks at databases: tsobs' own, Dagster's, and whether their files are whole."""
+"""Checks of databases: tsobs' own, Dagster's, and the integrity of their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What depends on a market's country: its holidays, and when its day-ahead auction publishes prices."""
+"""What depends on a market's country: its holidays, and the publication time of its day-ahead auction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate delivery days: read, score, log and judge, for every caller alike."""
+"""Evaluates delivery days: reads, scores, logs and judges, the same way for every caller."""
 
 from __future__ import annotations
 

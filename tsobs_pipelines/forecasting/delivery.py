@@ -1,4 +1,4 @@
-"""Delivery days and hours of a day-ahead market, its holidays, and when its prices come out.
+"""Delivery days and hours of a day-ahead market, its holidays, and when its prices are published.
 
 A delivery day is a calendar day in the market's zone. Its hours are counted from its midnight, which in a
 zone such as Asia/Kolkata is not on a full hour of UTC; clock changes give days of 23 and 25 hours. An hour is
@@ -120,7 +120,7 @@ class Market:
         return day
 
     def published_at(self, day: date) -> datetime:
-        """When the prices of the delivery day come out: what is made from then on is no forecast, UTC."""
+        """When the prices of the delivery day are published, UTC; a forecast made later is not scored."""
         return self.publication.on(day - DAY)
 
     def overdue_at(self, day: date) -> datetime:

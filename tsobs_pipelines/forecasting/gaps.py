@@ -1,4 +1,4 @@
-"""Which delivery days lack prices, a forecast or an evaluation: what a healing sensor asks for."""
+"""Delivery days that lack prices, a forecast or an evaluation: what the healing sensor requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of ``metrics_history.csv``: how a row becomes a line, and what a line is worth.
+"""The format of ``metrics_history.csv``: rows to lines and back, and invalid lines.
 
 The form: UTF-8, commas, a header, one line for each (model, version, window), times in RFC 3339 UTC, numbers
 with a point, an absent value as nothing. ``logged_at`` is always the last column: it ends in ``Z``, so a line

@@ -1,4 +1,4 @@
-"""The metrics history: every model's error, window by window, in one CSV file that people can open.
+"""The metrics history: every model's error, window by window, in one readable CSV file.
 
 Several processes may log at once: a lock file beside the history lets one write at a time. A new row is
 appended in one write; anything else (a row that changed, a metric nobody logged before, a file edited by

@@ -1,4 +1,4 @@
-"""The files of fitted models: how they are named, and which of them nobody needs any more.
+"""The files of fitted models: their names, and which of them can be deleted.
 
 A model is read once, to issue the forecast of its delivery day, and the forecast is never issued again. It is
 kept for a while after that, for people who ask how a forecast came about.

@@ -1,4 +1,4 @@
-"""A picture of a forecast beside what came: small, for the metadata of a materialisation."""
+"""A small plot of a forecast and the actual prices, for the metadata of a materialisation."""
 
 from __future__ import annotations
 

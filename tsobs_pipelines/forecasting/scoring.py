@@ -1,4 +1,4 @@
-"""Frozen forecasts against actual prices: which hours are compared, and the metrics of a window."""
+"""Scores frozen forecasts against actual prices: which hours are compared, and the metrics of a window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the forecast still good? A pure judgement over the rows of the metrics history.
+"""The verdict on a forecast: a pure function of the rows of the metrics history.
 
 The baseline of a window is the median error of the same model and version over its earlier days: at most the
 30 latest windows that overlap neither one another nor the window under test. So a day counts once however
@@ -28,7 +28,7 @@ SKILL_LIMIT = 1.2
 
 @dataclass(frozen=True, slots=True)
 class ForecastVerdict:
-    """What can be said of a model as of its newest window. Errors in EUR/kWh, times in UTC.
+    """The verdict on a model at its newest window. Errors in EUR/kWh, times in UTC.
 
     ``degraded``, ``naive_failed`` and ``skill_warning`` are ``None`` where there is too little to judge by.
     """

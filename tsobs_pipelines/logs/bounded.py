@@ -1,4 +1,4 @@
-"""A bound on how often a logger writes: what anybody outside can cause must not fill the disk."""
+"""Rate limit for a logger, so that outside requests can't fill the disk with log lines."""
 
 from __future__ import annotations
 

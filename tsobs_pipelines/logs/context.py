@@ -1,4 +1,4 @@
-"""What a stretch of work is about, put on every log record that is written within it.
+"""Context fields that are added to every log record written within a block.
 
 The context follows threads started with ``asyncio.to_thread`` and tasks, as context variables do.
 """

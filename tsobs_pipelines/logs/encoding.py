@@ -1,4 +1,4 @@
-"""Turns fields into one line of JSON, whatever they hold.
+"""Encodes fields as one line of JSON, whatever their types.
 
 The line is ASCII, its keys are in a fixed order and without spaces, and its timestamp has a fixed length:
 the search finds levels and times in it without parsing.

@@ -1,4 +1,4 @@
-"""The file of a UTC day: how many processes append to it without losing or mixing a line.
+"""The log file of a UTC day: many processes append to it without losing or interleaving lines.
 
 Each record is one ``write`` to a file opened for appending, and its own time chooses the day, so that there
 is no moment of rotation. A writer holds a shared lock during its write and looks whether the file still has

@@ -1,4 +1,4 @@
-"""Follows the day files as they are written: each whole line once, in the order of the files."""
+"""Follows the day files as they are written: each complete line once, in the order of the files."""
 
 from __future__ import annotations
 

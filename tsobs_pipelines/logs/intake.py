@@ -1,4 +1,4 @@
-"""Files what the parts of ``make up`` print: Dagster's daemon and servers, workers, anything that crashes.
+"""Writes the output of the processes of ``make up`` to the logs: Dagster's, workers', and crash output.
 
 A line of JSON keeps its time, level, logger and message; any other line becomes a record of the logger that
 is named after the part. A traceback over many lines becomes one record. What a part has filed itself is not

@@ -1,4 +1,4 @@
-"""What the logs need as long as tsobs runs: tailscaled's lines taken in, old days packed and removed."""
+"""Background work on the logs: reads tailscaled's log, compresses and deletes old days."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def logs_kept(settings: Settings) -> Iterator[None]:
-    """Keep the logs of these settings while the block runs. A failure is logged, and tried again later."""
+    """Maintain the logs of these settings while the block runs. A failure is logged, and retried later."""
     directory = log_directory(settings.state_dir)
     stop = threading.Event()
     threads = [threading.Thread(target=_maintained, args=(directory, settings.log_retention_days, stop))]

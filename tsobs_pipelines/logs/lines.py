@@ -1,4 +1,4 @@
-"""Reads one line of a log file, be it of tsobs or of structlog (Dagster's daemon, webserver, code server)."""
+"""Parses one line of a log file, of tsobs or of structlog (Dagster's daemon, webserver, code server)."""
 
 from __future__ import annotations
 

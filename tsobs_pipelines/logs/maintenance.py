@@ -1,4 +1,4 @@
-"""Packs the days that are over, and removes the old ones.
+"""Compresses the log files of past days, and deletes old ones.
 
 Several callers may run at once, and be killed at any point; writers may still append to an old day. A caller
 packs most of a day without any lock, then takes the file's lock alone for the rest, puts the packed file in
@@ -39,7 +39,7 @@ class Maintained:
 
 
 def maintain(directory: Path, now: datetime, retention_days: int, most_bytes: int = MOST_BYTES) -> Maintained:
-    """Pack every day that ended at least a day ago; remove days older than ``retention_days``.
+    """Compress every day that ended at least a day ago; delete days older than ``retention_days``.
 
     When all days together have more than ``most_bytes``, the oldest are removed as well, today's never.
 

@@ -1,4 +1,4 @@
-"""What a search asks for: as quick looks at bytes, and exactly, on a parsed entry.
+"""The filters of a search: as quick tests on bytes, and exactly, on a parsed entry.
 
 A line of tsobs is parsed only when the bytes of every condition are in it, which follow from how
 ``encoding.py`` writes it. Lines of other programs are always parsed. The exact answer is given on the parsed

@@ -1,4 +1,4 @@
-"""A day in gzip, in members of about 1 MiB that say what they hold.
+"""A compressed day: gzip members of about 1 MiB, each with an index of its content.
 
 Any gzip program reads the file. Each member carries an extra field (RFC 1952, 2.3.1.1; the idea is BGZF's)
 with its lengths, the span of its timestamps and the levels it holds: the search walks from header to header,

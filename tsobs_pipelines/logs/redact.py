@@ -1,4 +1,4 @@
-"""Keeps secrets out of the logs: those of the settings by value, others by their form.
+"""Masks secrets in the logs: those of the settings by value, others by their format.
 
 The configured values are looked for as they are and as URLs, JSON, HTML and ``repr`` would write them.
 """

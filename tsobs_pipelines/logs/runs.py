@@ -1,4 +1,4 @@
-"""The records of Dagster's runs and steps, as ``dagster.yaml`` hands them to the day files."""
+"""The log handler for Dagster's runs and steps, configured in ``dagster.yaml``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the lines of a block of bytes that may match, and keeps the newest that do."""
+"""Finds the lines of a block of bytes that may match, and keeps the newest of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sets the logging of a process up.
+"""Configures the logging of a process.
 
 Every process appends JSON to the day files, which the search reads. ``LOG_FORMAT_JSON`` decides about what
 people and older parsers read: standard error, and with ``false`` also a plain-text file of the day.
@@ -28,7 +28,7 @@ _MARK = "_tsobs_set_up"
 
 
 def setup_logging(json_format: bool | None = None, directory: Path | None = None) -> None:  # noqa: FBT001
-    """Set the logging of this process up; calling it again replaces what the last call did.
+    """Configure the logging of this process; calling it again replaces the previous configuration.
 
     Args:
         json_format: JSON on standard error, or plain text there and in the day's ``.log`` file; by default

@@ -1,4 +1,4 @@
-"""Takes tailscaled's own lines into the logs, as records of the logger ``tailscaled``.
+"""Reads tailscaled's own log into the logs, as records of the logger ``tailscaled``.
 
 The daemon writes Go's ``2026/11/24 17:38:12 [v1] magicsock: …``, in the time zone of its machine, which is
 taken to be ours; syslog and journald put a time, a host and ``tailscaled[812]:`` before it, or in its place.

@@ -1,4 +1,4 @@
-"""Dagster's code server: serves the definitions, and starts runs."""
+"""Dagster's code server: serves the definitions and starts runs."""
 
 from __future__ import annotations
 

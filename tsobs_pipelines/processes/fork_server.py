@@ -1,4 +1,4 @@
-"""The warmed process of which code server, webserver, daemon, API and every run are forks.
+"""The fork server: code server, webserver, daemon, API and every run are forks of it.
 
 Python's own ``multiprocessing.forkserver`` does the forking. Added here: the process is warmed first
 (``warm.py``), its children end when it does, and whoever has its address uses it instead of starting another.
@@ -29,7 +29,7 @@ def die_with(parent: int) -> None:
 
 
 def serve(listener: int, alive: int) -> None:
-    """Fork for whoever asks at ``listener``, until killed."""
+    """Serve fork requests at ``listener``, until killed."""
     mine = os.getpid()
 
     def in_child() -> None:

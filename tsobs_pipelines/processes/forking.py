@@ -1,4 +1,4 @@
-"""What supervisor and forks share: how multiprocessing finds the fork server, and how a fork becomes a part.
+"""Shared by supervisor and forks: how multiprocessing finds the fork server, and how a fork runs a part.
 
 The supervisor imports this module, so it imports next to nothing.
 """
@@ -50,7 +50,7 @@ def name_process(name: str) -> None:
 
 
 def become(name: str, entry: str, output: Connection, *arguments: object) -> NoReturn:
-    """Be a part: print to ``output`` and call ``entry``, ``module:function``. Called in a fork."""
+    """Run a part in a fork: print to ``output`` and call ``entry``, ``module:function``."""
     for number in (1, 2):
         os.dup2(output.fileno(), number)
     output.close()
@@ -64,12 +64,12 @@ def become(name: str, entry: str, output: Connection, *arguments: object) -> NoR
 
 
 def words_path(name: str) -> str:
-    """Where a part that fails leaves its last words for the supervisor."""
+    """The file in which a failing part leaves its error for the supervisor."""
     return os.path.join(os.environ["DAGSTER_HOME"], f"{name}.last-words")  # noqa: PTH118 - without pathlib
 
 
 def leave_words(name: str, error: Exception) -> None:
-    """Write what a part died of, on one line and without secrets."""
+    """Write the error that ended a part, on one line and without secrets."""
     from tsobs_pipelines.logs.redact import Redactor  # noqa: PLC0415 - the supervisor needs none of it
     from tsobs_pipelines.settings import SettingsError, load_settings  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def leave_words(name: str, error: Exception) -> None:
 
 
 def take_words(name: str) -> str:
-    """The last words that a part has left, once."""
+    """The error that a part has left; the file is removed."""
     with contextlib.suppress(OSError):
         with open(words_path(name), encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             words = file.read(MAX_WORDS)

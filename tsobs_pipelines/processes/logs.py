@@ -1,4 +1,4 @@
-"""The part that files what the other parts print, packs old logs, and follows tailscaled's."""
+"""The log collector: writes the output of the other parts, compresses old logs, and follows tailscaled's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Ended(BaseException):
 
 
 def main(outputs: Mapping[str, Connection]) -> None:
-    """File what arrives at these reading ends, by the name of who prints there, until told to end.
+    """Log what arrives at these pipes, each with the name of its writer, until terminated.
 
     The writing ends stay open in the supervisor, so nothing is lost when this process is started again; what
     is in the pipes when it is told to end is filed first.

@@ -1,4 +1,4 @@
-"""The parts that ``make up`` keeps running, each by the Python function that it calls.
+"""The parts that ``make up`` keeps running, each with the Python function that it calls.
 
 The supervisor imports this module, so it imports next to nothing.
 """

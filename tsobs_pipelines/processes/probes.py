@@ -1,4 +1,4 @@
-"""Whether a port is free, and whether somebody takes connections."""
+"""Checks whether a port is free, and whether a server accepts connections."""
 
 from __future__ import annotations
 

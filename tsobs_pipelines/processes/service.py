@@ -1,4 +1,4 @@
-"""``tsobs run PART``: one part as a service of its own, for containers and systemd."""
+"""``tsobs run PART``: one part as a separate service, for containers and systemd."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GRACE_S = 55.0
 
 
 def run_part(settings: Settings, name: str, *arguments: str) -> NoReturn:
-    """Be this part, called with these arguments; the parts that it needs are waited for.
+    """Run this part with these arguments, after waiting for the parts it depends on.
 
     The code server brings a fork server for its runs. The webserver with a host that is not loopback knows no
     users, so whatever lies before it has to.

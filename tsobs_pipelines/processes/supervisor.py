@@ -1,4 +1,4 @@
-"""Starts the fork server and the parts, starts again what dies, and ends everything together.
+"""Starts the fork server and the parts, restarts those that die, and shuts everything down together.
 
 This process lives for months and imports as little as it can: what is in its plan was worked out before
 (``up.py``, ``service.py``), and what the parts print is filed by one of them (``logs.py``).

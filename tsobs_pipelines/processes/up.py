@@ -1,4 +1,4 @@
-"""``tsobs up``: preflight checks, then this process becomes the supervisor."""
+"""``tsobs up``: runs preflight checks, then replaces this process with the supervisor."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PROBE_TIMEOUT_S = 3.0
 
 
 def check_prices(settings: Settings) -> None:
-    """Let the price source read once, as runs will: a warning where it can't, for that may pass.
+    """Make one test request to the price source: a warning if it fails, since that may be transient.
 
     Raises:
         SettingsError: it can't work as it is set up, so that no run ever could.
@@ -132,7 +132,7 @@ def run_up(settings: Settings) -> NoReturn:
 
 
 def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -> NoReturn:
-    """Replace this process, and all that it has imported, by the supervisor of this plan."""
+    """Replace this process, and all that it has imported, with the supervisor of this plan."""
     environment = {
         **FEW_THREADS,
         **os.environ,

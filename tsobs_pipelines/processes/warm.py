@@ -1,4 +1,4 @@
-"""Makes the fork server warm: everything imported, and the tick's job executed once.
+"""Warms up the fork server: imports everything, and executes the tick's job once.
 
 A first run imports late, has SQLAlchemy compile its statements and alembic read its migrations; what has been
 done here is done in every fork. Nothing of it stays open: one thread, no channel, no database.
@@ -56,7 +56,7 @@ class WarmParts:
 
 
 def warm_up() -> None:
-    """Make this process one that forks well.
+    """Prepare this process for forking.
 
     Raises:
         RuntimeError: there is a thread beside this one, which a fork would not have.

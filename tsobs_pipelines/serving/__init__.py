@@ -1,1 +1,1 @@
-"""How tsobs serves HTTP: what the API and the wrapper around Dagster's webserver have in common."""
+"""HTTP serving shared by the API and the guard around Dagster's webserver."""

@@ -1,4 +1,4 @@
-"""Requests whose client has gone away: what is worked on for nobody is ended."""
+"""Requests whose client has disconnected: work on them is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections with bounds: bytes and time that a request may take, and who gives way when there are many.
+"""Limits on connections: bytes and time of a request, and which are closed when there are too many.
 
 uvicorn's protocol for httptools has none of these. A request's head is bounded while it arrives, before
 anything looks at it; a connection that does not bring a whole request in time is closed; and when there are

@@ -1,4 +1,4 @@
-"""Which requests are answered at all: those that name this server, and that no foreign web page has made.
+"""Which requests are accepted: those with a ``Host`` of this server, and no cross-site origin.
 
 Both checks need nothing but the request's headers. They protect servers without passwords from the browsers
 of the people who use them: a web page may send requests to any address that its reader can reach.
@@ -72,7 +72,7 @@ class HostNames:
 
 
 def refuse_foreign(scope: Scope, host: str, trusted: Iterable[str] = ()) -> None:
-    """Refuse what a web page of another origin has made a browser send.
+    """Reject requests that a web page of another origin made a browser send.
 
     A person who follows a link from elsewhere (a message, the page of the API) is let through: that is a
     navigation of a whole tab by GET. Programs send none of these headers.

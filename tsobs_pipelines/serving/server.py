@@ -1,4 +1,4 @@
-"""An ASGI application as a process: uvicorn with our bounds, on an address of the settings."""
+"""Runs an ASGI application as a process: uvicorn with our limits, on the configured address."""
 
 from __future__ import annotations
 

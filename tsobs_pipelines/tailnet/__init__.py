@@ -1,1 +1,1 @@
-"""What the sidecar says and what it means: client, ping parsing, path, journal."""
+"""The sidecar's data and their interpretation: client, ping parsing, path, journal."""

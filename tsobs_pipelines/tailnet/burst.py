@@ -1,4 +1,4 @@
-"""What the pings to one node in one round show: figures and the path."""
+"""Result of the pings to one node in one round: latencies and the path."""
 
 from __future__ import annotations
 

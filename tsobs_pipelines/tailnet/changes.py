@@ -1,4 +1,4 @@
-"""What changed about a node's connection, from its rows in the order of time.
+"""Changes of a node's connection, from its rows in the order of time.
 
 Rows of the type ``unknown`` say nothing about the path and are passed over: a node that was direct before a
 gap and is relayed after it has changed at the end of the gap.

@@ -1,4 +1,4 @@
-"""The client of the sidecar: what it says about the tailnet, live and from its journal.
+"""The HTTP client of the sidecar: live status and the journal.
 
 A failed read is never an empty read: every method answers, or raises one of the errors of ``errors.py`` and
 ``peers.py``.

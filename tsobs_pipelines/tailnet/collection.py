@@ -1,4 +1,4 @@
-"""Collecting a journal day into the time-series store, whole or from where the last collection ended.
+"""Collects a journal day into the time-series store, whole or from where the last collection ended.
 
 Each day has a row of ``COLLECTIONS``: how many journal lines its rows account for. It is written after the
 rows, so that a crash between the two is noticed: whoever holds it against the sidecar's index and the rows
@@ -122,7 +122,7 @@ class Collector:
         return _report(day, "full", written, counts, collected, ())
 
     def collect_new(self, day: date) -> DayCollection:
-        """Add the rounds of ``day`` since the last collection; the whole day when the books do not tally."""
+        """Add the rounds of ``day`` since the last collection; the whole day if the counts do not match."""
         account = self._account_of(day)
         before = self.store.latest(CONNECTIONS, Window.of_day(day), {"tailnet": self.tailnet})
         if account is None or not before:

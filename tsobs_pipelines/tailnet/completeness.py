@@ -1,4 +1,4 @@
-"""Whether what was read of a journal's day may take the place of what the store has of it.
+"""Whether a journal day that was read may replace the rows in the store.
 
 An answer can be whole HTTP and still not be the day: a page of a proxy, an empty or cut file, lines of a
 sidecar that is newer than this reader. Booked as complete, such a day would be lost until it is backfilled.

@@ -1,4 +1,4 @@
-"""A transport of httpx with one deadline for a whole exchange.
+"""An httpx transport with one deadline for the whole exchange.
 
 httpx bounds each read on its own, and whoever sends a byte a second is never late for one. Here no read or
 write waits beyond the deadline that :func:`until` sets for its thread.

@@ -1,4 +1,4 @@
-"""What can go wrong between us and the sidecar, by what the caller can do about it.
+"""Errors of the sidecar client, by what the caller can do about them.
 
 Texts name the address and the reason, and never the token.
 """

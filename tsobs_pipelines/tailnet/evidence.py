@@ -1,4 +1,4 @@
-"""What a round says about one node, also when it says nothing about the path."""
+"""Evidence about one node in one round, including rounds without a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts about the present: is a node slow, relayed or not seen, is the journal fresh, are rounds missing.
+"""Current health: slow, relayed or unseen nodes, an outdated journal, missing rounds.
 
 They are pure judgements over rows of ``CONNECTIONS``, and always speak of now: a check that runs beside a
 backfill of the past judges the newest rows as well.
@@ -25,7 +25,7 @@ _NO_PATH = frozenset({"unknown", "offline", "unreachable"})
 
 @dataclass(frozen=True, slots=True)
 class HealthVerdict:
-    """A judgement: whether all is well, one line that says so, and a figure or text for each node."""
+    """A verdict: whether everything is healthy, one line about it, and a figure or text for each node."""
 
     passed: bool
     summary: str

@@ -1,4 +1,4 @@
-"""The sidecar's journal: turns a day's bytes into rounds, in the order of the file.
+"""Parses the sidecar's journal: a day's bytes become rounds, in the order of the file.
 
 Two versions of the line are read, for ever; ``docs/TAILSCALE_LOGS.md`` has their members. Lines that can't
 be read are skipped and counted by reason: a crash leaves a torn last line, a newer sidecar may write a later

@@ -1,4 +1,4 @@
-"""Tailscale's JSON, typed: a peer's status, a ping's result, a netcheck's report.
+"""Typed forms of Tailscale's JSON: a peer's status, a ping's result, a netcheck's report.
 
 The forms are those of ``ipnstate.PeerStatus``, ``ipnstate.PingResult`` and ``netcheck.Report`` in Tailscale
 1.102. They are msgspec structs because a day of 200 nodes holds 1.7 million pings: read into dicts that

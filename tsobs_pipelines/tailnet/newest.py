@@ -1,4 +1,4 @@
-"""The newest rounds, straight from the journal: those that no collection has brought into the store yet."""
+"""The newest rounds, read from the journal before they are collected into the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client of a tailnet's sidecar."""
+"""Opens the client of a tailnet's sidecar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unpacks a body that was packed by gzip while it comes in."""
+"""Decompresses a gzip body as it arrives."""
 
 from __future__ import annotations
 

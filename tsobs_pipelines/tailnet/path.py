@@ -1,4 +1,4 @@
-"""The path to a node, as a burst of pings shows it.
+"""The path to a node, from the pings of one round.
 
 The first ping after a pause is *cold*: it often travels over DERP while the direct path is being set up,
 and it is slow. It is kept apart; the others are warm.

@@ -1,4 +1,4 @@
-"""Which node of a tailnet a name means.
+"""Resolves a name to a node of a tailnet.
 
 The sidecar has the same rule (``by_name`` and ``meant`` in ``sidecar/tailnet.jq``); ``tests/data/names.json``
 drives the tests of both.

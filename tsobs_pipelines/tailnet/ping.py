@@ -1,4 +1,4 @@
-"""What a ping said: the text of ``tailscale ping`` and the JSON of the LocalAPI, as one pair of types.
+"""Results of a ping: the text of ``tailscale ping`` and the JSON of the LocalAPI, as one pair of types.
 
 Nothing here raises on what a command may print: text that is no pong is no pong. The forms are those of
 ``cmd/tailscale/cli/ping.go`` and ``ipnstate.PingResult`` in Tailscale 1.102, and the ``[direct]`` of older

@@ -1,4 +1,4 @@
-"""Rows of ``CONNECTIONS`` and ``NETCHECK`` from rounds of the journal, as pure functions.
+"""Rows of ``CONNECTIONS`` and ``NETCHECK``, computed from rounds of the journal by pure functions.
 
 The rows of a round depend on the round and on those of the lookback before it, on nothing else: to collect
 what is new since a time ``t``, hand in the rounds after ``t`` with those of the lookback before it as

@@ -1,4 +1,4 @@
-"""What a day was like for each node: rows of ``SUMMARY`` from those of ``CONNECTIONS``."""
+"""Daily summary of each node: rows of ``SUMMARY`` from those of ``CONNECTIONS``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange with the sidecar: bounded in time and bytes, and whole or an error."""
+"""One HTTP exchange with the sidecar, limited in time and bytes: a complete response or an error."""
 
 from __future__ import annotations
 

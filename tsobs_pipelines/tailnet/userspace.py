@@ -1,4 +1,4 @@
-"""Whether this machine's loopback is private, which it is not beside a tailscaled in userspace mode.
+"""Detects a tailscaled in userspace mode, beside which this machine's loopback is not private.
 
 Without a TUN device tailscaled makes the connections of its peers itself: whoever reaches a port of the
 node's Tailscale address arrives at 127.0.0.1 from 127.0.0.1, and what listens on loopback alone is open to

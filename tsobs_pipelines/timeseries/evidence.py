@@ -1,4 +1,4 @@
-"""What a row of ``CONNECTIONS`` says about its node: answered or not, and why there is no path.
+"""What a row of ``CONNECTIONS`` says about its node: whether it answered, and why there is no path.
 
 A round that was taken and has no path for a watched node is evidence: the node is not in the tailnet, its
 name means several nodes, or it could not be probed. Only a round that was not taken says nothing.

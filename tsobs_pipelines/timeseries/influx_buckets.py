@@ -1,4 +1,4 @@
-"""Down-sampling in InfluxDB: what each series' storage computes, and how the series are put together.
+"""Down-sampling in InfluxDB: what each series' storage computes, and how the series are merged.
 
 ``aggregateWindow`` over one series is computed where the data is, without the values leaving it; over grouped
 series it is not. So the parts come for each series, at most one record for a bucket, and are combined here.

@@ -1,4 +1,4 @@
-"""The connection to InfluxDB 2: requests with retries, and errors in the words of the store interface.
+"""The connection to InfluxDB 2: requests with retries, and errors of the store interface.
 
 Every request here may be repeated without harm: a point written twice is one point, and so is a deletion.
 """

@@ -1,4 +1,4 @@
-"""Every kind of store, and the one that the settings choose."""
+"""The registry of stores, and the one that the settings select."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both backends do with rows, times and arguments before they keep or look for anything."""
+"""Validation of rows, times and arguments, shared by both backends."""
 
 from __future__ import annotations
 

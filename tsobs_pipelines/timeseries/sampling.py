@@ -1,4 +1,4 @@
-"""How often rounds are taken, and the time limits that follow from it.
+"""The interval of rounds, and the time limits that follow from it.
 
 The sampler's ``SAMPLE_INTERVAL`` is 10 to 3600 seconds. Rules, checks and freshness limits that are right for
 a round a minute would never fire, or always, at twenty minutes: they are all derived here.

@@ -1,4 +1,4 @@
-"""Every measurement and the type of its rows: tags, fields, units and types, once.
+"""The schema of every measurement as the type of its rows: tags, fields, units and types.
 
 A row has a time (timezone-aware UTC), a text for each tag, and a value for at least one field; a field
 without a value is ``None``, never 0, NaN or an empty text. Integers have 64 bits, and texts are what every

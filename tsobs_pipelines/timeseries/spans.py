@@ -1,4 +1,4 @@
-"""Days put together into spans."""
+"""Merges days into spans."""
 
 from __future__ import annotations
 

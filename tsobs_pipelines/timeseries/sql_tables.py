@@ -1,4 +1,4 @@
-"""The table of a measurement: its columns, how it is made, how one of an older version is brought up to date.
+"""The table of a measurement: its columns, its creation, and the upgrade of older versions.
 
 A time is kept as microseconds since the Unix epoch, so that windows, buckets and days are integer arithmetic
 in both databases; the view ``<measurement>_utc`` shows it as a person reads it.

@@ -1,4 +1,4 @@
-"""The one interface to the time series; ``influx.py`` and ``sql.py`` keep it.
+"""The interface of a time-series store; ``influx.py`` and ``sql.py`` implement it.
 
 Rows are as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
 those who want pandas. Every window is half open, ``start <= time < end``, in timezone-aware UTC.

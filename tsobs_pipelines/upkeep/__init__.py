@@ -1,1 +1,1 @@
-"""What keeps tsobs its size: what may go, how files are made smaller, what the disk holds."""
+"""Retention, backups, compaction of files, and disk use."""

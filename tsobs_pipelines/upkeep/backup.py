@@ -1,4 +1,4 @@
-"""Copies the state directory while everything runs, and puts a copy back.
+"""Backs up the state directory while everything runs, and restores it.
 
 SQLite files are copied with SQLite's own online backup: writers go on, and a copy is one moment of its file.
 An event is written to its run's file first and to the index second, so the index is copied before the runs'

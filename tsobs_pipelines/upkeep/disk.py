@@ -1,4 +1,4 @@
-"""What the disk holds, by part, and whether there is room."""
+"""Disk use by part, and whether enough space is free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of Dagster's runs may go: a rule over ids and times."""
+"""Which of Dagster's runs can be deleted: a rule over ids and times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives the disk back what a SQLite file no longer needs, beside whoever reads and writes it.
+"""Compacts a SQLite file while other processes use it.
 
 SQLite fills the pages that deleting has freed before it lets the file grow, so a file whose content stays
 the same stays the same. Only a file that has become much emptier, after a retention was shortened, is worth

@@ -1,1 +1,1 @@
-"""Dagster's webserver behind a guard: it knows no users, and a browser must not lend it to foreign pages."""
+"""Dagster's webserver behind a guard: it has no authentication, and foreign pages must not reach it."""

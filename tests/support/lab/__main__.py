@@ -1,4 +1,4 @@
-"""``python -m tests.support.lab up``: the tailnet and InfluxDB for people, until Ctrl-C."""
+"""``python -m tests.support.lab up``: the tailnet and InfluxDB for interactive use, until Ctrl-C."""
 
 from __future__ import annotations
 

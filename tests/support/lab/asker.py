@@ -1,4 +1,4 @@
-"""Asks sidecar, Telegram and price source by name, once for each line on its standard input.
+"""Queries sidecar, Telegram and price source by name, once for each line on its standard input.
 
 Arguments: the three addresses, the database and the day.
 """

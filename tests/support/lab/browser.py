@@ -1,4 +1,4 @@
-"""Chromium as a reader's browser: what it complained about and whom it asked is remembered."""
+"""Chromium as the page's browser: console errors and requests are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flux against the lab's InfluxDB as any other program sends it: what the store's reader can't hide."""
+"""Flux queries sent to the lab's InfluxDB without the store's client, so that it can't hide errors."""
 
 from __future__ import annotations
 

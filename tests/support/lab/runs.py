@@ -1,4 +1,4 @@
-"""A run of the lab: its directory, its name, and the remains of runs that died."""
+"""A run of the lab: its directory, its name, and the leftovers of runs that died."""
 
 from __future__ import annotations
 

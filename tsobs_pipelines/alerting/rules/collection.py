@@ -1,4 +1,4 @@
-"""No fresh round of any node: nothing is observed, or nothing of it arrives in the store."""
+"""No fresh round of any node: nothing is observed, or the rounds do not reach the store."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> NewestR
 
 
 def _last_known_round(known: TopicState | None, now: datetime) -> datetime:
-    """When the newest round was that an earlier look saw; the watch begins ``now`` when there was none."""
+    """The newest round that an earlier look saw; ``now`` if there was none."""
     if known is None or known.last is None or known.value is None:
         return now
     if known.status is Status.FIRING and known.since is not None:
@@ -69,7 +69,7 @@ def _last_known_round(known: TopicState | None, now: datetime) -> datetime:
 def freshness_signal(
     last_round: datetime, now: datetime, reason: str, stale_after: timedelta = SILENT_AFTER
 ) -> Signal:
-    """Whether the newest round that was taken is fresh; ``reason`` says what is known about why not."""
+    """Whether the newest round that was taken is fresh; ``reason`` says why not, as far as known."""
     age = now - last_round
     verdict = Verdict.BAD if age > stale_after else Verdict.GOOD
     minutes = age.total_seconds() / 60

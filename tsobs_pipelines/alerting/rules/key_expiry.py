@@ -1,4 +1,4 @@
-"""A node's key that is about to expire: after that nobody reaches the node until it logs in again."""
+"""A node's key that is about to expire; the node is unreachable afterwards until it logs in again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node that is reached, and slowly: the mean over each closed 5 minutes, against its threshold."""
+"""A node with high latency: the mean of each closed 5-minute span against its threshold."""
 
 from __future__ import annotations
 

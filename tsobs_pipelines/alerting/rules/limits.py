@@ -1,4 +1,4 @@
-"""What rules over a value and its limit share."""
+"""Shared by rules that compare a value with a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forecast whose error is more than twice what is usual for its model."""
+"""A forecast whose error is more than twice its model's baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rules over nodes share."""
+"""Shared by rules about nodes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The routes, one module for each part of the system they tell about."""
+"""The routes, one module for each area."""

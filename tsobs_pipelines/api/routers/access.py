@@ -1,4 +1,4 @@
-"""What every router needs from the app it belongs to."""
+"""Access to the app's state, for every router."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fires now and what fired lately."""
+"""The route of firing alerts and recent incidents."""
 
 from __future__ import annotations
 

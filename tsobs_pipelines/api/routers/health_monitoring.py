@@ -1,4 +1,4 @@
-"""The nodes: latest state, latency over time, a live look."""
+"""The routes about nodes: latest state, latency over time, live pings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search in the logs of all processes."""
+"""The route that searches the logs of all processes."""
 
 from __future__ import annotations
 

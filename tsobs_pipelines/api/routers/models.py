@@ -1,4 +1,4 @@
-"""The routes under ``/models``: the forecast itself, and the history of its errors."""
+"""The routes under ``/models``: forecasts, and the history of their errors."""
 
 from __future__ import annotations
 

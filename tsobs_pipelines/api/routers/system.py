@@ -1,4 +1,4 @@
-"""tsobs itself: which parts are well, counters, and what a page needs to introduce itself."""
+"""The routes about tsobs itself: health, metrics, and general information for the page."""
 
 from __future__ import annotations
 

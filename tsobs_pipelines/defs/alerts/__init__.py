@@ -1,1 +1,1 @@
-"""What Dagster sees of the alerts: assets, sensors, the watch for silence."""
+"""Dagster's definitions of the alerts: assets, sensors, and the watch for silence."""

@@ -1,4 +1,4 @@
-"""The alert assets: runs that send what is to be told, replay the past, and show the evidence."""
+"""The alert assets: runs that send alerts, replay the past, and show the evidence."""
 
 from collections.abc import Callable, Sequence
 
@@ -63,7 +63,7 @@ def _upstream(asset: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[s
 def alert_metadata(
     settings: Settings, engine: Engine, numbers: Sequence[int], replayed: Replayed
 ) -> dict[str, dg.MetadataValue]:
-    """What a materialisation says: the text, what became of it, and the evidence."""
+    """The metadata of a materialisation: the text, its fate, and the evidence."""
     sent = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
     told = outbox.told_in(engine, numbers)
     metadata: dict[str, dg.MetadataValue] = {

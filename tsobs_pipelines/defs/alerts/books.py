@@ -1,4 +1,4 @@
-"""Where the alerts of a tailnet or a model are kept, and what a message says of where its data came from."""
+"""The scope under which alerts of a tailnet or a model are stored, and the source that a message names."""
 
 from sqlalchemy import Engine
 

@@ -1,4 +1,4 @@
-"""All that Dagster sees of the alerts."""
+"""Dagster's definitions of the alerts, combined."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Between two ticks: asks for the tick at once when a rule would change by rounds that are not collected yet.
+"""Between two ticks: requests a tick at once when uncollected rounds would change an alert.
 
 The schedule stays as it is. This only looks: what is told comes from the usual run, with its data and
 lineage.
@@ -40,7 +40,7 @@ def early_requests(
     cursors: MutableMapping[str, str],
     now: datetime,
 ) -> list[dg.RunRequest]:
-    """The ticks that are worth it now. A sidecar that does not answer is asked again at the next look."""
+    """The ticks to request now. A sidecar that does not answer is queried again at the next evaluation."""
     requests: list[dg.RunRequest] = []
     for tailnet in settings.tailnets:
         sampling = sampling_at(store, tailnet.name, now)

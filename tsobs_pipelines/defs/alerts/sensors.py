@@ -1,4 +1,4 @@
-"""The alert sensors: they notice what is new, let the rules decide, and ask for a run that tells it.
+"""The alert sensors: they detect new data, evaluate the rules, and request a run that sends the alert.
 
 The state in the database is the truth; a cursor says only up to where materialisations were looked at. A
 sensor that dies between its commit and its run request leaves a message in the outbox, which its next tick
@@ -131,7 +131,7 @@ def look_at_forecasts(
 
 
 def _edge(before: Progress | None, after: Progress | None) -> datetime | None:
-    """What lay behind this when the news came is the past."""
+    """Data older than this when they arrive count as the past."""
     if before is not None:
         return before.evaluated_until
     return after.started_at if after else None

@@ -1,4 +1,4 @@
-"""Sensors about tsobs itself: collection that stops, runs that fail, and the heartbeat.
+"""Sensors about tsobs itself: stopped collection, failed runs, and the heartbeat.
 
 Their evidence is no materialisation, and they send by themselves: runs may be what does not work.
 """
@@ -57,7 +57,7 @@ def _is_well(signal: Signal) -> bool:
 
 
 def send_heartbeat(url: str) -> str:
-    """Tell somebody else that the watch goes on; what came of it."""
+    """Fetch the heartbeat URL; returns the result."""
     try:
         answer = httpx.get(url, timeout=HEARTBEAT_TIMEOUT_S)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -101,7 +101,7 @@ def silence_sensor() -> dg.SensorDefinition:
 
 
 def send_own(settings: Settings, kind: type[LookEvidence | RunEvidence]) -> None:
-    """Send at once if there is something of the rules with this evidence; older messages go first."""
+    """Send at once if the rules with this evidence have messages; older messages go first."""
     engine, keys = alert_engine(settings), {rule.key for rule, _ in rules_by(kind)}
     if any(message.tries == 0 and message.rule in keys for message in outbox.pending(engine)):
         outbox.deliver(engine, Telegram.from_settings(settings), utc_now, SEND_IN_A_TICK)

@@ -1,4 +1,4 @@
-"""The clock of assets and sensors: read here, handed on as ``now``.
+"""The clock of assets and sensors: read here, passed on as ``now``.
 
 A test moves the clock by
 exchanging ``utc_now`` in the modules that import it.

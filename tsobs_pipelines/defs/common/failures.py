@@ -1,4 +1,4 @@
-"""Which failures of a step are worth another try."""
+"""Which failures of a step are retried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERMANENT = (
 
 @contextmanager
 def permanent_failures_at_once() -> Iterator[None]:
-    """Fail the step for good where a retry would fail in the same way; the retry policy has the rest."""
+    """Fail the step without retries if a retry would fail in the same way; else the retry policy applies."""
     try:
         yield
     except PERMANENT as error:

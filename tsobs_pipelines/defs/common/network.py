@@ -1,4 +1,4 @@
-"""How steps treat a network that fails: what may pass is tried again, anything else fails at once."""
+"""Network errors in steps: transient ones are retried, all others fail at once."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar

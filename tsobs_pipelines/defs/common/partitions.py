@@ -1,4 +1,4 @@
-"""The partitions and how many of them a run takes.
+"""The partitions, and how many of them one run processes.
 
 A UTC day for what the tailnet gives; delivery days belong to ``forecast_keys.py``.
 """

@@ -1,4 +1,4 @@
-"""Runs over ranges of partitions: their tags, their length, and whether one is under way."""
+"""Runs over ranges of partitions: their tags, their length, and whether one is in progress."""
 
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
@@ -32,7 +32,7 @@ def range_tags(first: date, last: date, reason: str = "") -> dict[str, str]:
 def at_work(
     instance: dg.DagsterInstance, job_names: Collection[str], keys: AbstractSet[dg.AssetKey]
 ) -> str | None:
-    """A run that works, or waits to, on one of these jobs, or that a person has asked to make these assets.
+    """A queued or running run of one of these jobs, or one that a person started for these assets.
 
     What such a run will bring is still missing: who asked for what is missing now would ask twice.
     """

@@ -1,4 +1,4 @@
-"""What a materialisation reports to sensors: values that one side writes as metadata and another reads.
+"""Typed metadata of materialisations: written by assets, read by sensors.
 
 Each report is declared once with its types, and both sides use it. ``written`` gives plain values, which
 whoever materialises wraps for the UI; ``read`` takes the metadata of an event of any version of tsobs, and

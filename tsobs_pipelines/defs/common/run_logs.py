@@ -1,4 +1,4 @@
-"""Where runs print what they log."""
+"""Where the log output of runs goes."""
 
 import logging
 import os

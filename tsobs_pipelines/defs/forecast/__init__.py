@@ -1,1 +1,1 @@
-"""What Dagster sees of the forecast: prices, model, forecast, evaluation, jobs."""
+"""Dagster's definitions of the forecast: prices, model, forecast, evaluation, jobs."""

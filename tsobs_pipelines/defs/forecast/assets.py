@@ -1,4 +1,4 @@
-"""The forecast assets of a model: fitted model, frozen forecast, evaluation, and everything around them."""
+"""The assets of a forecast model: fitted model, frozen forecast, evaluation, and their definitions."""
 
 from collections.abc import Sequence
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""What the forecast assets share: the metrics history, opened once a process, and files of fitted models."""
+"""Shared by the forecast assets: the metrics history, opened once per process, and files of fitted models."""
 
 import os
 from datetime import date

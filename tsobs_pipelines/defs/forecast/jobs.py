@@ -176,7 +176,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 def _healing_sensor(
     model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
 ) -> dg.SensorDefinition:
-    """Looks every 45 seconds, on by default; quiet while a run makes what it would ask for."""
+    """Evaluated every 45 seconds, on by default; skips while a run makes what it would request."""
     keys = ForecastKeys.of(model_name)
     made = {PRICES_KEY, keys.model, keys.forecast, keys.evaluation}
 

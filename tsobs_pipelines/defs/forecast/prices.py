@@ -1,4 +1,4 @@
-"""The asset ``electricity_prices`` and its check: the prices of delivery days, and what is missing."""
+"""The asset ``electricity_prices`` and its check: the prices of delivery days, and missing ones."""
 
 from collections.abc import Sequence
 from datetime import date, datetime

@@ -1,1 +1,1 @@
-"""What Dagster sees of housekeeping."""
+"""Dagster's definitions of housekeeping."""

@@ -1,4 +1,4 @@
-"""Housekeeping and disk use as Dagster sees them: two assets, a check, two jobs and their schedules."""
+"""Housekeeping and disk use: two assets, a check, two jobs and their schedules."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -66,13 +66,13 @@ def tidy_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -
 
 
 def tidy_logs(settings: Settings, now: datetime) -> Figures:
-    """Pack the days that are over, and remove the old ones."""
+    """Compress the logs of past days, and delete old ones."""
     done = maintain(log_directory(settings.state_dir), now, settings.log_retention_days)
     return {"log_days_packed": len(done.packed), "log_days_removed": len(done.removed)}
 
 
 def tidy_alerts(settings: Settings, now: datetime) -> Figures:
-    """Let go of incidents and messages that are long over."""
+    """Delete old incidents and messages."""
     before = now - timedelta(days=settings.alert_retention_days)
     return {"alert_rows_removed": forget(engine_for(settings.database_url), before)}
 
@@ -113,7 +113,7 @@ def sqlite_files(instance: dg.DagsterInstance, settings: Settings) -> list[Path]
 
 
 def tidy_sqlite(instance: dg.DagsterInstance, settings: Settings) -> Figures:
-    """Give the disk back what SQLite files do not need any more."""
+    """Compact the SQLite files."""
     done = [compact(file) for file in sqlite_files(instance, settings)]
     for one in done:
         if one.what not in {"compacted", "checkpointed"}:
@@ -124,7 +124,7 @@ def tidy_sqlite(instance: dg.DagsterInstance, settings: Settings) -> Figures:
 def keep_house(
     instance: dg.DagsterInstance, settings: Settings, store: Callable[[], TimeSeriesStore], now: datetime
 ) -> tuple[dict[str, int], list[str]]:
-    """Do everything, each part whether or not the others could; what was done, and what failed."""
+    """Do all housekeeping, each part even if others fail; returns what was done, and what failed."""
     parts: Mapping[str, Callable[[], Figures]] = {
         "runs": lambda: tidy_runs(instance, settings, now),
         "logs": lambda: tidy_logs(settings, now),
@@ -163,7 +163,7 @@ def places(instance: dg.DagsterInstance, settings: Settings) -> dict[str, Path]:
 
 
 def housekeeping_assets() -> list[dg.AssetsDefinition]:
-    """What is tidied every day, and what the disk holds every hour."""
+    """The assets of daily housekeeping and of hourly disk use."""
 
     @dg.asset(
         key=HOUSEKEEPING,

@@ -1,1 +1,1 @@
-"""What Dagster sees of the tailnets: journal, metrics, checks, healing."""
+"""Dagster's definitions of the tailnets: journal, metrics, checks, healing."""

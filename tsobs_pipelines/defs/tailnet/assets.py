@@ -1,4 +1,4 @@
-"""The connection assets, their job and schedule: from the sidecar's journal to each node's summary of a day.
+"""The connection assets, their job and schedule: from the sidecar's journal to each node's daily summary.
 
 Assets write through the store themselves instead of through an IO manager: a backfill streams one day at a
 time, and a collection's rows, its netchecks and its account are written in an order that survives a crash.
@@ -45,7 +45,7 @@ def touched_days(scheduled: datetime) -> list[date]:
 
 
 def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict[str, dg.MetadataValue]:
-    """What the materialisation says: figures that the UI can plot, then what was out of the ordinary."""
+    """The metadata of the materialisation: figures that the UI can plot, then anything unusual."""
     newest = next((day for day in reversed(days) if day.last_round), days[-1])
     first = next((day.first_round for day in days if day.first_round), None)
     report = CollectionReport(newest.mode, first, newest.last_round)

@@ -1,4 +1,4 @@
-"""The checks on the connection assets: which node is slow, relayed or not seen, is the journal complete.
+"""The checks on the connection assets: slow, relayed or unseen nodes, and completeness of the journal.
 
 They read rows and leave the judgement to ``tailnet/health.py``.
 """

@@ -1,4 +1,4 @@
-"""The healing sensor: asks for the days of which the journal has more than the store.
+"""The healing sensor: requests the days that have more in the journal than in the store.
 
 Dagster runs only the latest missed tick of a schedule; this is what makes an outage of Dagster, of the store
 or of the sidecar cost nothing, and what fills the history at the first start.
@@ -109,7 +109,7 @@ def what_to_heal(
 
 
 def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) -> dg.SensorDefinition:
-    """Looks at every tailnet each minute, on by default; quiet about one of which days are being made."""
+    """Checks every tailnet each minute, on by default; skips one whose days are being collected."""
 
     @dg.sensor(
         name="healing_sensor",

@@ -1,4 +1,4 @@
-"""Names and keys of what Dagster has of a tailnet.
+"""Names and keys of a tailnet's definitions in Dagster.
 
 The first tailnet's assets have the names of the design. Those of a further one are the same below its name,
 in a group of their own: each tailnet is a lineage of its own in the UI, with partitions, jobs and runs that

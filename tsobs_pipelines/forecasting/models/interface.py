@@ -1,4 +1,4 @@
-"""What a forecast model is: it is fitted for a delivery day on what came before, and forecasts that day."""
+"""The interface of a forecast model: fitted on the time before a delivery day, it forecasts that day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prophet fits with, cmdstanpy, kept to one temporary folder and out of the logs."""
+"""Runs Prophet's backend, cmdstanpy, in one temporary folder, and keeps its output out of the logs."""
 
 from __future__ import annotations
 

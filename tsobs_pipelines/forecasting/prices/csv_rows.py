@@ -1,4 +1,4 @@
-"""Rows of a CSV file of prices: columns, cells, and what becomes of those that can't be read."""
+"""Rows of a CSV file of prices: columns, cells, and the handling of invalid rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prices from files on the local disk or any file system of fsspec: CSV, or OMIE's own forms (``omie.py``).
+"""Prices from files on the local disk or any file system of fsspec: CSV, or OMIE's formats (``omie.py``).
 
 In a CSV file one column names the hour and one the price:
 

@@ -1,4 +1,4 @@
-"""Prices from ESIOS, the information system of Spain's system operator, which wants a token.
+"""Prices from ESIOS, the information system of Spain's system operator, which needs a token.
 
 https://api.esios.ree.es; ``indicator.values[]`` holds ``value`` (EUR/MWh), ``datetime`` (with offset) and
 ``geo_id``: an indicator has values of several places at the same time. A token is asked for by mail, and

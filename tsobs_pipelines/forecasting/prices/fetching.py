@@ -1,4 +1,4 @@
-"""Fetch many days: in requests of the size that the source takes, keeping what came when some fail."""
+"""Fetches many days in requests of the size that the source accepts, and keeps the rest when some fail."""
 
 from __future__ import annotations
 

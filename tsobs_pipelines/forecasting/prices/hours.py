@@ -1,4 +1,4 @@
-"""Prices of any span that divides an hour become prices of delivery hours.
+"""Aggregates prices of any span that divides an hour into prices of delivery hours.
 
 Markets moved from hours to quarter-hours (Europe in October 2025) or trade half-hours (Great Britain).
 Within a delivery day all prices have one span; it is found from where they start. An hour is the mean of

@@ -1,4 +1,4 @@
-"""Which hours the labels of a file's rows mean: 0 to 23 or 1 to 24, by the clock or in order.
+"""The hours that a file's labels mean: 0 to 23 or 1 to 24, in local time or consecutive.
 
 On a day of 24 hours only the first label matters. On a day of 23 or 25 hours, a file labels its rows by the
 clock on the wall (skipping or repeating a label, or with 24 rows as on other days) or counts them in order.

@@ -1,4 +1,4 @@
-"""OMIE's own files: Spain's and Portugal's market operator publishes a day in two forms.
+"""OMIE's own files: Spain's and Portugal's market operator publishes each day in two formats.
 
 ``marginalpdbc_YYYYMMDD.1`` has a row ``year;month;day;period;Portugal;Spain;`` for each period between
 ``MARGINALPDBC;`` and ``*``; several may be put together. The report ``INT_PBC_EV_H_…`` has a row for each

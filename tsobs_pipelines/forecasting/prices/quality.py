@@ -1,4 +1,4 @@
-"""What makes the prices of a delivery day complete: each hour once, finite, and not absurd."""
+"""Completeness of a delivery day's prices: each hour once, finite, and in a plausible range."""
 
 from __future__ import annotations
 

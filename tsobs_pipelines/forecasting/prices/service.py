@@ -1,4 +1,4 @@
-"""Requests to a price service that answers JSON: tries, time-outs, errors of the interface."""
+"""Requests to a price service that answers JSON: retries, timeouts, errors of the interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of a price source, what it gives, and its errors."""
+"""The interface of a price source, its results, and its errors."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PriceSource(Protocol):
         ...
 
     def fetch(self, first: date, last: date) -> Sequence[PricePoint]:
-        """What the source has for the days ``first`` to ``last``, doubled, absurd or absent as it comes.
+        """The source's data for the days ``first`` to ``last``, unchecked: duplicates and gaps stay.
 
         A :class:`Fetched` names days that could not be read while others could.
 
