@@ -1,7 +1,7 @@
 """The state machine of every topic: signals in, state changes out.
 
-A topic's state depends on its signals alone and on nothing else: not on how many are handed over at a time,
-and not on when. All times are those of the data, timezone-aware UTC.
+A topic's state depends only on its signals, not on how they are batched or when they are evaluated. All times
+are those of the data, timezone-aware UTC.
 """
 
 from __future__ import annotations

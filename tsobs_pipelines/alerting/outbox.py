@@ -1,7 +1,7 @@
 """The outbox: stores messages, sends them, and records the fate of each.
 
-Fates: ``pending`` (to be sent, again if need be), ``sent``, ``suppressed`` (never meant to leave, with the
-reason), ``delivery_unknown`` (it may have arrived; never sent again by itself), ``failed`` (it did not).
+Fates: ``pending`` (to be sent or retried), ``sent``, ``suppressed`` (not to be sent, with the reason),
+``delivery_unknown`` (it may have arrived; never resent automatically), ``failed`` (not delivered).
 """
 
 from __future__ import annotations

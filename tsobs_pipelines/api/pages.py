@@ -1,7 +1,6 @@
 """Serves the files of the page and of the API documentation from this package, compressed once.
 
-A path names a file of the package or nothing: no path of a request becomes one of
-the file system.
+Paths are looked up among the files of the package: no path of a request reaches the file system.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Health of tsobs itself: the daemon, the collection schedule, the outbox.
 
-What never happened is not an ailment while tsobs has just started; what stopped happening is one at once.
+Something that has never happened is not unhealthy right after a start; something that has stopped is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prometheus metrics about tsobs itself: ticks, runs, heartbeats, the outbox, missing rounds.
 
-What is not known has no sample. Counts of the last hour are gauges: they fall again.
+Unknown values have no sample. Counts of the last hour are gauges, since they can decrease.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The Tailscale user behind a connection.
 
-The address of the socket's peer is looked up in the tailnet by the sidecar; nothing a client sends takes part
-in it. The header that ``tailscale serve`` sets is believed from one address only, the one that
-``TSOBS_TRUSTED_PROXY`` names: from anybody else it is a text like any other. Where peers come from that
-address as well, beside a daemon in userspace mode, it takes ``TSOBS_PROXY_SECRET`` to be believed.
+The address of the socket's peer is looked up in the tailnet by the sidecar; nothing that a client sends is
+used for this. The header that ``tailscale serve`` sets is trusted only from the address in
+``TSOBS_TRUSTED_PROXY``. Beside a daemon in userspace mode peers come from that address as well, so the header
+is trusted only with ``TSOBS_PROXY_SECRET``.
 """
 
 from __future__ import annotations

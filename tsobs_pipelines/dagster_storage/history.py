@@ -1,8 +1,8 @@
 """Dagster's run history: which runs hold the newest status of something, and how old ones are deleted.
 
 ``DagsterInstance.delete_run`` alone leaves behind a run's file of events (SQLite keeps one for each run), its
-check evaluations and its captured logs. Everything here is safe to be killed and to be run again: a run's
-row goes last, and what a run that is gone has left anyway is swept up.
+check evaluations and its captured logs. Everything here can be killed and repeated: a run's row is deleted
+last, and leftovers of runs that no longer exist are removed.
 """
 
 from __future__ import annotations

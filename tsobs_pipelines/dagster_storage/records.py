@@ -1,9 +1,9 @@
 """Dagster's records of itself, read without Dagster: heartbeats, ticks and ended runs.
 
-The API reads the tables itself because the other ways cost more. ``import dagster`` adds 30 MB to a process
-that lives for months, and a sensor that copies the figures for the API would tell nothing when the daemon is
-what ails. The tables are few, and their names have been the same for years; the tests fill them with the
-Dagster that is installed, so that an upgrade which changes them is noticed there.
+The API reads the tables directly because the alternatives are worse. ``import dagster`` adds 30 MB to a
+long-running process, and a sensor that copies the figures for the API would report nothing when the daemon
+fails. The tables are few, and their names have not changed for years; the tests fill them with the installed
+Dagster, so that they detect an upgrade which changes them.
 
 Times come from the epoch seconds in Dagster's own texts: its timestamp columns hold, in Postgres, the local
 time of the session that wrote. They serve for comparisons only, which Postgres makes by the same rule.

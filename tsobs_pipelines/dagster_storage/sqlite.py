@@ -1,8 +1,8 @@
 """Dagster's SQLite storage without work that it repeats at each call.
 
-Dagster makes a new SQLAlchemy engine for each call, which therefore compiles each statement anew, opens the
-file and closes it, and it looks again and again whether the file has what each file has had for years. A
-sensor's tick is a dozen of such calls, and opens the whole storage anew in the code server.
+Dagster creates a new SQLAlchemy engine for each call, which therefore recompiles each statement, and opens
+and closes the file. It also checks repeatedly for tables and columns that every file has had for years. A
+sensor tick makes a dozen such calls, and reopens the whole storage in the code server.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A simulated day-ahead market: deterministic prices with daily, weekly and yearly cycles and shocks.
 
-Once in 25 days the market turns over for three days: prices of the sun's hours collapse, the evening's soar,
-and each day does it differently, so that a forecast from the days before degrades. Any 31 days hold one such
-period, which is what makes the first start show a degradation.
+Once in 25 days the market is disturbed for three days: midday prices collapse and evening prices soar, each
+day differently, so that a forecast from the days before degrades. Any 31 days contain one such period, so
+that the first start shows a degradation.
 """
 
 from __future__ import annotations

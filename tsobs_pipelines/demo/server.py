@@ -1,7 +1,7 @@
 """The simulated tailnet behind the sidecar's HTTP contract.
 
-It listens on loopback only, loads little, and marks itself: ``/healthz`` says
-``"demo":true`` and every answer has the header ``X-Tsobs-Demo``.
+It listens on loopback only, imports little, and identifies itself: ``/healthz`` says ``"demo":true`` and
+every answer has the header ``X-Tsobs-Demo``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A simulated tailnet: its daemon's status at any moment, as a pure function of seed and time.
 
-Nothing is remembered and the present plays no part, so that a day looks the same whenever it is asked for.
-The incidents recur every four weeks, so that the last 30 days always hold each of them once, and stand on
-week-ends, so that somebody who tries tsobs on a working day finds a healthy tailnet (:data:`INCIDENTS`, all
-times UTC).
+There is no state and no dependence on the present, so that a day is the same whenever it is requested. The
+incidents recur every four weeks, so that the last 30 days always contain each of them, and fall on weekends,
+so that the tailnet is healthy for somebody who tries tsobs on a working day (:data:`INCIDENTS`, all times
+UTC).
 """
 
 from __future__ import annotations

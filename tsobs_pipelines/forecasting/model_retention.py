@@ -1,7 +1,7 @@
 """The files of fitted models: their names, and which of them can be deleted.
 
 A model is read once, to issue the forecast of its delivery day, and the forecast is never issued again. It is
-kept for a while after that, for people who ask how a forecast came about.
+kept for a while afterwards, to explain the forecast.
 """
 
 from __future__ import annotations

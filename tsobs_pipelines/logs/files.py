@@ -1,9 +1,9 @@
 """The log file of a UTC day: many processes append to it without losing or interleaving lines.
 
 Each record is one ``write`` to a file opened for appending, and its own time chooses the day, so that there
-is no moment of rotation. A writer holds a shared lock during its write and looks whether the file still has
-its name: whoever packs or removes a day takes the lock alone, so no record goes to a file that is gone. What
-a killed process left half-written is closed with a new line by the next writer.
+is no moment of rotation. A writer holds a shared lock during its write and checks that the file still has its
+name. Whoever compresses or deletes a day takes the lock exclusively, so that no record goes to a deleted
+file. A line that a killed process left incomplete is ended by the next writer.
 """
 
 from __future__ import annotations

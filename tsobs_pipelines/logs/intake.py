@@ -1,8 +1,8 @@
 """Writes the output of the processes of ``make up`` to the logs: Dagster's, workers', and crash output.
 
 A line of JSON keeps its time, level, logger and message; any other line becomes a record of the logger that
-is named after the part. A traceback over many lines becomes one record. What a part has filed itself is not
-filed again: lines in tsobs' own form, and the console copies of Dagster's run logger.
+is named after the part. A traceback over many lines becomes one record. Records that a part has logged itself
+are not logged again: lines in tsobs' own form, and the console copies of Dagster's run logger.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Compresses the log files of past days, and deletes old ones.
 
 Several callers may run at once, and be killed at any point; writers may still append to an old day. A caller
-packs most of a day without any lock, then takes the file's lock alone for the rest, puts the packed file in
-place and removes the other. Killed between these two, it leaves both: the next caller sees from the packed
-file's own account how far it goes, and packs only what follows.
+compresses most of a day without a lock, then takes the file's exclusive lock for the rest, puts the
+compressed file in place and deletes the other. If it is killed between these two steps, both exist: the next
+caller reads from the compressed file how far it goes, and compresses only what follows.
 """
 
 from __future__ import annotations

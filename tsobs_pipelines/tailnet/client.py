@@ -1,7 +1,7 @@
 """The HTTP client of the sidecar: live status and the journal.
 
-A failed read is never an empty read: every method answers, or raises one of the errors of ``errors.py`` and
-``peers.py``.
+A failed read is never an empty result: every method returns an answer, or raises one of the errors of
+``errors.py`` and ``peers.py``.
 """
 
 from __future__ import annotations

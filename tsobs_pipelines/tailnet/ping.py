@@ -1,6 +1,6 @@
 """Results of a ping: the text of ``tailscale ping`` and the JSON of the LocalAPI, as one pair of types.
 
-Nothing here raises on what a command may print: text that is no pong is no pong. The forms are those of
+Nothing here raises on unexpected output: any text that is not a pong counts as none. The forms are those of
 ``cmd/tailscale/cli/ping.go`` and ``ipnstate.PingResult`` in Tailscale 1.102, and the ``[direct]`` of older
 documents.
 """

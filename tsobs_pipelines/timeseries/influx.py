@@ -1,9 +1,9 @@
 """Time series in InfluxDB 2.
 
-InfluxDB knows a point by its time and *all* of its tags, and merges the fields of two writes. A row of ours
-is known by its time and identity tags, and takes the place of the old one as a whole. So a writer looks at
-what is there, writes the new points, and only then removes what they made stale. Writers of one machine take
-turns by a lock file; for those of several machines Dagster's concurrency pools do that.
+InfluxDB identifies a point by its time and *all* of its tags, and merges the fields of two writes. Our rows
+are identified by time and identity tags, and replace the old row as a whole. So a writer reads the existing
+points, writes the new ones, and only then deletes those that became stale. A lock file serialises the writers
+of one machine; Dagster's concurrency pools serialise those of several machines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Backs up the state directory while everything runs, and restores it.
 
-SQLite files are copied with SQLite's own online backup: writers go on, and a copy is one moment of its file.
-An event is written to its run's file first and to the index second, so the index is copied before the runs'
+SQLite files are copied with SQLite's own online backup: writers continue, and each copy is consistent. An
+event is written to its run's file first and to the index second, so the index is copied before the runs'
 files: whatever the index names is there.
 """
 

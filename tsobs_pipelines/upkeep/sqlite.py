@@ -1,8 +1,8 @@
 """Compacts a SQLite file while other processes use it.
 
-SQLite fills the pages that deleting has freed before it lets the file grow, so a file whose content stays
-the same stays the same. Only a file that has become much emptier, after a retention was shortened, is worth
-rewriting: writers wait meanwhile, for seconds at most, and readers do not.
+SQLite reuses freed pages before it lets the file grow, so a file whose content stays about the same keeps its
+size. Only a file with much free space, after a retention was shortened, is worth rewriting: writers wait
+meanwhile, for seconds at most, readers do not.
 """
 
 from __future__ import annotations

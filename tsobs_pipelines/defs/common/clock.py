@@ -1,7 +1,6 @@
 """The clock of assets and sensors: read here, passed on as ``now``.
 
-A test moves the clock by
-exchanging ``utc_now`` in the modules that import it.
+A test sets the clock by replacing ``utc_now`` in the modules that import it.
 """
 
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """The asset ``forecast_evaluation`` and its checks: frozen forecasts against actual prices.
 
-A run without a
-new price imports neither Prophet nor pandas nor matplotlib, logs no row, and says so.
+A run without a new price imports neither Prophet nor pandas nor matplotlib, logs no row, and says so in its
+metadata.
 """
 
 from collections.abc import Iterator, Sequence

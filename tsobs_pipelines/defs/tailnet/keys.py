@@ -1,8 +1,8 @@
 """Names and keys of a tailnet's definitions in Dagster.
 
-The first tailnet's assets have the names of the design. Those of a further one are the same below its name,
-in a group of their own: each tailnet is a lineage of its own in the UI, with partitions, jobs and runs that
-nothing of the others can hold up or turn red.
+The first tailnet's assets have unprefixed names. Those of a further one have the tailnet's name as a prefix,
+and a group of their own: each tailnet is a separate lineage in the UI, with partitions, jobs and runs that do
+not depend on the others.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """What is known about a delivery day when its forecast is issued: lagged prices and the kind of day.
 
-Models work on the clock on the wall: a day has 24 slots. The two hours of an autumn day's repeated slot are
-averaged; the slot that a spring day skips is empty. Holes of at most a week are bridged with the newest
-earlier price of the slot, in the columns only: nobody fits to, or scores against, a price that was not there.
+Models work in local time: a day has 24 slots. The two hours of an autumn day's repeated slot are averaged;
+the slot that a spring day skips is empty. Holes of at most a week are bridged with the newest earlier price
+of the slot, in the columns only: nobody fits to, or scores against, a price that was not there.
 """
 
 from __future__ import annotations
