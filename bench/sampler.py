@@ -1,7 +1,7 @@
 """A round of the sampler for 3 to 500 nodes, none, a third and all of them dead: CPU, wall and journal.
 
 The nodes are a LocalAPI of this process, whose answers are copies of real ones and take as long: 1 to 80 ms,
-and for ever for a dead node; their work is not counted. ``real`` as an argument takes the lab's three nodes,
+and forever for a dead node; their work is not counted. ``real`` as an argument takes the lab's three nodes,
 ``status`` the time of /status beside a round; numbers are numbers of nodes. As root, for the control group
 that CPU is counted by.
 """

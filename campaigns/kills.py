@@ -20,7 +20,7 @@ from tests.support.running import Running, children, name_of
 
 LOOK_S = 0.5
 NOTICED_S = 10.0
-"""An ailing ``/healthz`` that begins within so long after a kill is this kill's doing."""
+"""An unhealthy ``/healthz`` that begins within this time after a kill is caused by it."""
 
 WEIGHTS = {
     **dict.fromkeys(("webserver", "daemon", "code", "api", "logs", "run"), 4),
@@ -104,7 +104,7 @@ class Watch:
 
 
 def _health(client: httpx.Client, port: int) -> tuple[int, dict[str, str]]:
-    """The status, and what is said of each part that ails."""
+    """The status, and the detail of each unhealthy part."""
     try:
         answer = client.get(f"http://127.0.0.1:{port}/healthz")
         parts = answer.json()["parts"]
@@ -141,7 +141,7 @@ def back_after(kill: Kill, looks: Sequence[Look]) -> float | None:
 def well_after(kill: Kill, looks: Sequence[Look], horizon: float) -> float | None:
     """Seconds from the kill until ``/healthz`` was 200 again; 0.0 when it never was anything else.
 
-    ``horizon`` is when the next process was killed: what ails from then on is not this kill's doing.
+    ``horizon`` is when the next process was killed: what is unhealthy after that is not due to this kill.
     """
     noticed = next(
         (

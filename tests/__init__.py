@@ -1,1 +1,1 @@
-"""The tests, by what they need: see `CLAUDE.md`."""
+"""The tests, grouped by what they need: see `CLAUDE.md`."""

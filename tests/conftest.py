@@ -1,4 +1,4 @@
-"""What every test can rely on."""
+"""Fixtures for all tests: isolation from the environment."""
 
 from __future__ import annotations
 

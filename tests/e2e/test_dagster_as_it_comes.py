@@ -1,4 +1,4 @@
-"""Without any patch, and as plain ``dagster dev``: slower, and it works."""
+"""Without any patch, and as plain ``dagster dev``: slower, but working."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo's thirty days as a newcomer meets them: the forecast filled and judged, the alerts a history."""
+"""The demo's thirty days at the first start: forecasts issued and evaluated, alerts in the history."""
 
 from __future__ import annotations
 

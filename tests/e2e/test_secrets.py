@@ -1,4 +1,4 @@
-"""A canary in every setting that can hold a secret, everything behind them down: it is written nowhere."""
+"""A canary in every secret setting while all services are down: it must not be written anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``tsobs up`` as a newcomer meets it: on the demo tailnet, with nothing set."""
+"""``tsobs up`` on the demo tailnet, without any setting."""
 
 from __future__ import annotations
 

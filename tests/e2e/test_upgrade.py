@@ -1,4 +1,4 @@
-"""An upgrade from the first version whose ``tsobs up`` starts: its state directory, gone on with by this one.
+"""An upgrade from the first version whose ``tsobs up`` starts: its state directory is used by this version.
 
 ``tests/support/old_state.py`` made the archive by running that version.
 """

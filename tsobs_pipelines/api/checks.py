@@ -82,7 +82,7 @@ def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
         days = Window.trailing(moment.now, KNOWN_FOR)
         ever = bool(rows) or bool(parts.store.latest(COLLECTIONS, days, where))
     except StoreError:
-        # Which is the store's ailment, and is told there.
+        # This is a fault of the store, whose check reports it.
         return PartState(ok=True, detail="rounds not known, the store can't be read")
     return judge_rounds(rows, moment, stale_after, ever=ever)
 

@@ -18,7 +18,7 @@ from tsobs_pipelines.timeseries.sampling import SILENT_AFTER
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 BEATS_WITHIN = timedelta(minutes=5)
-"""Each loop of the daemon beats once or twice a minute; a slow sensor may hold one up for a minute or two."""
+"""Each loop sends a heartbeat once or twice a minute; a slow sensor may delay one by a minute or two."""
 
 AHEAD = timedelta(minutes=2)
 """What lies further ahead was written by a clock that was set back since."""

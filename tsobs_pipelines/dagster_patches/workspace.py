@@ -24,7 +24,7 @@ class Workspace(WorkspaceProcessContext):
     """The code location of the daemon."""
 
     def refresh_workspace(self) -> None:
-        """Read the location anew if its server is another one; the controller calls this once a minute."""
+        """Reload the location if its server is another one; the controller calls this once a minute."""
         entries = self.get_current_workspace().code_location_entries.values()
         if any(_outdated(entry) for entry in entries):
             super().refresh_workspace()

@@ -109,7 +109,7 @@ def _alone(directory: Path) -> Iterator[bool]:
 
 
 def _pack_day(path: Path) -> bool:
-    """Pack one day; False when a writer did not let go of it."""
+    """Compress one day; False when a writer still held its lock."""
     target = path.with_name(path.name + ".gz")
     temporary = path.with_name(f".{target.name}.new")
     source_fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -102,7 +102,7 @@ class Attempts:
         return pause
 
     def overdue(self, now: float) -> float | None:
-        """The patience in s, if that is used up; it doubles, or a busy machine would begin anew for ever."""
+        """The timeout in s, if it has passed; it doubles, so that a busy machine is not restarted forever."""
         if self.ready or now - self.begun < self._patience:
             return None
         patience, self._patience = self._patience, self._patience * 2

@@ -1,6 +1,6 @@
 """Parses the sidecar's journal: a day's bytes become rounds, in the order of the file.
 
-Two versions of the line are read, for ever; ``docs/TAILSCALE_LOGS.md`` has their members. Lines that can't
+Two versions of the line are read; ``docs/TAILSCALE_LOGS.md`` has their members. Lines that can't
 be read are skipped and counted by reason: a crash leaves a torn last line, a newer sidecar may write a later
 version.
 """

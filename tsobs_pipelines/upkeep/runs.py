@@ -39,7 +39,7 @@ def select(old: Sequence[str], newest: Collection[str], most: int = MOST_AT_ONCE
     """Of the runs that are old enough (oldest first), those that hold the newest word on nothing.
 
     ``newest`` are the runs with the newest event of a partition of an asset, or the newest evaluation of a
-    check: Dagster knows the status of a partition from these events alone, so their runs stay for ever.
+    check: Dagster knows the status of a partition from these events alone, so their runs are kept forever.
     """
     superseded = [run for run in old if run not in newest]
     return Selection(tuple(superseded[:most]), len(old) - len(superseded), len(superseded[most:]))

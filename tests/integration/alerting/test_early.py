@@ -1,4 +1,4 @@
-"""Between two ticks: the tick is asked for when a rule would change by rounds that are not collected yet."""
+"""Between two ticks: a tick is requested when uncollected rounds would change an alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults between an incident and its message: what was sent, what the outbox says. As a table.
+"""Faults between an incident and its message, as a table: what was sent, and what the outbox says.
 
 Each scenario has a process of its own that evaluates and sends, and dies by SIGKILL where it is told to;
 afterwards another process comes, as Dagster's next run or tick does, until the outbox settles.

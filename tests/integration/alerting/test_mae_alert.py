@@ -1,4 +1,4 @@
-"""A degradation of today, from the price that comes in to the message: schedules, runs, sensors, Bot API.
+"""A degraded forecast, from today's new price to the message: schedules, runs, sensors, Bot API.
 
 What is real here: the definitions with their schedules and sensors, in-process runs, the alert state, the
 price file. What is not: the clock, which the test moves; Prophet, for which cheap models stand; Telegram.

@@ -1,4 +1,4 @@
-"""Alert state and outbox in a real database: exactly once, whoever ticks, dies or comes late."""
+"""Alert state and outbox in a real database: exactly once, with concurrent, killed or late evaluations."""
 
 from __future__ import annotations
 

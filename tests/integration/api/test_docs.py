@@ -1,4 +1,4 @@
-"""docs/API.md against the API: each example is asked, and has the names and types of the answer."""
+"""docs/API.md against the API: each example is requested, and must match the response's names and types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API when what it stands on is down or slow: 503 with a reason, and nobody waits for another."""
+"""The API when its dependencies are down or slow: 503 with a reason, and no request blocks another."""
 
 from __future__ import annotations
 

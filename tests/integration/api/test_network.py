@@ -1,4 +1,4 @@
-"""``/health-monitoring/network``: what the netcheck says, live and from the store."""
+"""``/health-monitoring/network``: the netcheck, live and from the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every route of the API over a seeded store: its shape, its ranges, and what is not sent twice."""
+"""Every route of the API over a seeded store: its form, its limits, and conditional requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tsobs says of itself, from records that Dagster, the collector and the alerts wrote."""
+"""What tsobs reports about itself, from records that Dagster, the collector and the alerts wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API over two tailnets: each is asked for by name, and the first where none is named."""
+"""The API over two tailnets: each is selected by name, the first one by default."""
 
 from __future__ import annotations
 

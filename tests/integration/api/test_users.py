@@ -1,4 +1,4 @@
-"""Who asks: the login of an address, whom to believe, and who is turned away."""
+"""Users: the login behind an address, trusted headers, and rejected requests."""
 
 from __future__ import annotations
 

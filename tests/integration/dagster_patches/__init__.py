@@ -1,1 +1,1 @@
-"""Tests of what tsobs changes in Dagster."""
+"""Tests of the patches of Dagster."""

@@ -1,4 +1,4 @@
-"""A clock that was set back under Dagster's daemon: nothing waits until it is where it was."""
+"""The clock under Dagster's daemon is set back: nothing waits until it has caught up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of the code server: they are forks, can be ended, and end with it or as their last event says."""
+"""Runs of the code server: forks that can be terminated, and that end with it or as their last event says."""
 
 from __future__ import annotations
 

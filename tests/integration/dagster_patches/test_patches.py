@@ -1,4 +1,4 @@
-"""What is patched exists in the Dagster that is installed, and is what Dagster calls.
+"""Everything that is patched exists in the installed Dagster, and is what Dagster calls.
 
 The modules beside this one show what it then does.
 """

@@ -1,4 +1,4 @@
-"""A retry that can't be started because the code server is away is started once it is back."""
+"""A retry that can't be launched while the code server is down is launched once it is back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon's workspace reads its code location again when the code server is another one, and only then."""
+"""The daemon's workspace reloads the code location when the code server changes, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sidecar's HTTP contract, held by the demo; the same tests run against a real sidecar.
+"""The sidecar's HTTP contract against the demo; the same tests run against a real sidecar.
 
 Set ``CONTRACT_SIDECAR_URL`` (and ``CONTRACT_SIDECAR_TOKEN_FILE``) to test another than the demo. It needs a
 tailnet with at least one peer and a sampler that has taken a round.

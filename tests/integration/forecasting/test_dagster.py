@@ -1,4 +1,4 @@
-"""The forecast assets in Dagster: real prices backfilled and judged, frozen forecasts, and the quiet tick."""
+"""The forecast assets in Dagster: backfill and evaluation of real prices, frozen forecasts, empty ticks."""
 
 from __future__ import annotations
 

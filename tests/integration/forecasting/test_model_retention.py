@@ -1,4 +1,4 @@
-"""Fitted models go once their forecasts are long issued, on the disk and behind fsspec; nothing else does."""
+"""Old fitted models are deleted once their forecasts are issued, locally and by fsspec; nothing else is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A price source that is written in one file is a setting, is fetched and stored, and the doctor asks it."""
+"""A price source in one file is accepted by the setting, fetched, stored and checked by the doctor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eight processes write to the same files over a midnight, two are killed: nothing lost, mixed or doubled.
+"""Eight processes write to the same files over midnight, two are killed: no line lost, mixed or duplicated.
 
 The number of records for each is 5,000 here; ``TSOBS_TEST_LOG_RECORDS`` makes it more (the issue's 100,000).
 """

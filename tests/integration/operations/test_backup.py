@@ -1,4 +1,4 @@
-"""A backup of a system that runs, and its way back, row by row."""
+"""A backup of a running system and its restore, compared row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployment files: what can be checked of them without an engine, a systemd or a cluster."""
+"""The deployment files: what can be checked without a container engine, systemd or a cluster."""
 
 from __future__ import annotations
 

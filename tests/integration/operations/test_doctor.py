@@ -1,4 +1,4 @@
-"""``tsobs doctor`` finds what ails, says what to do, and tells no secret."""
+"""``tsobs doctor`` finds what is wrong, says how to fix it, and reveals no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old runs go from Dagster's SQLite storage with all that belongs to them, and nothing else changes."""
+"""Old runs are deleted from Dagster's SQLite storage with all that belongs to them, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose state directory it is: tsobs takes its own and empty ones, and leaves others as they are."""
+"""The state directory: tsobs uses its own and empty ones, and does not touch others."""
 
 from __future__ import annotations
 

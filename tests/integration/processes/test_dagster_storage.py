@@ -1,4 +1,4 @@
-"""Our classes over Dagster's SQLite files: the same content for both, without a new engine for each call."""
+"""Our storage classes on Dagster's SQLite files: the same content, without a new engine for each call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fork server: what it must not have when it forks, and what its forks are like."""
+"""The fork server: its state when it forks, and the state of its forks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question that nobody waits for any more is not worked on."""
+"""A request whose client has disconnected is cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds of a connection, tried on real sockets: bytes, time, and who gives way when there are many."""
+"""Limits on connections, on real sockets: bytes, time, and which are closed when there are too many."""
 
 from __future__ import annotations
 

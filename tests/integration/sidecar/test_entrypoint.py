@@ -1,4 +1,4 @@
-"""The entrypoint: settings that can't be used, and two parts that live and end together."""
+"""The entrypoint: invalid settings, and two processes that start and end together."""
 
 from __future__ import annotations
 

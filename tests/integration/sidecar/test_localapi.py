@@ -1,4 +1,4 @@
-"""The sidecar over the daemon's LocalAPI: the same answers as by the CLI, which is then not asked."""
+"""The sidecar over the daemon's LocalAPI: the same responses as by the CLI, which is then not called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name means the same node to the sidecar and to tsobs: a table of cases, and random tailnets."""
+"""A name resolves to the same node in the sidecar and in tsobs: a table of cases, and random tailnets."""
 
 from __future__ import annotations
 

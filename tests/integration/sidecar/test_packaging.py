@@ -1,4 +1,4 @@
-"""The sidecar's container and unit: what can be checked of them without an engine or a systemd that runs."""
+"""The sidecar's container and unit: what can be checked without a container engine or a running systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sidecar's routes answer, with real bash and socat over a CLI that replays recorded forms."""
+"""The sidecar's routes, with real bash and socat over a CLI that replays recorded output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sampler and its journal: what a round holds, and that nothing but a crash leaves a torn line."""
+"""The sampler and its journal: the content of a round, and that only a crash truncates a line."""
 
 from __future__ import annotations
 

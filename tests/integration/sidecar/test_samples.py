@@ -1,4 +1,4 @@
-"""The journal's routes, over files that a sampler, a crash and a clock may leave."""
+"""The journal's routes, over files as a sampler, a crash and a clock step can leave them."""
 
 from __future__ import annotations
 

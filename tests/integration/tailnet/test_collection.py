@@ -1,4 +1,4 @@
-"""Collecting the journal into a real SQLite store: nothing lost, nothing doubled, whatever the order."""
+"""Collecting the journal into a real SQLite store: nothing lost or duplicated, in any order."""
 
 from __future__ import annotations
 

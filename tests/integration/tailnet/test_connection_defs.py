@@ -1,4 +1,4 @@
-"""The connection assets, their checks and healing in a real Dagster instance, over a made-up journal."""
+"""The connection assets, their checks and healing in a real Dagster instance, over a synthetic journal."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Every asset that renews itself has a policy that Dagster can judge, and no policy is for nothing."""
+"""Every asset that updates automatically has a freshness policy that Dagster can evaluate; no other has."""
 
 from __future__ import annotations
 

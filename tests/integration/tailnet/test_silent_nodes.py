@@ -1,4 +1,4 @@
-"""Silence about a node is an answer: each way a node can go missing is told, and shown everywhere."""
+"""Missing nodes: every way in which a node can go missing is alerted, and shown everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever answers 200 in the place of InfluxDB: a clear error each time, nothing read and nothing lost."""
+"""Other servers that answer 200 in place of InfluxDB: a clear error each time, nothing read or lost."""
 
 from __future__ import annotations
 

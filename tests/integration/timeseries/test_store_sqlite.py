@@ -1,4 +1,4 @@
-"""The contract of the store against SQLite, and what only a file can go wrong with."""
+"""The contract of the store against SQLite, and failures specific to a file."""
 
 from __future__ import annotations
 

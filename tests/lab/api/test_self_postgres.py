@@ -1,4 +1,4 @@
-"""The same records read from a real Postgres, whose sessions have a time zone of their own."""
+"""The same records read from a real Postgres, whose sessions have a different time zone."""
 
 from __future__ import annotations
 

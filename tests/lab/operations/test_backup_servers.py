@@ -1,4 +1,4 @@
-"""Backups of servers that are written to, put back into fresh ones by the documented commands, row by row."""
+"""Backups of servers under write load, restored into new ones by the documented commands, row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or damaged: what is lost (nothing that was acknowledged), and the way back.
+"""Disks that are full, read-only or damaged: what is lost (nothing that was acknowledged), and recovery.
 
 Each fault is real: a small tmpfs that fills up, a file system mounted read-only, bytes overwritten.
 """

@@ -1,4 +1,4 @@
-"""``tsobs doctor`` before real servers: all is well, or what ails is found, with its remedy in one line."""
+"""``tsobs doctor`` with real servers: healthy ones, and each problem with its remedy in one line."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def as_user(url: str, user: str) -> str:
 
 
 def findings() -> Mapping[str, Mapping[str, str]]:
-    """What ``tsobs doctor --json`` says, by name: a remedy of one line for what ails, and only for that."""
+    """The findings of ``tsobs doctor --json``, by name: only problems have a remedy, of one line."""
     done = CliRunner().invoke(main, ["doctor", "--json"])
     said = json.loads(done.output)
     for found in said["findings"]:

@@ -1,4 +1,4 @@
-"""The same promises with Dagster's history in a real Postgres."""
+"""The same guarantees with Dagster's history in a real Postgres."""
 
 from __future__ import annotations
 

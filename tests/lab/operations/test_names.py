@@ -1,4 +1,4 @@
-"""DNS is gone for sidecar, Telegram and prices, and comes back: what is said, and that nothing is lost."""
+"""DNS fails for sidecar, Telegram and prices, and recovers: error messages, and that nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postgres goes down and comes back under everything: Dagster's records, time series, alert state.
+"""Postgres restarts under everything: Dagster's records, time series, alert state.
 
 Nothing is repaired by hand: what was journalled meanwhile is in the store afterwards, each round once, and
 tsobs is as healthy as before.

@@ -1,4 +1,4 @@
-"""Whether everybody can use the page: keyboard, reader, contrast, narrow screens; and pictures of it."""
+"""Accessibility of the page: keyboard, screen reader, contrast, narrow screens; and screenshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forecast itself on the page: prices, band, the present moment."""
+"""The forecast on the page: prices, interval, the current time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of another site, open in the same browser, and what it can do to Dagster: nothing."""
+"""A page of another site, open in the same browser, can't do anything to Dagster."""
 
 from __future__ import annotations
 

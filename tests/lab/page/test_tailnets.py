@@ -1,4 +1,4 @@
-"""The page over two tailnets in a real browser: one is chosen, the address keeps it, no other stays."""
+"""The page over two tailnets in a real browser: selection, address, and no leftovers of the other one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser when something is wrong: an alert, a store that is down, a bad forecast."""
+"""The page in a real browser when something is wrong: an alert, a store that is down, a degraded forecast."""
 
 from __future__ import annotations
 

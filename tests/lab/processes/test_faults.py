@@ -1,4 +1,4 @@
-"""Every process killed in the middle of a run: the run is done by somebody, ticks go on, nothing is left.
+"""Every process killed in the middle of a run: the run is completed, ticks continue, no process is left.
 
 In the lab because it takes minutes; it needs neither root nor a server.
 """

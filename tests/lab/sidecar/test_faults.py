@@ -1,4 +1,4 @@
-"""The real sidecar on a disk that is full, and under a clock that is stepped: what is lost of the journal."""
+"""The real sidecar with a full disk and with a stepped clock: what is lost of the journal."""
 
 from __future__ import annotations
 

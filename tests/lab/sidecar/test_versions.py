@@ -1,4 +1,4 @@
-"""The sidecar over the LocalAPI of the oldest and the newest tailscaled: the same answers and rounds."""
+"""The sidecar over the LocalAPI of the oldest and the newest tailscaled: the same responses and rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What really happens to a node is what InfluxDB holds of it: daemon, sidecar, journal, collector and store.
+"""What happens to a node is what InfluxDB contains: daemon, sidecar, journal, collector and store.
 
 Each test does something to the tailnet that `test_tailnet.py` shows to be what it says, and looks at the rows
 that were collected of it. A round is taken each second; a row counts when the round was taken afterwards.

@@ -1,4 +1,4 @@
-"""What rounds of a real tailnet say of nodes that are not there, not sampled, not answering, or gone."""
+"""Rounds of a real tailnet about nodes that are absent, not sampled, not answering, or deleted."""
 
 from __future__ import annotations
 

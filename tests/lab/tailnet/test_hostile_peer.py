@@ -1,4 +1,4 @@
-"""A peer that wants more than to be observed, at a node whose daemon runs in userspace mode."""
+"""A hostile peer at a node whose daemon runs in userspace mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab's tailnet is a real one, and does on demand what the sidecar has to observe."""
+"""The lab's tailnet is a real one, and produces on demand what the sidecar has to observe."""
 
 from __future__ import annotations
 

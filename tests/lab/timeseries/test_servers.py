@@ -1,4 +1,4 @@
-"""The lab's stores and brokers are real ones that keep, lose and refuse what the fixtures promise."""
+"""The lab's databases and brokers are real, and keep, lose and reject data as the fixtures promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of the store against a real InfluxDB 2, and what only a server can go wrong with."""
+"""The contract of the store against a real InfluxDB 2, and failures specific to a server."""
 
 from __future__ import annotations
 

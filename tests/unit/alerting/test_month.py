@@ -1,4 +1,4 @@
-"""Fifty nodes for thirty days with two hundred known incidents: each found, no other, in any tick."""
+"""Fifty nodes for thirty days with two hundred known incidents: exactly these are found, with any ticks."""
 
 from __future__ import annotations
 

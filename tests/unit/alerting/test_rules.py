@@ -1,4 +1,4 @@
-"""The rules: what fires, what resolves, what says nothing, and that neither tick nor restart matters."""
+"""The rules: what fires, what resolves, what is ignored, and independence of ticks and restarts."""
 
 from __future__ import annotations
 

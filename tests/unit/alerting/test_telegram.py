@@ -1,4 +1,4 @@
-"""What each answer of the Bot API, and none, makes of a message."""
+"""The fate of a message for each answer of the Bot API, and for none."""
 
 from __future__ import annotations
 

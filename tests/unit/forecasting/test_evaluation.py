@@ -1,4 +1,4 @@
-"""The error measures against other people's implementations, and at their edges."""
+"""The error measures against other implementations, and edge cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The regression of each hour: what it measures days by, and that it and its interval hold on real prices."""
+"""The regression of each hour: its scaling, and its accuracy and interval on real prices."""
 
 from __future__ import annotations
 

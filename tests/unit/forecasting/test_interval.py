@@ -1,4 +1,4 @@
-"""The interval on errors that are made up: their size differs by hour and changes from one day to another."""
+"""The interval on synthetic errors whose size differs by hour and changes from day to day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics history: what is logged, what is read back, and what becomes of a damaged file."""
+"""The metrics history: what is logged, what is read back, and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model on a made-up market: what it needs, what it may see, and what it leaves behind."""
+"""The model on a synthetic market: its requirements, the data it may use, and the files it leaves."""
 
 from __future__ import annotations
 

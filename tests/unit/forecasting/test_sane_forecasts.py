@@ -1,4 +1,4 @@
-"""Forecasts of markets that stand still, jump, or show a price that is absurd."""
+"""Forecasts of markets that are constant, jump, or have an absurd price."""
 
 from __future__ import annotations
 

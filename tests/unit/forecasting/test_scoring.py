@@ -1,4 +1,4 @@
-"""What is scored, against what, and when: delivery days, fair forecasts, late and corrected prices."""
+"""Scoring: delivery days, fair forecasts, late and corrected prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a log call carries, it becomes one line of JSON that holds it."""
+"""Any log call becomes one valid line of JSON with its content."""
 
 from __future__ import annotations
 

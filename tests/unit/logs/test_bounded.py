@@ -1,4 +1,4 @@
-"""A bound on how often a logger writes."""
+"""The rate limit of a logger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What parts print becomes records: structlog's lines, texts, tracebacks, and no copies."""
+"""Output of processes becomes records: structlog's lines, text, tracebacks, and no duplicates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets stay out of what is logged: known values in every writing, unknown ones by their form."""
+"""Secrets are masked in logs: known values in every encoding, unknown ones by their format."""
 
 from __future__ import annotations
 

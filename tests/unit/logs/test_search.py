@@ -1,4 +1,4 @@
-"""The search gives what a plain reading of every line gives, on plain, packed and damaged files."""
+"""The search finds what a linear scan finds, on plain, compressed and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The daemon's lines: how each is read, and that following loses and doubles none."""
+"""The daemon's log: parsing, and following without loss or duplicates."""
 
 from __future__ import annotations
 

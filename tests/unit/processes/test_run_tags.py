@@ -1,4 +1,4 @@
-"""Each job says how long it may take, which queue it is in, and how it is tried again."""
+"""Every job has a timeout, a concurrency limit and a retry policy."""
 
 from __future__ import annotations
 

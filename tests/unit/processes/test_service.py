@@ -1,4 +1,4 @@
-"""A part as a service: what it says when it can't begin."""
+"""A part as a service: its error when it can't start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the supervisor starts something again, and how long it waits for it."""
+"""When the supervisor restarts a process, and how long it waits for it."""
 
 from __future__ import annotations
 

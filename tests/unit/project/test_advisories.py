@@ -1,4 +1,4 @@
-"""The audit of the lock finds what an advisory is about, and does not pass over what it can't read."""
+"""The audit of the lock finds affected packages, and reports advisories that it can't read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The import graph has no circle and no hidden arrow, and import-linter's contracts leave no package out."""
+"""The import graph has no cycle and no hidden import, and import-linter's contracts cover every package."""
 
 from __future__ import annotations
 

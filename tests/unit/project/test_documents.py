@@ -1,4 +1,4 @@
-"""The documents: every link leads to a file, and to a heading that is there."""
+"""The documentation: every link leads to an existing file and heading."""
 
 from __future__ import annotations
 

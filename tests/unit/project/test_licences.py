@@ -1,4 +1,4 @@
-"""What is installed with tsobs may be used with it under Apache-2.0."""
+"""The licences of installed packages are compatible with Apache-2.0."""
 
 from __future__ import annotations
 

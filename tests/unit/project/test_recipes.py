@@ -1,4 +1,4 @@
-"""The contributor's guide names what is there: each package in its layout, files and names in its recipes."""
+"""The contributor's guide is correct: packages in its layout, files and names in its recipes."""
 
 from __future__ import annotations
 

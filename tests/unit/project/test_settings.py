@@ -1,4 +1,4 @@
-"""Settings: what is read, what is refused and how it is said."""
+"""Settings: what is read, what is rejected, and the error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of further tailnets: what it gives, and what is said of one that can't be used."""
+"""The file of further tailnets: valid and invalid ones."""
 
 from collections.abc import Callable
 from pathlib import Path

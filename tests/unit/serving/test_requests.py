@@ -1,4 +1,4 @@
-"""Which requests a server without passwords answers: its own names, and no foreign page's."""
+"""Which requests a server without authentication accepts: its own host names, and no cross-site requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of connections, as the log tells them."""
+"""Connection changes, as they are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client of the sidecar against real servers: what they say, and every way to say it badly."""
+"""The client of the sidecar against real servers: valid responses, and every kind of invalid one."""
 
 from __future__ import annotations
 

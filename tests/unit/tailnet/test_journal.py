@@ -1,4 +1,4 @@
-"""Reading the journal: whole, torn, hostile, and in any cut of its bytes."""
+"""Reading the journal: complete, truncated, hostile, and split at any byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of the path, one by one."""
+"""The rules that determine the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every form that a ping's answer takes, and hostile ones."""
+"""Every form of a ping's output, and hostile ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of rounds: one for each node and round, the same however they were collected."""
+"""Rows of rounds: one for each node and round, independent of how they were collected."""
 
 from __future__ import annotations
 

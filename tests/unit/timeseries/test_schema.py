@@ -1,4 +1,4 @@
-"""Rows against their measurement: what is cast, what is refused and what the text of a refusal says."""
+"""Rows against their measurement: conversions, rejected values and error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing a store by the settings, windows, frames, and the pure parts of the InfluxDB backend."""
+"""Selecting a store by the settings, windows, frames, and the pure parts of the InfluxDB backend."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def silence_sensor() -> dg.SensorDefinition:
         name="silence_sensor",
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="No fresh round of any node for 15 minutes. Sends by itself: runs may be what ails.",
+        description="No fresh round of any node for 15 minutes. Sends directly, since runs may be failing.",
     )
     def sensor(settings: SettingsResource, store: StoreResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
@@ -162,7 +162,7 @@ def run_failure_sensor() -> dg.SensorDefinition:
         name="run_failure_sensor",
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="A job's run failed for good; over when one of its runs succeeds. Sends by itself.",
+        description="A run of a job failed for good; resolved when one of its runs succeeds. Sends directly.",
     )
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()

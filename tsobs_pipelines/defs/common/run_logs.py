@@ -16,7 +16,7 @@ def _quiet(_init: dg.InitLoggerContext) -> logging.Logger:
 
 
 quiet_logger = dg.LoggerDefinition(
-    _quiet, description="Prints nothing: the supervisor would file each line a second time."
+    _quiet, description="Prints nothing: the supervisor would log each line a second time."
 )
 
 

@@ -71,7 +71,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
                 description=f"The 7-day error is at most {SKILL_LIMIT} x the naive one.",
             ),
         ],
-        description=f"{model_name}: frozen forecasts scored against the prices that came.",
+        description=f"{model_name}: frozen forecasts scored against the actual prices.",
     )
     @permanent_failures_at_once()
     def forecast_evaluation(

@@ -185,7 +185,7 @@ def _healing_sensor(
         jobs=list(jobs),
         minimum_interval_seconds=HEALING_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks for delivery days that lack prices, a forecast or an evaluation.",
+        description="Requests runs for delivery days that lack prices, a forecast or an evaluation.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource

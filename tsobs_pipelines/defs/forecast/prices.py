@@ -41,7 +41,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[
-            dg.AssetCheckSpec(PRICES_CHECK, asset=PRICES_KEY, description="Each due hour has its one price.")
+            dg.AssetCheckSpec(PRICES_CHECK, asset=PRICES_KEY, description="Each due hour has one price.")
         ],
         description="Hourly electricity prices of each delivery day, EUR/kWh.",
     )

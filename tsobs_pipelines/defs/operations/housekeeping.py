@@ -182,7 +182,7 @@ def housekeeping_assets() -> list[dg.AssetsDefinition]:
     @dg.asset(
         key=DISK_USE,
         group_name=GROUP,
-        description="Bytes and files of each part of the state, and what is free on its disk.",
+        description="Bytes and files of each part of the state, and the free space on its disk.",
     )
     def disk_use(context: dg.AssetExecutionContext, settings: SettingsResource) -> dg.MaterializeResult[None]:
         """Measure the disk."""
@@ -202,7 +202,7 @@ def housekeeping_assets() -> list[dg.AssetsDefinition]:
     name=FREE_DISK,
     # Blocking, so that too little fails the run: that is what the alert about failed runs tells.
     blocking=True,
-    description="There is room on the disk of the state directory.",
+    description="Free space on the disk of the state directory.",
 )
 def free_disk(settings: SettingsResource) -> dg.AssetCheckResult:
     """Judge the free space: little is a warning, too little an error."""

@@ -123,7 +123,7 @@ def connection_assets(
     diagnostics = dg.AssetSpec(
         keys.diagnostics,
         deps=[keys.journal],
-        description="What netcheck said: each DERP region's latency, UDP, IPv6, NAT.",
+        description="Results of netcheck: latency of each DERP region, UDP, IPv6, NAT.",
         group_name=keys.group,
         kinds={"tailscale"},
     )
@@ -153,7 +153,7 @@ def connection_assets(
     @dg.asset(
         key=keys.summary,
         deps=[keys.metrics],
-        description="Each node's day: percentiles of latency, loss, share direct, traffic, availability.",
+        description="Daily summary of each node: latency percentiles, loss, path, traffic, availability.",
         group_name=keys.group,
         kinds={"tailscale"},
         partitions_def=partitions,
@@ -190,7 +190,7 @@ def tick_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
         selection=TailnetKeys.of(tailnet).collected,
         tags=tick_tags(),
         executor_def=dg.in_process_executor,
-        description="Collects what the journal has new, and sums up the day.",
+        description="Collects new rounds of the journal, and updates the daily summary.",
     )
 
 

@@ -32,9 +32,9 @@ def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
     metrics = TailnetKeys.of(tailnet).metrics
     latency = dg.AssetCheckSpec("latency_within_limit", asset=metrics, description="No node is slow.")
     path = dg.AssetCheckSpec("reached_directly", asset=metrics, description="No node is relayed.")
-    fresh = dg.AssetCheckSpec("journal_is_fresh", asset=metrics, description="Rounds keep coming.")
+    fresh = dg.AssetCheckSpec("journal_is_fresh", asset=metrics, description="The newest round is recent.")
     complete = dg.AssetCheckSpec(
-        "rounds_complete", asset=metrics, description="Hardly a round of the last hour was not taken."
+        "rounds_complete", asset=metrics, description="At least 95 % of the last hour's rounds were taken."
     )
     seen = dg.AssetCheckSpec(
         "nodes_are_seen", asset=metrics, description="Each critical node is in the tailnet and can be probed."

@@ -46,7 +46,7 @@ def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
         selection=TailnetKeys.of(tailnet).collected.without_checks(),
         tags=backfill_tags(),
         executor_def=dg.in_process_executor,
-        description="Collects whole days of which the store lacks rounds.",
+        description="Collects whole days again whose rounds are missing in the store.",
     )
 
 
@@ -116,7 +116,7 @@ def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) ->
         jobs=jobs,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks for the days of which the journal has more than the store.",
+        description="Requests collections of days that have more rounds in the journal than in the store.",
     )
     def sensor(
         context: dg.SensorEvaluationContext,

@@ -52,7 +52,7 @@ _MARGIN = 3 * DAY
 
 
 class CsvPrices:
-    """The prices of files, read anew at each fetch, so that a file that grows is followed."""
+    """The prices of files, reread at each fetch, so that appended rows are found."""
 
     days_a_request = ALL_DAYS
 
