@@ -20,7 +20,8 @@ from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet_settings import Tailnet
 
 # Single-run backfills and multi-asset checks have long been in beta; saying so at each start helps nobody.
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
+for _category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=_category)
 
 
 def connection_definitions(settings: Settings) -> dg.Definitions:

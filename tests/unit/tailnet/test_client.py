@@ -462,7 +462,7 @@ def test_no_error_shows_the_token(tmp_path: Path) -> None:
     assert not any(TOKEN in text for text in texts)
 
 
-PACKED = gzip.compress(b'{"v":2}\n' * 100)
+PACKED = gzip.compress(b'{"v":2}\n' * 100, mtime=0)
 GZIP = "Content-Encoding: gzip\r\n"
 
 
