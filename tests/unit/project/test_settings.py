@@ -132,7 +132,8 @@ def test_a_misspelt_name_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_the_documentation_has_every_setting() -> None:
-    assert markdown_table() in DOCUMENT.read_text("utf-8")
+    page = DOCUMENT.read_text("utf-8")
+    assert markdown_table() in page, "docs/CONFIGURATION.md: put in what `tsobs settings --markdown` prints"
 
 
 CREDENTIALS = (
