@@ -87,7 +87,7 @@ class Story:
         return arrived - max(tick for tick in self.ticks if tick <= arrived)
 
 
-def rounds_of(lapse: Timelapse) -> list[dict[str, dict[str, object]]]:
+def rounds_of(lapse: Timelapse) -> list[dict[str, dict[str, dict[str, object]]]]:
     lines = [
         line for day in lapse.days() for line in (lapse.target / f"{day}.ndjson").read_text().splitlines()
     ]
@@ -96,8 +96,8 @@ def rounds_of(lapse: Timelapse) -> list[dict[str, dict[str, object]]]:
 
 def silent(lapse: Timelapse, node: str) -> bool:
     """Whether the newest round had no pong of the node."""
-    pings = rounds_of(lapse)[-1]["pings"].get(node)
-    return isinstance(pings, list) and all("Err" in ping and ping["Err"] for ping in pings)
+    pings = rounds_of(lapse)[-1].get("nodes", {}).get(node, {}).get("pings")
+    return isinstance(pings, list) and all(ping.get("Err") for ping in pings)
 
 
 @pytest.fixture(scope="module")

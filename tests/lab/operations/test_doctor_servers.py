@@ -15,6 +15,7 @@ from tests.support.lab.databases import Postgres
 from tests.support.lab.influx import Influx
 from tests.support.ports import free_port
 from tests.support.sidecar_process import FAKE_TAILSCALE, Sidecar, fake_tailnet, running
+from tsobs_pipelines.alerting.tables import metadata
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.settings import known_names
 
@@ -51,7 +52,9 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, token_file: Path) -> Itera
 def database(postgres: Postgres) -> str:
     """The address of a database that has a table of the alerts."""
     url = postgres.new_database("doctor")
-    execute(url, f"CREATE TABLE {ADDRESS} (id INTEGER)")
+    engine = create_engine(url)
+    metadata.create_all(engine)
+    engine.dispose()
     return url
 
 
@@ -75,6 +78,7 @@ def settings(
         "TSOBS_DAGSTER_DATABASE_URL": database,
         "TSOBS_SIDECAR_URL": sidecar.url,
         "TSOBS_SIDECAR_TOKEN_FILE": str(token_file),
+        "TSOBS_CRITICAL_NODES": "git,chocolate-factory-dev",
     }.items():
         monkeypatch.setenv(name, value)
 
@@ -105,9 +109,10 @@ def findings() -> Mapping[str, Mapping[str, str]]:
 
 
 def only_failure(name: str) -> Mapping[str, str]:
-    """The finding of that name, the only one that failed."""
+    """The finding of that name, the only failed one but for the outbox in a failed database."""
     found = findings()
-    assert [each for each, finding in found.items() if finding["level"] == "failed"] == [name], found
+    failed = [each for each, finding in found.items() if finding["level"] == "failed"]
+    assert [each for each in failed if each != "outbox" or name != "database"] == [name], found
     return found[name]
 
 
@@ -125,7 +130,7 @@ def test_all_is_well() -> None:
     assert not [name for name in found if name.startswith("clock")]
     assert "rounds on" in found["sidecar"]["detail"]
     printed = CliRunner().invoke(main, ["doctor"])
-    assert printed.exit_code == 0
+    assert printed.exit_code == 0, printed.output
     assert printed.output.endswith("Nothing fails.\n")
 
 

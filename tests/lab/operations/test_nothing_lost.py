@@ -75,7 +75,11 @@ class Chain:
         found: set[tuple[datetime, str]] = set()
         for path in self.sidecar.journal.glob("*.ndjson"):
             for line in path.read_bytes().split(b"\n")[:-1]:
-                if len(line) < 1_000_000 and line.startswith(b'{"v":1,') and line.endswith(b"}"):
+                if (
+                    len(line) < 1_000_000
+                    and line.startswith((b'{"v":1,', b'{"v":2,'))
+                    and line.endswith(b"}")
+                ):
                     at = datetime.fromisoformat(json.loads(line)["at"])
                     if until is None or at <= until:
                         found |= {(at, node) for node in CRITICAL_NODES}

@@ -71,6 +71,7 @@ class Timelapse:
         if elapsed < 0:
             return
         at = self.data_start + timedelta(seconds=SPEED * elapsed)
+        after = after.replace(f'"interval":{ROUND_S},', f'"interval":{round(ROUND_S * SPEED)},', 1)
         with (self.target / f"{at:%Y-%m-%d}.ndjson").open("a", encoding="utf-8") as file:
             file.write(f'{before}{_AT}{at:%Y-%m-%dT%H:%M:%SZ}"{after}\n')
 
