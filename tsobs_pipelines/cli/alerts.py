@@ -116,7 +116,8 @@ def test() -> None:
         raise click.ClickException(str(error)) from error
     assert sent is not None  # noqa: S101 - it was just written
     number_there = f", Telegram's message {sent.telegram_id}" if sent.telegram_id is not None else ""
-    click.echo(f"{sent.fate}{number_there}{': ' + sent.reason if sent.reason else ''}")
+    reason = sent.reason or ("earlier messages go first" if sent.fate == "pending" else "")
+    click.echo(f"{sent.fate}{number_there}{': ' + reason if reason else ''}")
     sys.exit(0 if sent.fate == "sent" else 1)
 
 
