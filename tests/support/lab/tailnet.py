@@ -138,7 +138,7 @@ class Node:
             self.cont()
 
     @contextlib.contextmanager
-    def stutter(self, *, stop_ms: float = 400, go_ms: float = 20) -> Iterator[None]:
+    def stutter(self, *, stop_ms: float = 400, go_ms: float = 3) -> Iterator[None]:
         """While the block runs, stop the daemon for ``stop_ms`` and let it go on for ``go_ms``, in turn."""
         over = threading.Event()
         pid = self.daemon.pid
