@@ -29,28 +29,28 @@ from tsobs_pipelines.registry import UnknownKeyError
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
 from tsobs_pipelines.timeseries.sql import SqlStore
 
-LOSS_LIMIT = 0.5
+EXAMPLE_LIMIT = 0.5
 
 
-def loss_signals(data: Sequence[ConnectionRow]) -> dict[str, list[Signal]]:
+def example_signals(data: Sequence[ConnectionRow]) -> dict[str, list[Signal]]:
     """Whether more than half of a round's pings were lost."""
     found: dict[str, list[Signal]] = {}
     for row in data:
         loss = 1 - (row.pings_received or 0) / (row.pings_sent or 1)
-        verdict = Verdict.BAD if loss > LOSS_LIMIT else Verdict.GOOD
-        found.setdefault(row.hostname, []).append(Signal(row.time, row.time, verdict, loss, LOSS_LIMIT))
+        verdict = Verdict.BAD if loss > EXAMPLE_LIMIT else Verdict.GOOD
+        found.setdefault(row.hostname, []).append(Signal(row.time, row.time, verdict, loss, EXAMPLE_LIMIT))
     return found
 
 
-LOSS = Rule(
-    key="loss",
+EXAMPLE = Rule(
+    key="example",
     title="Pings are lost",
     unit=Unit.TIMES,
     icon=Icon.TRIANGLE,
     severity=Severity.WARNING,
     confirmation=Confirmation(bad=2),
-    evidence=RowEvidence(CONNECTIONS, lambda data, _tailnet: loss_signals(data)),
-    asset=AlertAsset("loss_alerts", "loss_alert_sensor", "Nodes that lose pings."),
+    evidence=RowEvidence(CONNECTIONS, lambda data, _tailnet: example_signals(data)),
+    asset=AlertAsset("example_alerts", "example_alert_sensor", "Nodes that lose pings."),
     firing=lambda change: f"{change.subject} loses pings",
     resolved=lambda change: f"{change.subject} loses no pings any more",
     doc=Doc("node", "two rounds in a row lost more than half of their pings", "one did not", Example("git")),
@@ -59,18 +59,18 @@ LOSS = Rule(
 
 @pytest.fixture
 def added() -> Iterator[None]:
-    RULES.add(LOSS)
+    RULES.add(EXAMPLE)
     yield
-    RULES.remove(LOSS.key)
+    RULES.remove(EXAMPLE.key)
 
 
 @pytest.mark.usefixtures("added")
 def test_dagster_has_its_asset_its_job_and_its_sensor(tmp_path: Path) -> None:
     defs = build_defs(settings_of(tmp_path))
     graph = defs.resolve_asset_graph()
-    assert graph.get(dg.AssetKey("loss_alerts")).parent_keys == {dg.AssetKey("connection_metrics")}
-    sensor = defs.get_repository_def().get_sensor_def("loss_alert_sensor")
-    assert sensor.job_name == "tell_loss_alerts"
+    assert graph.get(dg.AssetKey("example_alerts")).parent_keys == {dg.AssetKey("connection_metrics")}
+    sensor = defs.get_repository_def().get_sensor_def("example_alert_sensor")
+    assert sensor.job_name == "tell_example_alerts"
 
 
 @pytest.mark.usefixtures("added")
@@ -85,22 +85,22 @@ def test_its_alerts_are_shown_by_the_command_the_api_and_the_docs(
     store.write(CONNECTIONS, lost)
     complete_to = DAY + 2 * MINUTE
     book = AlertBook(engine_for(settings.database_url), TAILNET.name)
-    observe = observe_rows(store, TAILNET, LOSS, complete_to)
-    evaluate(book, LOSS, observe, Source("http://page", "http://dagster"), complete_to + MINUTE)
+    observe = observe_rows(store, TAILNET, EXAMPLE, complete_to)
+    evaluate(book, EXAMPLE, observe, Source("http://page", "http://dagster"), complete_to + MINUTE)
     output = CliRunner().invoke(alerts).output
-    assert "loss_git" in output
+    assert "example_git" in output
     assert "worst 0.80 times" in output
     with demo_sidecar() as url, api_of(parts_of(settings, url)) as api:
         (firing,) = api.get("/alerts").json()["firing"]
     shown = {key: firing[key] for key in ("rule", "title", "unit", "icon", "severity")}
     assert shown == {
-        "rule": "loss",
+        "rule": "example",
         "title": "Pings are lost",
         "unit": "times",
         "icon": "triangle",
         "severity": "WARNING",
     }
-    assert "| `loss_<node>` | two rounds in a row lost" in rules_table()
+    assert "| `example_<node>` | two rounds in a row lost" in rules_table()
     assert "WARNING git loses pings; since" in rules_messages()
 
 
@@ -116,4 +116,4 @@ def test_no_two_rules_share_a_key() -> None:
 
 def test_a_rule_needs_an_asset_if_and_only_if_rows_or_forecasts_judge_it() -> None:
     with pytest.raises(ValueError, match="expected an asset"):
-        replace(LOSS, asset=None)
+        replace(EXAMPLE, asset=None)
