@@ -85,7 +85,7 @@ def rounds(sidecar: ScriptedSidecar, state: Path) -> Verdict:
 
 
 def told(incidents: Sequence[Incident], bot: BotApi, state: Path) -> Told:
-    """How each change of each incident was told: by the book, and by what the Bot API really got."""
+    """How each change of each incident was told: by the database, and by what the Bot API really got."""
     engine = engine_for(f"sqlite:///{state / 'tsobs.db'}")
     joined = select(
         changes.c.topic, changes.c.kind, changes.c.since, messages.c.fate, messages.c.reason, messages.c.html

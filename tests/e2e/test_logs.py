@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.journals import NODES, minutes, round_line
 from tests.support.running import ROOT, Running, eventually, running
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG
 from tsobs_pipelines.logs.levels import NAMES
 
@@ -51,7 +51,7 @@ def entries(state: Path) -> list[dict[str, object]]:
     return found
 
 
-class Journal(ToldSidecar):
+class Journal(StubSidecar):
     """A sidecar whose journal is today's rounds so far, direct and then relayed."""
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ def test_a_token_that_is_named_or_used_in_vain_is_nowhere(tsobs: Running) -> Non
 
 def test_no_secret_after_stores_have_refused(tmp_path: Path) -> None:
     """InfluxDB refuses the token, and the database can't be reached."""
-    influx = ToldSidecar({"/": {}}, {"/": 401})
+    influx = StubSidecar({"/": {}}, {"/": 401})
     settings = {
         "INFLUXDB_V2_URL": influx.url,
         "INFLUXDB_V2_ORG": "lab",

@@ -19,7 +19,7 @@ from tsobs_pipelines.alerting import outbox, telegram
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rules.relay import RELAY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -28,10 +28,10 @@ from tsobs_pipelines.timeseries.sql import SqlStore
 telegram.TIMEOUT = httpx.Timeout(0.5)
 
 PLACES: dict[str, object] = {
-    "_save_progress": AlertBook,
-    "_save_states": AlertBook,
-    "_enqueue": AlertBook,
-    "commit": AlertBook,
+    "_save_progress": AlertStore,
+    "_save_states": AlertStore,
+    "_enqueue": AlertStore,
+    "commit": AlertStore,
     "claim": outbox,
     "send": Telegram,
     "settle": outbox,
@@ -43,7 +43,7 @@ def look(url: str, minute: int) -> None:
     at = DAY + minute * MINUTE
     observe = observe_rows(SqlStore(url), TAILNET, RELAY, at)
     source = Source("http://page", "http://dagster")
-    evaluate(AlertBook(engine_for(url), "demo"), RELAY, observe, source, at)
+    evaluate(AlertStore(engine_for(url), "demo"), RELAY, observe, source, at)
 
 
 def look_and_send(url: str, api_url: str, later: float, arm: Callable[[], None] = lambda: None) -> None:

@@ -22,7 +22,7 @@ from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.outbox import depth
 from tsobs_pipelines.alerting.rules.latency import LATENCY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
@@ -88,12 +88,12 @@ def seed(parts: Parts) -> None:
         collector.collect_day((NOW - timedelta(days=days_back)).date())
     seed_models(parts.settings)
     seed_forecasts(parts)
-    book = AlertBook(engine_for(parts.settings.database_url), home.name)
+    alert_store = AlertStore(engine_for(parts.settings.database_url), home.name)
     begun = NOW - timedelta(minutes=10)
     slow = Signal(NOW - timedelta(minutes=5), begun, Verdict.BAD, 150.0, 100.0)
     observed = Observed(NOW - timedelta(hours=1), NOW, {"git": [slow]})
     source = Source("http://page", "http://dagster")
-    evaluate(book, LATENCY, lambda _: observed, source, NOW)
+    evaluate(alert_store, LATENCY, lambda _: observed, source, NOW)
     write_log(parts.settings, "ERROR", "the store is down", logger="tsobs_pipelines.defs")
     write_log(parts.settings, "INFO", "collected 5 rounds", logger="tsobs_pipelines.tailnet")
 

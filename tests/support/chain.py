@@ -21,10 +21,10 @@ from tsobs_pipelines.api.nodes import Live, Seen, snapshot
 from tsobs_pipelines.api.schemas import Node, PartState
 from tsobs_pipelines.api.self_checks import Moment, judge_rounds
 from tsobs_pipelines.database import engine_for
-from tsobs_pipelines.defs.alerts.books import alert_engine
-from tsobs_pipelines.defs.alerts.news import Materialization
-from tsobs_pipelines.defs.alerts.sensors import TailnetNews, look_at_connections
-from tsobs_pipelines.defs.alerts.watch import look_at_tailnet
+from tsobs_pipelines.defs.alerts.materializations import Materialization
+from tsobs_pipelines.defs.alerts.scopes import alert_engine
+from tsobs_pipelines.defs.alerts.sensors import TailnetMaterializations, evaluate_connections
+from tsobs_pipelines.defs.alerts.watch import evaluate_tailnet
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.tailnet.health import HealthVerdict, judge_evidence, judge_path
 from tsobs_pipelines.tailnet.health import judge_rounds as judge_missing
@@ -97,10 +97,14 @@ class Chain:
             news = Materialization(self._materialized, "run", str(self.now.date()), said)
             for rule in RULES.values():
                 if isinstance(rule.evidence, RowEvidence | LatestEvidence):
-                    look_at_connections(
-                        self.settings, self.store, rule, TailnetNews(self.tailnet, [news]), self.now
+                    evaluate_connections(
+                        self.settings,
+                        self.store,
+                        rule,
+                        TailnetMaterializations(self.tailnet, [news]),
+                        self.now,
                     )
-        look_at_tailnet(self.settings, self.tailnet, self.store, self.now)
+        evaluate_tailnet(self.settings, self.tailnet, self.store, self.now)
 
     @property
     def messages(self) -> list[str]:

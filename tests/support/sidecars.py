@@ -13,7 +13,7 @@ from typing import TypeAlias
 Behaviour: TypeAlias = Callable[[socket.socket], None]
 
 
-class ToldSidecar(ThreadingHTTPServer):
+class StubSidecar(ThreadingHTTPServer):
     """Answers each path, with its query or without, with a value as JSON or a text; remembers requests."""
 
     daemon_threads = True
@@ -23,12 +23,12 @@ class ToldSidecar(ThreadingHTTPServer):
         self.statuses = dict(statuses or {})
         self.requests: list[str] = []
         self.tokens: list[str | None] = []
-        super().__init__(("127.0.0.1", 0), _ToldHandler)
+        super().__init__(("127.0.0.1", 0), _StubHandler)
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class _ToldHandler(BaseHTTPRequestHandler):
-    server: ToldSidecar
+class _StubHandler(BaseHTTPRequestHandler):
+    server: StubSidecar
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

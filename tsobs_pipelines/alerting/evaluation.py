@@ -12,7 +12,7 @@ from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence, Signa
 from tsobs_pipelines.alerting.machine import Change, Signal, TopicState, Verdict, advance
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rule import Rule
-from tsobs_pipelines.alerting.store import AlertBook, Progress, Step
+from tsobs_pipelines.alerting.store import AlertStore, Progress, Step
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling
 from tsobs_pipelines.timeseries.schema import NETCHECK, Row
@@ -47,21 +47,23 @@ SignalsOf = Callable[[Window], Signals]
 """The signals of a window of the past."""
 
 
-def evaluate(book: AlertBook, rule: Rule, observe: Observe, source: Source, now: datetime) -> RuleEvaluation:
+def evaluate(
+    alert_store: AlertStore, rule: Rule, observe: Observe, source: Source, now: datetime
+) -> RuleEvaluation:
     """Evaluate what ``observe`` finds after the rule's progress, and enqueue the messages.
 
     Of two evaluations at once one wins and the other starts again from there; what loses three times leaves
     the rest to the winners.
     """
     for _ in range(_RACES):
-        before = book.progress(rule)
+        before = alert_store.progress(rule)
         observed = observe(before)
         if before is not None and observed.until <= before.evaluated_until:
             return RuleEvaluation()
-        states, changes = step_topics(rule, book.states(rule), observed.signals)
+        states, changes = step_topics(rule, alert_store.states(rule), observed.signals)
         started = before.started_at if before else observed.start
         step = Step(rule, before, started, observed.until, states, changes)
-        messages = book.commit(step, source, now)
+        messages = alert_store.commit(step, source, now)
         if messages is not None:
             return RuleEvaluation(tuple(messages), tuple(changes))
     return RuleEvaluation()

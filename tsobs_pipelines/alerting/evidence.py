@@ -81,14 +81,15 @@ class ForecastEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class LookEvidence:
+class QueryEvidence:
     """A query of the store each minute about a tailnet as a whole, independent of runs.
 
-    ``look`` gets the store, the tailnet, what is known of the topic, and the time; its signal is of now.
+    ``signal`` gets the store, the tailnet, what is known of the topic, and the time; what it
+    returns is of now.
     A detail in the signal says what is wrong. Messages leave at once, without a run.
     """
 
-    look: Callable[[TimeSeriesStore, Tailnet, TopicState | None, datetime], Signal]
+    signal: Callable[[TimeSeriesStore, Tailnet, TopicState | None, datetime], Signal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +100,4 @@ class RunEvidence:
 
 
 # Only a rule itself knows which rows it is judged by: whoever reads them hands them on.
-Evidence: TypeAlias = RowEvidence[Any] | LatestEvidence[Any] | ForecastEvidence | LookEvidence | RunEvidence
+Evidence: TypeAlias = RowEvidence[Any] | LatestEvidence[Any] | ForecastEvidence | QueryEvidence | RunEvidence

@@ -54,7 +54,7 @@ class Incident:
     worst: float | None
     threshold: float | None
     detail: str
-    told: FirstMessage
+    first_message: FirstMessage
     title: str
     unit: Unit
     icon: Icon
@@ -93,7 +93,7 @@ def muted(engine: Engine, now: datetime) -> Mapping[str, datetime]:
 def _read(engine: Engine, query: object) -> list[Incident]:
     with reading(engine) as connection:
         rows = connection.execute(query).all()  # type: ignore[call-overload]
-        told = connection.execute(
+        announced = connection.execute(
             select(
                 changes.c.scope,
                 changes.c.topic,
@@ -113,14 +113,14 @@ def _read(engine: Engine, query: object) -> list[Incident]:
         (one.scope, one.topic, one.since): FirstMessage(
             one.id, one.fate, one.reason, without_links(one.html), one.created_at, one.source_run
         )
-        for one in told
+        for one in announced
     }
     return [
         _incident(row, messages_of.get((row.scope, row.topic, row.since), FirstMessage())) for row in rows
     ]
 
 
-def _incident(row: Row[tuple[object, ...]], told: FirstMessage) -> Incident:
+def _incident(row: Row[tuple[object, ...]], first_message: FirstMessage) -> Incident:
     # An incident may be older than the removal of its rule: it is shown as what is kept of it.
     rule = RULES.get(row.rule)
     severity = rule.severity if rule else Severity.WARNING
@@ -137,7 +137,7 @@ def _incident(row: Row[tuple[object, ...]], told: FirstMessage) -> Incident:
         row.worst,
         row.threshold,
         row.detail,
-        told,
+        first_message,
         rule.title if rule else row.rule,
         rule.unit if rule else Unit.NONE,
         rule.icon if rule else Icon.CIRCLE,

@@ -40,18 +40,18 @@ class Source:
 class Facts:
     """What is known of the topics when messages are planned.
 
-    ``untold`` are topics that fire without anybody having been told, ``stale`` those whose newest evidence
-    is too old to say what is now; ``firing`` and ``watched`` count the rule's topics after the changes;
-    changes before ``news_from`` are old news.
+    ``unannounced`` are topics that fire and were in no message yet, ``stale`` those whose newest evidence is
+    too old to say what is now; ``firing`` and ``watched`` count the rule's topics after the changes;
+    changes before ``current_from`` are out of date.
     """
 
     now: datetime
     muted: Mapping[str, datetime]
-    untold: frozenset[str]
+    unannounced: frozenset[str]
     stale: frozenset[str]
     firing: int
     watched: int
-    news_from: datetime
+    current_from: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def plan(rule: Rule, changes: Sequence[Change], facts: Facts, source: Source) ->
             by_topic.setdefault(change.topic, []).append(change)
     for topic, mine in by_topic.items():
         groups.setdefault(_kept_back(topic, mine, facts), []).extend(mine)
-    # What is told comes first, so that its message has the lower number.
+    # What is to be sent comes first, so that its message has the lower number.
     return [_draft(rule, groups[reason], facts, source, reason) for reason in sorted(groups)]
 
 
@@ -86,9 +86,9 @@ def _kept_back(topic: str, changes: Sequence[Change], facts: Facts) -> str:
     if last.kind is not Kind.RESOLVED:
         stale = "old data: said once newer data say that it goes on"
         return stale if topic in facts.stale else ""
-    if last.at < facts.news_from:
-        return "old news: over before the watch began, or for more than a day"
-    if topic in facts.untold and all(change.kind is Kind.RESOLVED for change in changes):
+    if last.at < facts.current_from:
+        return "out of date: over before the watch began, or for more than a day"
+    if topic in facts.unannounced and all(change.kind is Kind.RESOLVED for change in changes):
         return "its beginning was not told either"
     return ""
 

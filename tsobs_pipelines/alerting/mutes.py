@@ -9,7 +9,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.rule import Rule
-from tsobs_pipelines.alerting.store import AlertBook, of_rule
+from tsobs_pipelines.alerting.store import AlertStore, of_rule
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, incidents, mutes, topics
 from tsobs_pipelines.database import reading
 
@@ -27,17 +27,17 @@ def unmute(engine: Engine, topic: str) -> bool:
         return connection.execute(delete(mutes).where(mutes.c.topic == topic)).rowcount > 0
 
 
-def retire(book: AlertBook, rule: Rule, watched: Collection[str]) -> list[str]:
+def retire(alert_store: AlertStore, rule: Rule, watched: Collection[str]) -> list[str]:
     """Remove the topics of subjects that are no longer watched; returns those that fired.
 
     Their incidents end with the last evidence there was. Nothing is told: who took a node out knows.
     """
-    ensure_tables(book.engine)
-    gone = of_rule(book.scope, rule) & topics.c.subject.not_in(list(watched))
-    with reading(book.engine) as connection:
+    ensure_tables(alert_store.engine)
+    gone = of_rule(alert_store.scope, rule) & topics.c.subject.not_in(list(watched))
+    with reading(alert_store.engine) as connection:
         if connection.execute(select(topics.c.topic).where(gone).limit(1)).first() is None:
             return []
-    with alert_transaction(book.engine) as connection:
+    with alert_transaction(alert_store.engine) as connection:
         found = [
             TopicState.from_json(text) for text in connection.scalars(select(topics.c.state).where(gone))
         ]
@@ -45,7 +45,7 @@ def retire(book: AlertBook, rule: Rule, watched: Collection[str]) -> list[str]:
         for state in fired:
             connection.execute(
                 update(incidents)
-                .where(incidents.c.scope == book.scope, incidents.c.topic == state.topic)
+                .where(incidents.c.scope == alert_store.scope, incidents.c.topic == state.topic)
                 .where(incidents.c.until.is_(None), incidents.c.origin == "live")
                 .values(until=state.last)
             )

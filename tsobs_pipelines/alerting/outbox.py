@@ -263,7 +263,7 @@ def _why_refused(connection: Connection) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldChange:
+class SentChange:
     """One change in a message."""
 
     topic: str
@@ -275,13 +275,13 @@ class ToldChange:
     threshold: float | None
 
 
-def told_in(engine: Engine, numbers: Sequence[int]) -> list[ToldChange]:
+def changes_in(engine: Engine, numbers: Sequence[int]) -> list[SentChange]:
     """The changes in the messages, in the order of time."""
     ensure_tables(engine)
-    columns = (changes.c[field.name] for field in fields(ToldChange))
+    columns = (changes.c[field.name] for field in fields(SentChange))
     query = select(*columns).where(changes.c.message_id.in_(numbers)).order_by(changes.c.at, changes.c.topic)
     with reading(engine) as connection:
-        return [ToldChange(*row) for row in connection.execute(query)]
+        return [SentChange(*row) for row in connection.execute(query)]
 
 
 def newest(engine: Engine, limit: int = 20) -> list[Message]:

@@ -12,7 +12,7 @@ from tsobs_pipelines.alerting.evaluation import SignalsOf, chunks
 from tsobs_pipelines.alerting.evidence import Signals
 from tsobs_pipelines.alerting.machine import Change, Kind, Status, TopicState, Voice, advance
 from tsobs_pipelines.alerting.rule import Rule
-from tsobs_pipelines.alerting.store import AlertBook, Progress, incident_row
+from tsobs_pipelines.alerting.store import AlertStore, Progress, incident_row
 from tsobs_pipelines.alerting.tables import alert_transaction, ensure_tables, incidents, replays
 from tsobs_pipelines.database import reading
 
@@ -31,43 +31,43 @@ class Replayed:
     incidents: int
 
 
-def request_replays(book: AlertBook, rule: Rule, days: Mapping[date, int]) -> None:
+def request_replays(alert_store: AlertStore, rule: Rule, days: Mapping[date, int]) -> None:
     """Request replays of days; the materialisation's number tells new requests from completed ones."""
     if not days:
         return
-    key = (replays.c.scope == book.scope) & (replays.c.rule == rule.key)
-    with alert_transaction(book.engine) as connection:
+    key = (replays.c.scope == alert_store.scope) & (replays.c.rule == rule.key)
+    with alert_transaction(alert_store.engine) as connection:
         known = dict(connection.execute(select(replays.c.day, replays.c.source_id).where(key)).all())
         for day, source in days.items():
             name = day.isoformat()
             if name not in known:
-                values = {"scope": book.scope, "rule": rule.key, "day": name}
+                values = {"scope": alert_store.scope, "rule": rule.key, "day": name}
                 connection.execute(insert(replays).values(**values, source_id=source, done_id=-1))
             elif known[name] < source:
                 connection.execute(update(replays).where(key, replays.c.day == name).values(source_id=source))
 
 
-def pending_replays(book: AlertBook, rule: Rule) -> dict[date, int]:
+def pending_replays(alert_store: AlertStore, rule: Rule) -> dict[date, int]:
     """The days that are still to be replayed, with the number of what filled them."""
-    ensure_tables(book.engine)
+    ensure_tables(alert_store.engine)
     query = (
         select(replays.c.day, replays.c.source_id)
-        .where(replays.c.scope == book.scope, replays.c.rule == rule.key)
+        .where(replays.c.scope == alert_store.scope, replays.c.rule == rule.key)
         .where(replays.c.done_id < replays.c.source_id)
         .order_by(replays.c.day)
     )
-    with reading(book.engine) as connection:
+    with reading(alert_store.engine) as connection:
         return {date.fromisoformat(day): source for day, source in connection.execute(query)}
 
 
-def replay_pending(book: AlertBook, rule: Rule, signals_of: SignalsOf) -> Replayed:
+def replay_pending(alert_store: AlertStore, rule: Rule, signals_of: SignalsOf) -> Replayed:
     """Replay every requested day, consecutive days at once."""
-    progress, pending = book.progress(rule), pending_replays(book, rule)
+    progress, pending = alert_store.progress(rule), pending_replays(alert_store, rule)
     if progress is None:
         return Replayed((), 0)
     found = 0
     for days in _runs(pending):
-        found += _replay(book, rule, signals_of, progress, {day: pending[day] for day in days})
+        found += _replay(alert_store, rule, signals_of, progress, {day: pending[day] for day in days})
     return Replayed(tuple(pending), found)
 
 
@@ -86,12 +86,12 @@ def _midnight(day: date) -> datetime:
 
 
 def _replay(
-    book: AlertBook, rule: Rule, signals_of: SignalsOf, progress: Progress, days: Mapping[date, int]
+    alert_store: AlertStore, rule: Rule, signals_of: SignalsOf, progress: Progress, days: Mapping[date, int]
 ) -> int:
     limit = progress.evaluated_until
     start = _midnight(min(days)) - max(WARM_UP, rule.fresh_for or WARM_UP)
     end = min(_midnight(max(days)) + timedelta(days=1), limit)
-    states = _carried(book, rule, start)
+    states = _carried(alert_store, rule, start)
     lower = {topic: state.since or start for topic, state in states.items()}
     changes: list[Change] = []
     for window in chunks(start, end):
@@ -115,28 +115,28 @@ def _replay(
             states[topic] = TopicState(topic, change.subject)
             upper[topic] = change.at
     found = _incidents(states, changes)
-    with alert_transaction(book.engine) as connection:
-        _replace(connection, book, rule, found, (start, end, lower, upper), progress)
+    with alert_transaction(alert_store.engine) as connection:
+        _replace(connection, alert_store, rule, found, (start, end, lower, upper), progress)
         for day, source in days.items():
             connection.execute(
                 update(replays)
-                .where(replays.c.scope == book.scope, replays.c.rule == rule.key)
+                .where(replays.c.scope == alert_store.scope, replays.c.rule == rule.key)
                 .where(replays.c.day == day.isoformat())
                 .values(done_id=source)
             )
     return len(found)
 
 
-def _carried(book: AlertBook, rule: Rule, start: datetime) -> dict[str, TopicState]:
+def _carried(alert_store: AlertStore, rule: Rule, start: datetime) -> dict[str, TopicState]:
     """The topics that fire at ``start`` by what the history says."""
     query = select(incidents).where(
-        incidents.c.scope == book.scope,
+        incidents.c.scope == alert_store.scope,
         incidents.c.rule == rule.key,
         incidents.c.origin == "historical",
         incidents.c.since < start,
         incidents.c.until.is_(None) | (incidents.c.until > start),
     )
-    with reading(book.engine) as connection:
+    with reading(alert_store.engine) as connection:
         return {
             row.topic: TopicState(
                 row.topic,
@@ -191,14 +191,14 @@ def _incidents(states: Mapping[str, TopicState], changes: Sequence[Change]) -> l
 
 def _replace(
     connection: Connection,
-    book: AlertBook,
+    alert_store: AlertStore,
     rule: Rule,
     found: Sequence[Change],
     span: tuple[datetime, datetime, Mapping[str, datetime], Mapping[str, datetime]],
     progress: Progress,
 ) -> None:
     start, end, lower, upper = span
-    mine = (incidents.c.scope == book.scope) & (incidents.c.rule == rule.key)
+    mine = (incidents.c.scope == alert_store.scope) & (incidents.c.rule == rule.key)
     historical = mine & (incidents.c.origin == "historical")
     connection.execute(
         delete(incidents).where(historical, incidents.c.since >= start, incidents.c.since < end)
@@ -222,7 +222,7 @@ def _replace(
             and (incident.until is None or row.since <= incident.until + SEAM)
         ]
         if not over:
-            row = incident_row(book.scope, rule, incident) | {"origin": "historical", "told": False}
+            row = incident_row(alert_store.scope, rule, incident) | {"origin": "historical", "told": False}
             connection.execute(insert(incidents).values(row))
             continue
         first = min(over, key=lambda row: row.since)

@@ -50,7 +50,7 @@ class Icon(StrEnum):
 class AlertAsset:
     """An asset that shows alerts: its name in Dagster, and the sensor that asks for its runs.
 
-    ``interval_s`` is how often the sensor looks. One that ``looks_ahead`` looks at rounds that are not
+    ``interval_s`` is how often the sensor looks. One that ``reads_ahead`` looks at rounds that are not
     collected yet as well, for all rules about nodes.
     """
 
@@ -58,7 +58,7 @@ class AlertAsset:
     sensor: str
     description: str
     interval_s: Literal[30, 60] = 60
-    looks_ahead: bool = False
+    reads_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,11 @@ class Step:
     changes: Sequence[Change]
 
 
-class AlertBook:
+class AlertStore:
     """The alert state of one scope. Instances hold no state: everything is in the database."""
 
     def __init__(self, engine: Engine, scope: str) -> None:
-        """The book in a database; its tables are made when they are first needed."""
+        """The alert_store in a database; its tables are made when they are first needed."""
         self.engine = engine
         self.scope = scope
 
@@ -82,14 +82,14 @@ class AlertBook:
             if self._progress(connection, step.rule) != step.before:
                 return None
             known = self._unknown_changes(connection, step.changes)
-            untold = self._untold(connection)
+            unannounced = self._unannounced(connection)
             self._save_progress(connection, step, now)
             begun_at = step.before.begun_at if step.before else now
             # What ended longer before the watch began is history.
             self._save_incidents(connection, step, begun_at - FRESH)
-            news_from = max(now - TELL_WITHIN, begun_at - FRESH)
+            current_from = max(now - TELL_WITHIN, begun_at - FRESH)
             self._save_states(connection, step)
-            facts = self._facts(connection, step.rule, now, news_from, untold)
+            facts = self._facts(connection, step.rule, now, current_from, unannounced)
             drafts = plan(step.rule, known, facts, source)
             return [
                 number
@@ -146,7 +146,7 @@ class AlertBook:
     def _change_id(self, change: Change) -> str:
         return f"{self.scope}/{change.topic}/{change.at.isoformat()}/{change.kind}/{change.voice}"
 
-    def _untold(self, connection: Connection) -> frozenset[str]:
+    def _unannounced(self, connection: Connection) -> frozenset[str]:
         query = select(incidents.c.topic).where(
             incidents.c.scope == self.scope, incidents.c.until.is_(None), incidents.c.told.is_(False)
         )
@@ -226,8 +226,8 @@ class AlertBook:
         connection: Connection,
         rule: Rule,
         now: datetime,
-        news_from: datetime,
-        untold: frozenset[str],
+        current_from: datetime,
+        unannounced: frozenset[str],
     ) -> Facts:
         patterns = connection.execute(select(mutes.c.topic, mutes.c.until).where(mutes.c.until > now)).all()
         counted = connection.execute(
@@ -241,7 +241,7 @@ class AlertBook:
         }
         states = [TopicState.from_json(text) for _topic, status, text in counted if status == Status.FIRING]
         stale = frozenset(state.topic for state in states if _is_stale(rule, state, now))
-        return Facts(now, muted, untold, stale, len(states), len(counted), news_from)
+        return Facts(now, muted, unannounced, stale, len(states), len(counted), current_from)
 
     def _enqueue(
         self, connection: Connection, rule: Rule, draft: Draft, source: Source, now: datetime
@@ -265,7 +265,7 @@ class AlertBook:
         connection.execute(insert(changes), [self._change_row(change, number[0]) for change in draft.changes])
         if draft.kept_back:
             return None
-        self._mark_told(connection, draft.changes, now)
+        self._mark_announced(connection, draft.changes, now)
         return int(number[0])
 
     def _change_row(self, change: Change, message: int) -> dict[str, object]:
@@ -283,17 +283,19 @@ class AlertBook:
             "message_id": message,
         }
 
-    def _mark_told(self, connection: Connection, told: Sequence[Change], now: datetime) -> None:
+    def _mark_announced(self, connection: Connection, told: Sequence[Change], now: datetime) -> None:
         names = [change.topic for change in told]
         connection.execute(
             update(topics)
             .where(topics.c.scope == self.scope, topics.c.topic.in_(names))
             .values(last_told=now)
         )
-        mine = (incidents.c.topic == bindparam("told_topic")) & (incidents.c.since == bindparam("told_since"))
+        mine = (incidents.c.topic == bindparam("announced_topic")) & (
+            incidents.c.since == bindparam("announced_since")
+        )
         connection.execute(
             update(incidents).where(incidents.c.scope == self.scope, mine).values(told=True),
-            [{"told_topic": change.topic, "told_since": change.since} for change in told],
+            [{"announced_topic": change.topic, "announced_since": change.since} for change in told],
         )
 
 

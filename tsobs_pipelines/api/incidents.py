@@ -45,7 +45,7 @@ class AlertHistory:
         return engine_for(self._settings.database_url)
 
     def _is_ours(self, incident: Incident) -> bool:
-        """The tailnets', and those of every model on these prices (``defs.alerts.model_book``)."""
+        """The tailnets', and those of every model on these prices (``defs.alerts.model_alert_store``)."""
         scope = incident.scope
         return scope in self._tailnets or scope == self._prices or scope.endswith(f"/{self._prices}")
 
@@ -69,24 +69,24 @@ def alert_of(incident: Incident, settings: Settings) -> Alert:
         worst=incident.worst,
         threshold=incident.threshold,
         detail=incident.detail,
-        fate=incident.told.fate,
+        fate=incident.first_message.fate,
         title=incident.title,
         unit=incident.unit,
         icon=incident.icon,
-        message=_message(incident.told),
+        message=_message(incident.first_message),
         source_url=_source_url(incident, tailnet, settings.dagster_url),
     )
 
 
-def _message(told: FirstMessage) -> AlertMessage | None:
-    if told.at is None:
+def _message(first: FirstMessage) -> AlertMessage | None:
+    if first.at is None:
         return None
-    return AlertMessage(id=told.message, at=told.at, text=told.text, fate=told.fate, reason=told.reason)
+    return AlertMessage(id=first.message, at=first.at, text=first.text, fate=first.fate, reason=first.reason)
 
 
 def _source_url(incident: Incident, tailnet: Tailnet | None, dagster_url: str) -> str | None:
-    if incident.told.run_id:
-        return f"{dagster_url}/runs/{incident.told.run_id}"
+    if incident.first_message.run_id:
+        return f"{dagster_url}/runs/{incident.first_message.run_id}"
     rule = RULES.get(incident.rule)
     if tailnet is None or rule is None or not isinstance(rule.evidence, RowEvidence):
         return None

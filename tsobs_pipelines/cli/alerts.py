@@ -85,12 +85,14 @@ def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> N
             span = (
                 f"{duration(now - incident.since)}, goes on" if incident.origin == "live" else "end unknown"
             )
-        told = incident.origin if incident.origin == "historical" else incident.told.fate or "not told"
+        state = (
+            incident.origin if incident.origin == "historical" else incident.first_message.fate or "not told"
+        )
         demo = " DEMO" if incident.scope.endswith("demo") else ""
         tailnet = f" {incident.scope}" if incident.scope in further else ""
         click.echo(
             f"  {incident.since:%Y-%m-%d %H:%M} UTC  {clean(incident.topic)}  {span}{_worst(incident)}"
-            f"  [{told}{demo}{tailnet}]{'  ' + clean(incident.detail) if incident.detail else ''}"
+            f"  [{state}{demo}{tailnet}]{'  ' + clean(incident.detail) if incident.detail else ''}"
         )
 
 

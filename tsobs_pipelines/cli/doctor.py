@@ -10,36 +10,36 @@ from datetime import UTC, datetime
 
 import click
 
-from tsobs_pipelines.doctor.delivery import look_at_links, look_at_outbox
+from tsobs_pipelines.doctor.delivery import check_links, check_outbox
 from tsobs_pipelines.doctor.findings import Finding, Look, examine
 from tsobs_pipelines.doctor.machine import (
-    look_at_models,
-    look_at_ports,
-    look_at_settings,
-    look_at_state,
+    check_models,
+    check_ports,
+    check_settings,
+    check_state,
 )
 from tsobs_pipelines.doctor.services import (
-    look_at_influx,
-    look_at_prices,
-    look_at_sidecars,
-    look_at_telegram,
+    check_influx,
+    check_prices,
+    check_sidecars,
+    check_telegram,
 )
-from tsobs_pipelines.doctor.storage import look_at_dagster, look_at_database
+from tsobs_pipelines.doctor.storage import check_dagster, check_database
 from tsobs_pipelines.settings import load_settings
 
 LOOKS: Sequence[tuple[str, Look]] = (
-    ("settings", look_at_settings),
-    ("state directory", look_at_state),
-    ("sidecar", look_at_sidecars),
-    ("InfluxDB", look_at_influx),
-    ("database", look_at_database),
-    ("Dagster storage", look_at_dagster),
-    ("models", look_at_models),
-    ("prices", look_at_prices),
-    ("Telegram", look_at_telegram),
-    ("links in alerts", look_at_links),
-    ("outbox", look_at_outbox),
-    ("ports", look_at_ports),
+    ("settings", check_settings),
+    ("state directory", check_state),
+    ("sidecar", check_sidecars),
+    ("InfluxDB", check_influx),
+    ("database", check_database),
+    ("Dagster storage", check_dagster),
+    ("models", check_models),
+    ("prices", check_prices),
+    ("Telegram", check_telegram),
+    ("links in alerts", check_links),
+    ("outbox", check_outbox),
+    ("ports", check_ports),
 )
 
 _MARKS = {"ok": "ok    ", "warning": "note  ", "failed": "FAILED"}

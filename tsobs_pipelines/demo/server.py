@@ -92,7 +92,7 @@ class DemoHandler(BaseHTTPRequestHandler):
         self._send_json({"error": reason or status.phrase}, status)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing: a demo's requests are no news."""
+        """Log nothing: nobody needs the requests of a demo."""
 
     def _check_headers(self) -> None:
         if self.headers.get("Host", "") not in self.server.allowed_hosts:

@@ -15,7 +15,7 @@ from tsobs_pipelines.doctor.findings import Finding
 from tsobs_pipelines.settings import Settings
 
 
-def look_at_links(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_links(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Whether links in messages can be followed; asked only where messages leave this machine."""
     _ = now
     if settings.telegram_bot_token is None:
@@ -33,7 +33,7 @@ def look_at_links(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
 
 
-def look_at_outbox(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_outbox(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Whether the newest message that was tried was refused; creates no outbox where there is none."""
     _ = now
     if settings.database_file is not None and not settings.database_file.exists():

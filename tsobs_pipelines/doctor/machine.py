@@ -13,7 +13,7 @@ from tsobs_pipelines.settings import Settings, unknown_names
 from tsobs_pipelines.upkeep.disk import disk_of
 
 
-def look_at_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Misspelt names; demo parts are reported, so that nobody takes them for real."""
     _ = now
     misspelt = [
@@ -34,7 +34,7 @@ def look_at_settings(settings: Settings, now: datetime) -> Sequence[Finding]:
     return [*misspelt, Finding("settings", "ok", said)]
 
 
-def look_at_state(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_state(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The state directory: there, private, writable, with room."""
     _ = now
     state = settings.state_dir
@@ -64,7 +64,7 @@ def look_at_state(settings: Settings, now: datetime) -> Sequence[Finding]:
     return found
 
 
-def look_at_models(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_models(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Where models and the metrics history are kept."""
     _ = now
     place = settings.local_models
@@ -88,7 +88,7 @@ def look_at_models(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
 
 
-def look_at_ports(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_ports(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Whether the servers listen, or their ports are free."""
     _ = now
     wanted = (

@@ -72,7 +72,7 @@ def _sampled(title: str, name: str, newest: Round | None) -> Finding | None:
     if newest is None:
         return None
     seen = observe(newest, name)
-    kind = seen.burst.path.connection_type
+    kind = seen.pings.path.connection_type
     if seen.evidence in {"absent", "not-sampled"}:
         detail = f"{name} is in the tailnet, and the sampler does not sample it"
         return Finding(title, "failed", detail, "add it to SAMPLE_HOSTS of the sidecar, and restart that")

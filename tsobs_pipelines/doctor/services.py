@@ -35,12 +35,12 @@ _FRESH = timedelta(minutes=5)
 _PACE_ROUNDS = 8
 
 
-def look_at_sidecars(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_sidecars(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The sidecar of each tailnet."""
-    return [finding for tailnet in settings.tailnets for finding in look_at_sidecar(tailnet, now)]
+    return [finding for tailnet in settings.tailnets for finding in check_sidecar(tailnet, now)]
 
 
-def look_at_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
+def check_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
     """A sidecar: reachable, let in, the daemon running, the sampler alive, rounds in the journal."""
     name = "sidecar" if tailnet.first else f"sidecar of {tailnet}"
     if tailnet.sidecar_url is None:
@@ -99,7 +99,7 @@ def _pace(rounds: Sequence[Round]) -> Sampling:
     return Sampling(interval_of(this.at for this in rounds[-_PACE_ROUNDS:]) or USUAL)
 
 
-def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     """InfluxDB: healthy, the bucket there, the token allowed to read and to write it."""
     _ = now
     if settings.influx_url is None:
@@ -146,7 +146,7 @@ def look_at_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
 
 
-def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The bot and its chat, by two requests that send nothing."""
     _ = now
     if settings.telegram_bot_token is None or settings.telegram_chat_id is None:
@@ -191,7 +191,7 @@ def look_at_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
     return [Finding("Telegram", "ok", f"bot {name}, and the chat can be seen", "", "", difference), *clock]
 
 
-def look_at_prices(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_prices(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The price source, asked for today's prices by its own reader."""
     try:
         source = open_price_source(settings)

@@ -19,7 +19,7 @@ from tsobs_pipelines.settings import Settings
 _BACK = "docs/OPERATIONS.md, Backups"
 
 
-def look_at_database(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_database(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Time series (unless InfluxDB has them), alert state and outbox."""
     _ = now
     path = settings.database_file
@@ -28,7 +28,7 @@ def look_at_database(settings: Settings, now: datetime) -> Sequence[Finding]:
     return _postgres("database", settings.database_url, "alert_messages", "TSOBS_DATABASE_URL")
 
 
-def look_at_dagster(settings: Settings, now: datetime) -> Sequence[Finding]:
+def check_dagster(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Dagster's runs, events and schedules."""
     _ = now
     if settings.dagster_database_url is not None:

@@ -8,8 +8,8 @@ import signal
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 
+from tsobs_pipelines.logs.background import log_maintenance
 from tsobs_pipelines.logs.intake import LineIntake
-from tsobs_pipelines.logs.keeping import logs_kept
 from tsobs_pipelines.logs.setup import setup_logging
 from tsobs_pipelines.settings import load_settings
 
@@ -33,7 +33,7 @@ def main(outputs: Mapping[str, Connection]) -> None:
         signal.signal(number, _end)
     intake = Intake(outputs)
     try:
-        with logs_kept(settings):
+        with log_maintenance(settings):
             while True:
                 intake.take(None)
     except _Ended:

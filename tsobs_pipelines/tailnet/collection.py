@@ -4,7 +4,7 @@ Each day has a row of ``COLLECTIONS``: how many journal lines its rows account f
 rows, so that a crash between the two is noticed: whoever holds it against the sidecar's index and the rows
 in the store (:func:`days_to_heal`) sees every day that lacks something.
 
-A collection of what is new keeps the books as well: when the journal grew by more lines than new rounds came
+A collection of what is new keeps account as well: when the journal grew by more lines than new rounds came
 (a torn line, a clock that jumped back), the day is collected whole.
 """
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from tsobs_pipelines.tailnet.burst import Burst, read_burst
 from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
+from tsobs_pipelines.tailnet.node_pings import NodePings, read_node_pings
 from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
 from tsobs_pipelines.timeseries.evidence import Evidence
 
@@ -18,7 +18,7 @@ _UNPROBED: Final[Mapping[str, str]] = {
     "out-of-time": "the round ended before it was pinged",
 }
 _NO_PEER: Final = Peer()
-_NO_BURST: Final = Burst()
+_NO_PINGS: Final = NodePings()
 
 
 class Observation(NamedTuple):
@@ -29,7 +29,7 @@ class Observation(NamedTuple):
     """
 
     peer: Peer = _NO_PEER
-    burst: Burst = _NO_BURST
+    pings: NodePings = _NO_PINGS
     evidence: Evidence | None = None
     reason: str = ""
     answered: int | None = 0
@@ -52,26 +52,26 @@ def observe(this: Round, node: str) -> Observation:
     except UnknownPeerError:
         return Observation(evidence="absent")
     peer = this.peers[key]
-    burst = read_burst(this.pings.get(key, ()), peer.online)
-    if burst.path.connection_type in {"direct", "relay", "peer-relay"}:
-        return Observation(peer, burst, answered=1)
-    if burst.received:
-        return Observation(peer, burst, "no-path", answered=1)
+    pings = read_node_pings(this.pings.get(key, ()), peer.online)
+    if pings.path.connection_type in {"direct", "relay", "peer-relay"}:
+        return Observation(peer, pings, answered=1)
+    if pings.received:
+        return Observation(peer, pings, "no-path", answered=1)
     unprobed = _UNPROBED.get(this.unprobed[key].reason, "") if key in this.unprobed else ""
-    return Observation(peer, burst, *_silence(this.at, peer, burst, unprobed))
+    return Observation(peer, pings, *_silence(this.at, peer, pings, unprobed))
 
 
-def _silence(at: datetime, peer: Peer, burst: Burst, unprobed: str) -> tuple[Evidence | None, str]:
+def _silence(at: datetime, peer: Peer, pings: NodePings, unprobed: str) -> tuple[Evidence | None, str]:
     """Why a node that is listed gave no pong; ``unprobed`` is what the sampler says about it."""
     expiry = expiry_of(peer)
-    if peer.expired or burst.expired or (expiry is not None and expiry <= at):
+    if peer.expired or pings.expired or (expiry is not None and expiry <= at):
         when = f" at {expiry:%Y-%m-%d %H:%M} UTC" if expiry else ""
         return "key-expired", f"its key expired{when}"
-    if burst.path.connection_type != "unknown":
+    if pings.path.connection_type != "unknown":
         return None, ""
-    if burst.sent:
+    if pings.sent:
         return "no-answer", ""
-    return "not-probed", _short(unprobed or burst.refusal or "no ping was sent")
+    return "not-probed", _short(unprobed or pings.refusal or "no ping was sent")
 
 
 def _short(text: str) -> str:

@@ -183,8 +183,8 @@ def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collecte
 
 
 def _row(at: datetime, tailnet: str, node: str, seen: Observation) -> ConnectionRow:
-    peer, burst = seen.peer, seen.burst
-    path, warm_ms = burst.path, burst.warm_ms
+    peer, pings = seen.peer, seen.pings
+    path, warm_ms = pings.path, pings.warm_ms
     return ConnectionRow(
         time=at,
         tailnet=tailnet,
@@ -194,9 +194,9 @@ def _row(at: datetime, tailnet: str, node: str, seen: Observation) -> Connection
         latency_avg=round(sum(warm_ms) / len(warm_ms), 3) if warm_ms else None,
         latency_min=round(min(warm_ms), 3) if warm_ms else None,
         latency_max=round(max(warm_ms), 3) if warm_ms else None,
-        latency_cold=None if burst.cold_ms is None else round(burst.cold_ms, 3),
-        pings_sent=burst.sent,
-        pings_received=burst.received,
+        latency_cold=None if pings.cold_ms is None else round(pings.cold_ms, 3),
+        pings_sent=pings.sent,
+        pings_received=pings.received,
         tx_bytes=peer.tx_bytes,
         rx_bytes=peer.rx_bytes,
         answered=seen.answered,

@@ -14,7 +14,7 @@ from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rules.latency import LATENCY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.cli.alerts import alerts, mute
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.settings import load_settings
@@ -34,9 +34,9 @@ def fire(host: str) -> None:
     """The node is slow since ten minutes."""
     now = datetime.now(UTC)
     signal = Signal(now, now - timedelta(minutes=10), Verdict.BAD, 150.0, 100.0)
-    book = AlertBook(engine_for(load_settings().database_url), "default")
+    alert_store = AlertStore(engine_for(load_settings().database_url), "default")
     observed = Observed(now - timedelta(hours=1), now, {host: [signal]})
-    evaluate(book, LATENCY, lambda _: observed, Source("http://p", "http://d"), now)
+    evaluate(alert_store, LATENCY, lambda _: observed, Source("http://p", "http://d"), now)
 
 
 def test_nothing_fires(server: api.BotApi) -> None:

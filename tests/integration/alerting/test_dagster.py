@@ -11,15 +11,15 @@ from pydantic import SecretStr
 
 from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE, paths, rows
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
 from tsobs_pipelines.defs.alerts import watch as alert_watch
-from tsobs_pipelines.defs.alerts.books import alert_engine
 from tsobs_pipelines.defs.alerts.definitions import alert_definitions
+from tsobs_pipelines.defs.alerts.scopes import alert_engine
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.secret_url import SecretUrl
@@ -359,7 +359,7 @@ def test_a_degraded_forecast_is_told_and_the_past_is_history(watch: Watch) -> No
 def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = ToldSidecar({"/beat": {}})
+    server = StubSidecar({"/beat": {}})
     with served(server):
         heart = watch.settings.model_copy(update={"heartbeat_url": SecretUrl(f"{server.url}/beat")})
         monkeypatch.setattr(resources.opened, "settings", lambda: heart)

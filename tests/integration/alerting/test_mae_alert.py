@@ -23,8 +23,8 @@ from tests.support.week_mean import WeekMean
 from tsobs_pipelines.alerting.history import Incident, firing, recent
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
-from tsobs_pipelines.defs.alerts.books import alert_engine
 from tsobs_pipelines.defs.alerts.definitions import alert_definitions
+from tsobs_pipelines.defs.alerts.scopes import alert_engine
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.forecast import assets as forecast

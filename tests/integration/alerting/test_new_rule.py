@@ -21,7 +21,7 @@ from tsobs_pipelines.alerting.reference import rules_messages, rules_table
 from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit
 from tsobs_pipelines.alerting.rules import RULES
 from tsobs_pipelines.alerting.rules.latency import LATENCY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.cli.alerts import alerts
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.definitions import build_defs
@@ -84,9 +84,9 @@ def test_its_alerts_are_shown_by_the_command_the_api_and_the_docs(
     lost = [structs.replace(row, pings_received=1) for row in rows([20.0] * 3)]
     store.write(CONNECTIONS, lost)
     complete_to = DAY + 2 * MINUTE
-    book = AlertBook(engine_for(settings.database_url), TAILNET.name)
+    alert_store = AlertStore(engine_for(settings.database_url), TAILNET.name)
     observe = observe_rows(store, TAILNET, EXAMPLE, complete_to)
-    evaluate(book, EXAMPLE, observe, Source("http://page", "http://dagster"), complete_to + MINUTE)
+    evaluate(alert_store, EXAMPLE, observe, Source("http://page", "http://dagster"), complete_to + MINUTE)
     output = CliRunner().invoke(alerts).output
     assert "example_git" in output
     assert "worst 0.80 times" in output

@@ -22,7 +22,7 @@ from tsobs_pipelines.alerting.replay import pending_replays, replay_pending, req
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.rules.relay import RELAY
-from tsobs_pipelines.alerting.store import AlertBook, Step
+from tsobs_pipelines.alerting.store import AlertStore, Step
 from tsobs_pipelines.alerting.tables import changes, messages
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import plain
@@ -35,27 +35,27 @@ YESTERDAY = -24 * 60
 
 
 class World:
-    """A store with rows, a book, and a clock that is the data's."""
+    """A store with rows, a alert_store, and a clock that is the data's."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'tsobs.db'}"
         self.store = SqlStore(self.url)
         self.engine: Engine = engine_for(self.url)
-        self.book = AlertBook(self.engine, "demo")
+        self.alert_store = AlertStore(self.engine, "demo")
 
     def write(self, data: Sequence[ConnectionRow]) -> None:
         self.store.write(CONNECTIONS, data)
 
-    def look(self, rule: Rule, minute: float, book: AlertBook | None = None) -> RuleEvaluation:
+    def look(self, rule: Rule, minute: float, alert_store: AlertStore | None = None) -> RuleEvaluation:
         """Evaluate what is there up to a minute of the day, at that time."""
         complete_to = DAY + minute * MINUTE
         observe = observe_rows(self.store, TAILNET, rule, complete_to)
-        return evaluate(book or self.book, rule, observe, SOURCE, complete_to + MINUTE)
+        return evaluate(alert_store or self.alert_store, rule, observe, SOURCE, complete_to + MINUTE)
 
     def replay(self, rule: Rule, *days: int, source: int = 1) -> None:
-        request_replays(self.book, rule, {(DAY + timedelta(days=day)).date(): source for day in days})
-        replay_pending(self.book, rule, past_rows(lambda: self.store, TAILNET, rule))
-        assert pending_replays(self.book, rule) == {}
+        request_replays(self.alert_store, rule, {(DAY + timedelta(days=day)).date(): source for day in days})
+        replay_pending(self.alert_store, rule, past_rows(lambda: self.store, TAILNET, rule))
+        assert pending_replays(self.alert_store, rule) == {}
 
     def fates(self) -> list[tuple[str, str]]:
         return [(m.fate, plain(m.html)) for m in reversed(outbox.newest(self.engine))]
@@ -115,14 +115,14 @@ def test_two_sensors_at_once_tell_it_once(world: World) -> None:
 def test_a_step_from_a_stale_look_is_not_written(world: World) -> None:
     world.write(paths("dddddrrrrr", start=600))
     world.look(RELAY, 604)
-    stale = world.book.progress(RELAY)
+    stale = world.alert_store.progress(RELAY)
     world.look(RELAY, 606)
     assert stale is not None
     until = DAY + 700 * MINUTE
     step = Step(RELAY, stale, stale.started_at, until, {"relay_git": TopicState("relay_git", "git")}, [])
-    assert world.book.commit(step, SOURCE, until) is None
+    assert world.alert_store.commit(step, SOURCE, until) is None
     assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
-    assert world.book.states(RELAY)["relay_git"].status is Status.FIRING
+    assert world.alert_store.states(RELAY)["relay_git"].status is Status.FIRING
 
 
 def test_the_end_of_one_incident_is_not_the_end_of_another(world: World) -> None:
@@ -214,9 +214,9 @@ def test_a_muted_topic_is_kept_back_and_reminded_of_afterwards(world: World) -> 
     world.look(RELAY, 614)
     ((fate, _),) = world.fates()
     assert fate == "suppressed"
-    assert world.book.remind(RELAY, SOURCE, DAY + 630 * MINUTE) == []
-    assert len(world.book.remind(RELAY, SOURCE, DAY + 641 * MINUTE)) == 1
-    assert world.book.remind(RELAY, SOURCE, DAY + 642 * MINUTE) == []
+    assert world.alert_store.remind(RELAY, SOURCE, DAY + 630 * MINUTE) == []
+    assert len(world.alert_store.remind(RELAY, SOURCE, DAY + 641 * MINUTE)) == 1
+    assert world.alert_store.remind(RELAY, SOURCE, DAY + 642 * MINUTE) == []
     assert "still, since 10:10 UTC" in world.fates()[-1][1]
 
 
@@ -226,9 +226,9 @@ def test_what_keeps_firing_is_repeated_after_six_hours(world: World) -> None:
     world.look(RELAY, 14)
     told = DAY + 15 * MINUTE
     world.look(RELAY, 370)
-    assert world.book.remind(RELAY, SOURCE, told + timedelta(hours=5, minutes=59)) == []
-    assert len(world.book.remind(RELAY, SOURCE, told + timedelta(hours=6))) == 1
-    assert world.book.remind(RELAY, SOURCE, told + timedelta(hours=6)) == []
+    assert world.alert_store.remind(RELAY, SOURCE, told + timedelta(hours=5, minutes=59)) == []
+    assert len(world.alert_store.remind(RELAY, SOURCE, told + timedelta(hours=6))) == 1
+    assert world.alert_store.remind(RELAY, SOURCE, told + timedelta(hours=6)) == []
 
 
 def test_nothing_is_repeated_that_newer_data_do_not_say(world: World) -> None:
@@ -236,7 +236,7 @@ def test_nothing_is_repeated_that_newer_data_do_not_say(world: World) -> None:
     world.write(paths("d" * 10 + "r" * 10 + "o" * 400, host="dev"))
     for minute in (9, 19, 400):
         world.look(RELAY, minute)
-    assert world.book.remind(RELAY, SOURCE, DAY + timedelta(hours=6, minutes=40)) == []
+    assert world.alert_store.remind(RELAY, SOURCE, DAY + timedelta(hours=6, minutes=40)) == []
     assert len(firing(world.engine)) == 2
 
 
@@ -246,29 +246,31 @@ def test_no_reminder_says_still_while_the_newest_evidence_is_not_bad(world: Worl
     world.look(LATENCY, 4)
     world.look(LATENCY, 384)
     assert firing(world.engine), "one span is not enough to be over"
-    assert world.book.remind(LATENCY, SOURCE, DAY + 385 * MINUTE) == []
+    assert world.alert_store.remind(LATENCY, SOURCE, DAY + 385 * MINUTE) == []
     world.look(LATENCY, 389)
-    assert len(world.book.remind(LATENCY, SOURCE, DAY + 390 * MINUTE)) == 1
+    assert len(world.alert_store.remind(LATENCY, SOURCE, DAY + 390 * MINUTE)) == 1
     assert "150 ms in the 5-minute mean, over 100 ms; still, since 00:00 UTC" in world.fates()[-1][1]
 
 
 def test_a_backfill_of_one_old_day_before_the_watch_began_sends_nothing(world: World) -> None:
     world.write(paths("d" * 1430 + "r" * 10, start=2 * YESTERDAY))
     observe = observe_rows(world.store, TAILNET, RELAY, DAY + (2 * YESTERDAY + 1439) * MINUTE)
-    evaluate(world.book, RELAY, observe, SOURCE, DAY + 600 * MINUTE)
+    evaluate(world.alert_store, RELAY, observe, SOURCE, DAY + 600 * MINUTE)
     ((fate, _),) = world.fates()
     assert fate == "suppressed"
     world.write(paths("r" * 20, start=590))
     world.look(RELAY, 609)
-    assert len(world.book.remind(RELAY, SOURCE, DAY + 610 * MINUTE)) == 1, "it still goes on: now it is told"
+    assert len(world.alert_store.remind(RELAY, SOURCE, DAY + 610 * MINUTE)) == 1, (
+        "it still goes on: now it is told"
+    )
 
 
 def test_a_node_that_is_not_watched_any_more_fires_no_longer(world: World) -> None:
     for host in ("git", "dev"):
         world.write(paths("d" * 10 + "r" * 10, host=host))
     world.look(RELAY, 19)
-    assert retire(world.book, RELAY, ["git", "dev"]) == []
-    assert retire(world.book, RELAY, ["git"]) == ["relay_dev"]
+    assert retire(world.alert_store, RELAY, ["git", "dev"]) == []
+    assert retire(world.alert_store, RELAY, ["git"]) == ["relay_dev"]
     assert [incident.topic for incident in firing(world.engine)] == ["relay_git"]
     assert ("relay_dev", "live", 10, 19) in world.history()
     assert len(world.fates()) == 1

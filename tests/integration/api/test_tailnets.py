@@ -13,7 +13,7 @@ from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rules.latency import LATENCY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
@@ -37,10 +37,10 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
         made.store.write(CONNECTIONS, rounds(60))
         made.store.write(CONNECTIONS, rounds(30, tailnet="office"))
         made.store.write(CONNECTIONS, rounds(30, tailnet="office", hostname="printer"))
-        book = AlertBook(engine_for(settings.database_url), "office")
+        alert_store = AlertStore(engine_for(settings.database_url), "office")
         bad = Signal(NOW, NOW - timedelta(minutes=5), Verdict.BAD, 80.0, 50.0)
         observed = Observed(NOW - timedelta(hours=1), NOW, {"git": [bad]})
-        evaluate(book, LATENCY, lambda _: observed, Source("", ""), NOW)
+        evaluate(alert_store, LATENCY, lambda _: observed, Source("", ""), NOW)
         yield made
         made.store.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_world import LOOPBACK, Api, api_of, parts_of, settings_of
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.api.middleware import PAGE_CSP
 from tsobs_pipelines.api.users import is_loopback, login_from_header, users_required
@@ -27,9 +27,9 @@ def whois(login: str) -> dict[str, object]:
 
 
 @pytest.fixture
-def sidecar() -> Iterator[ToldSidecar]:
+def sidecar() -> Iterator[StubSidecar]:
     answers = {f"/whois/{ANA}": whois("ana@example.com"), f"/whois/{TAGGED}": whois("tagged-devices")}
-    server = ToldSidecar(answers)
+    server = StubSidecar(answers)
     with served(server):
         yield server
 
@@ -57,7 +57,7 @@ def heard() -> Iterator[Heard]:
 
 
 @pytest.fixture
-def made(tmp_path: Path, sidecar: ToldSidecar) -> Iterator[dict[str, Api]]:
+def made(tmp_path: Path, sidecar: StubSidecar) -> Iterator[dict[str, Api]]:
     """Three APIs: open, with a proxy, and for users only."""
     settings = {
         "open": settings_of(tmp_path),
@@ -78,7 +78,7 @@ def user_of(api: Api, **request: object) -> object:
     return answer.json()["user"]
 
 
-def test_the_login_of_the_address_is_asked_once(made: dict[str, Api], sidecar: ToldSidecar) -> None:
+def test_the_login_of_the_address_is_asked_once(made: dict[str, Api], sidecar: StubSidecar) -> None:
     assert [user_of(made["closed"], address=ANA) for _ in range(5)] == ["ana@example.com"] * 5
     assert user_of(made["closed"], address=f"::ffff:{ANA}") == "ana@example.com"
     assert sidecar.requests.count(f"/whois/{ANA}") == 1
@@ -123,7 +123,7 @@ def test_the_named_proxy_is_believed_and_it_alone(made: dict[str, Api]) -> None:
     assert made["closed"].get("/about", address=PROXY, headers=header).status_code == 403
 
 
-def test_a_proxy_on_loopback_can_be_named(tmp_path: Path, sidecar: ToldSidecar) -> None:
+def test_a_proxy_on_loopback_can_be_named(tmp_path: Path, sidecar: StubSidecar) -> None:
     settings = settings_of(tmp_path, trusted_proxy=LOOPBACK, require_tailscale_user=True)
     with api_of(parts_of(settings, sidecar.url)) as api:
         assert user_of(api, headers={"Tailscale-User-Login": "eva@example.com"}) == "eva@example.com"
@@ -196,7 +196,7 @@ def test_users_are_required_as_soon_as_it_leaves_loopback(
     ],
 )
 def test_only_its_own_names_are_answered(
-    tmp_path: Path, sidecar: ToldSidecar, host: str, status: int
+    tmp_path: Path, sidecar: StubSidecar, host: str, status: int
 ) -> None:
     settings = settings_of(tmp_path, public_url_override="https://vpn.example.ts.net")
     with api_of(parts_of(settings, sidecar.url)) as api:
@@ -237,7 +237,7 @@ def test_a_login_in_a_header(values: list[bytes], login: str | None) -> None:
     ("tun", "believed"), [({}, True), ({"TUN": True}, True), ({"TUN": False}, False), (None, False)]
 )
 def test_loopback_is_believed_only_where_peers_do_not_come_from_it(
-    tmp_path: Path, sidecar: ToldSidecar, tun: dict[str, bool] | None, believed: bool
+    tmp_path: Path, sidecar: StubSidecar, tun: dict[str, bool] | None, believed: bool
 ) -> None:
     settings = settings_of(
         tmp_path, trusted_proxy=LOOPBACK, require_tailscale_user=True, sidecar_url=sidecar.url
@@ -250,7 +250,7 @@ def test_loopback_is_believed_only_where_peers_do_not_come_from_it(
 
 
 def test_a_proxy_with_a_secret_is_believed_beside_a_daemon_in_userspace_mode(
-    tmp_path: Path, sidecar: ToldSidecar
+    tmp_path: Path, sidecar: StubSidecar
 ) -> None:
     sidecar.answers["/status"] = {"BackendState": "Running", "TUN": False}
     settings = settings_of(

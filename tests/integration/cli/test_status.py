@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from tests.support.api_world import NODES, demo_sidecar, listening, parts_of, seed, settings_of
 from tests.support.ports import free_port
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.cli.status import NO_ANSWER, UNHEALTHY
@@ -76,7 +76,7 @@ def test_nobody_there_is_one_line_and_a_status_of_its_own() -> None:
 
 @pytest.mark.parametrize("body", [{"login": "please"}, ["x"], {}])
 def test_something_else_there_is_named(body: object) -> None:
-    server = ToldSidecar({"/about": body})
+    server = StubSidecar({"/about": body})
     with served(server):
         shown = status("--url", server.url)
     assert shown.exit_code == NO_ANSWER

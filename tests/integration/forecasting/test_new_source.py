@@ -12,7 +12,7 @@ import pytest
 from tsobs_pipelines.definitions import build_defs
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import StoreResource
-from tsobs_pipelines.doctor.services import look_at_prices
+from tsobs_pipelines.doctor.services import check_prices
 from tsobs_pipelines.forecasting.delivery import Market, days_between, market_of
 from tsobs_pipelines.forecasting.prices.open import alert_scope, open_price_source
 from tsobs_pipelines.forecasting.prices.source import ALL_DAYS, PricePoint, PriceSourceUnavailableError, Probe
@@ -93,9 +93,9 @@ def test_its_prices_are_fetched_and_stored(settings: Settings, tmp_path: Path) -
 
 def test_the_doctor_asks_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
-    assert [(one.level, one.detail) for one in look_at_prices(settings, now)] == [("ok", "flat as ever")]
+    assert [(one.level, one.detail) for one in check_prices(settings, now)] == [("ok", "flat as ever")]
     monkeypatch.setenv("TSOBS_PRICE_SOURCE", "flat:2")
-    (found,) = look_at_prices(load_settings(), now)
+    (found,) = check_prices(load_settings(), now)
     assert (found.level, found.detail) == ("warning", "flat: closed for today")
 
 
@@ -119,7 +119,7 @@ def test_an_argument_that_its_opener_refuses_is_a_setting_that_is_wrong(
     wrong = load_settings()
     with pytest.raises(SettingsError, match="TSOBS_PRICE_SOURCE='flat:cheap': expected a number after flat:"):
         open_price_source(wrong)
-    (found,) = look_at_prices(wrong, datetime.now(UTC))
+    (found,) = check_prices(wrong, datetime.now(UTC))
     assert found.level == "failed"
 
 

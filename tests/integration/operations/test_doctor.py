@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.telegram import Refused, Telegram
 from tsobs_pipelines.cli.main import main
@@ -23,7 +23,7 @@ from tsobs_pipelines.settings import known_names, load_settings
 
 
 @contextmanager
-def serving(server: ToldSidecar) -> Iterator[ToldSidecar]:
+def serving(server: StubSidecar) -> Iterator[StubSidecar]:
     with served(server):
         yield server
 
@@ -82,7 +82,7 @@ def test_a_state_directory_for_all_is_refused(state: Path) -> None:
 def test_a_sidecar_that_refuses_or_is_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("sesame")
     monkeypatch.setenv("TSOBS_SIDECAR_TOKEN_FILE", str(tmp_path / "token"))
-    with serving(ToldSidecar({"/healthz": {"error": "no"}}, {"/healthz": 401})) as sidecar:
+    with serving(StubSidecar({"/healthz": {"error": "no"}}, {"/healthz": 401})) as sidecar:
         monkeypatch.setenv("TSOBS_SIDECAR_URL", sidecar.url)
         status, found, _ = findings()
         assert status == 1
@@ -95,7 +95,7 @@ def test_telegram_is_asked_and_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
     monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
     me = {"ok": True, "result": {"username": "tsobs_bot"}}
-    with serving(ToldSidecar({"/bot123:sesame/getMe": me, "/bot123:sesame/getChat": {"ok": True}})) as server:
+    with serving(StubSidecar({"/bot123:sesame/getMe": me, "/bot123:sesame/getChat": {"ok": True}})) as server:
         monkeypatch.setenv("TELEGRAM_API_URL", server.url)
         status, found, output = findings()
         assert (status, found["Telegram"]["level"]) == (0, "ok")
@@ -111,7 +111,7 @@ def test_telegram_is_asked_and_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_page_of_a_proxy_is_not_the_bot_api(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
     monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
-    with serving(ToldSidecar({"/bot123:sesame/getMe": {"login": "please"}})) as server:
+    with serving(StubSidecar({"/bot123:sesame/getMe": {"login": "please"}})) as server:
         monkeypatch.setenv("TELEGRAM_API_URL", server.url)
         assert "not the Bot API's" in findings()[1]["Telegram"]["detail"]
 
@@ -141,7 +141,7 @@ def test_a_refused_message_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_a_port_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(ToldSidecar({})) as stranger:
+    with serving(StubSidecar({})) as stranger:
         monkeypatch.setenv("TSOBS_API_PORT", stranger.url.rpartition(":")[2])
         status, found, _ = findings()
         assert status == 1
@@ -185,7 +185,7 @@ def look_at_nodes(
         "/samples": {"days": {str(now.date()): day}},
         f"/samples/{now.date()}": json.dumps({**line, "peers": sampled}) + "\n",
     }
-    with serving(ToldSidecar(answers)) as sidecar:
+    with serving(StubSidecar(answers)) as sidecar:
         monkeypatch.setenv("TSOBS_SIDECAR_URL", sidecar.url)
         monkeypatch.setenv("TSOBS_CRITICAL_NODES", critical)
         status, found, _ = findings()

@@ -13,7 +13,7 @@ from tests.support.journals import MemoryJournal, minutes
 from tsobs_pipelines.alerting.history import recent
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.definitions import build_defs
-from tsobs_pipelines.defs.alerts.news import read_cursors, written_cursors
+from tsobs_pipelines.defs.alerts.materializations import read_cursors, written_cursors
 from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.settings import Settings, load_settings
@@ -194,7 +194,7 @@ def test_the_same_name_in_two_tailnets_is_two_topics(two: TwoTailnets, bot: api.
     assert "[office] high latency to git: 70 ms in the 5-minute mean, over 50 ms" in text
     assert "/vpn.html#tailnet=office" in bot.accepted[0]["text"]
     found = recent(engine_for(two.settings.database_url), two.now - timedelta(hours=1))
-    assert [(incident.scope, incident.topic) for incident in found if incident.told.fate] == [
+    assert [(incident.scope, incident.topic) for incident in found if incident.first_message.fate] == [
         ("office", "latency_git")
     ]
     assert two.tick("latency_alert_sensor").run_requests == []

@@ -18,7 +18,7 @@ from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.mutes import mute
 from tsobs_pipelines.alerting.replay import replay_pending, request_replays
 from tsobs_pipelines.alerting.rules.relay import RELAY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -50,15 +50,15 @@ def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
         at_once([threading.Thread(target=outbox.deliver, args=(engine, bot, lambda: now)) for _ in range(4)])
         outbox.deliver(engine, bot, lambda: now)
         assert len(server.accepted) == 1
-    book = AlertBook(engine, "demo")
-    request_replays(book, RELAY, {(DAY - timedelta(days=1)).date(): 1})
-    done = replay_pending(book, RELAY, past_rows(lambda: store, TAILNET, RELAY))
+    alert_store = AlertStore(engine, "demo")
+    request_replays(alert_store, RELAY, {(DAY - timedelta(days=1)).date(): 1})
+    done = replay_pending(alert_store, RELAY, past_rows(lambda: store, TAILNET, RELAY))
     assert done.incidents == 1
     found = recent(engine, DAY - timedelta(days=2))
     assert [one.origin for one in found] == ["live", "historical"]
     source = Source("http://page", "http://dagster")
     store.write(CONNECTIONS, paths("r" * 610, start=610))
     look(url, 1199)
-    assert len(book.remind(RELAY, source, DAY + timedelta(hours=20))) == 1
+    assert len(alert_store.remind(RELAY, source, DAY + timedelta(hours=20))) == 1
     mute(engine, "relay_*", DAY + timedelta(days=2))
-    assert book.remind(RELAY, source, DAY + timedelta(hours=20, minutes=10)) == []
+    assert alert_store.remind(RELAY, source, DAY + timedelta(hours=20, minutes=10)) == []

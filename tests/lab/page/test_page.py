@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.lab.browser import TURN_MS, ZONE, assert_clean, card_of, opened, until, wait_for_chart
 from tests.support.lab.live_api import NODES, LiveApi, add_rounds, fill, live_api, round_of, store_of, utc_now
 from tests.support.ports import free_port
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.demo.tailnet import RELAYED_AFTERNOON, DemoTailnet
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -154,7 +154,7 @@ def test_an_empty_store_shows_the_hour_of_the_journal(browser: Browser, empty: L
 
 
 def test_before_the_first_round_there_is_no_failure(browser: Browser, tmp_path: Path) -> None:
-    sidecar = ToldSidecar({"/status": DemoTailnet().status(utc_now())})
+    sidecar = StubSidecar({"/status": DemoTailnet().status(utc_now())})
     with (
         served(sidecar),
         live_api(tmp_path, TSOBS_SIDECAR_URL=sidecar.url) as api,

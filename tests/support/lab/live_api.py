@@ -23,7 +23,7 @@ from tsobs_pipelines.alerting.replay import replay_pending, request_replays
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules import rules_by
 from tsobs_pipelines.alerting.rules.latency import LATENCY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.demo.server import DemoServer
@@ -113,9 +113,9 @@ def _find_incidents(
     tailnet: str,
 ) -> None:
     now, days = span
-    book = _evaluated(state, store, rule, now, tailnet)
-    request_replays(book, rule, {(now - timedelta(days=back)).date(): 1 for back in range(days + 1)})
-    replay_pending(book, rule, past_rows(lambda: store, _tailnet(tailnet), rule))
+    alert_store = _evaluated(state, store, rule, now, tailnet)
+    request_replays(alert_store, rule, {(now - timedelta(days=back)).date(): 1 for back in range(days + 1)})
+    replay_pending(alert_store, rule, past_rows(lambda: store, _tailnet(tailnet), rule))
 
 
 def _tailnet(name: str) -> Tailnet:
@@ -128,11 +128,11 @@ def _evaluated(
     rule: Rule,
     now: datetime,
     tailnet: str,
-) -> AlertBook:
-    book = AlertBook(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
+) -> AlertStore:
+    alert_store = AlertStore(engine_for(f"sqlite:///{state / 'tsobs.db'}"), tailnet)
     observe = observe_rows(store, _tailnet(tailnet), rule, now)
-    evaluate(book, rule, observe, Source("", "", "DEMO data"), now)
-    return book
+    evaluate(alert_store, rule, observe, Source("", "", "DEMO data"), now)
+    return alert_store
 
 
 def judge_latency(state: Path, now: datetime, *, tailnet: str = "demo") -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sidecars import ToldSidecar, answer, raw_sidecar, says, served
+from tests.support.sidecars import StubSidecar, answer, raw_sidecar, says, served
 from tsobs_pipelines.demo.server import DemoServer
 from tsobs_pipelines.demo.tailnet import OFFLINE_NIGHT, RELAYED_AFTERNOON, next_incidents
 from tsobs_pipelines.demo.tailnet_journal import DEPTH_DAYS
@@ -75,13 +75,13 @@ def demo(clock: Clock) -> Iterator[TailscaleHealthService]:
 
 
 @pytest.fixture
-def told() -> Iterator[ToldSidecar]:
-    server = ToldSidecar({"/status": STATUS, "/ping/git.tail.test": [DERP, *[DIRECT] * 4]})
+def told() -> Iterator[StubSidecar]:
+    server = StubSidecar({"/status": STATUS, "/ping/git.tail.test": [DERP, *[DIRECT] * 4]})
     with served(server):
         yield server
 
 
-def test_ping_peer_and_connection_stats_of_a_direct_peer(told: ToldSidecar) -> None:
+def test_ping_peer_and_connection_stats_of_a_direct_peer(told: StubSidecar) -> None:
     with TailscaleHealthService(told.url) as service:
         assert service.ping_peer("git") == {"min": 12.0, "max": 23.0, "avg": 14.2, "count": 5}
         assert service.get_connection_stats("GIT.tail.test") == {
@@ -96,19 +96,19 @@ def test_ping_peer_and_connection_stats_of_a_direct_peer(told: ToldSidecar) -> N
 
 
 @pytest.mark.parametrize(("count", "bursts"), [(1, 1), (5, 1), (6, 2), (12, 3)])
-def test_a_count_takes_as_many_bursts_as_it_needs(told: ToldSidecar, count: int, bursts: int) -> None:
+def test_a_count_takes_as_many_bursts_as_it_needs(told: StubSidecar, count: int, bursts: int) -> None:
     with TailscaleHealthService(told.url) as service:
         assert service.ping_peer("git", count)["count"] == count
     assert sum(path.startswith("/ping/") for path in told.requests) == bursts
 
 
 @pytest.mark.parametrize("count", [0, -1, 51])
-def test_a_count_out_of_range_is_refused(told: ToldSidecar, count: int) -> None:
+def test_a_count_out_of_range_is_refused(told: StubSidecar, count: int) -> None:
     with TailscaleHealthService(told.url) as service, pytest.raises(ValueError, match=f"count={count}"):
         service.ping_peer("git", count)
 
 
-def test_a_sidecar_without_json_pings_is_read_as_text(told: ToldSidecar) -> None:
+def test_a_sidecar_without_json_pings_is_read_as_text(told: StubSidecar) -> None:
     told.answers["/ping/git.tail.test?format=json"] = {"error": "format"}
     told.statuses["/ping/git.tail.test?format=json"] = 400
     told.answers["/ping/git.tail.test"] = (
@@ -120,7 +120,7 @@ def test_a_sidecar_without_json_pings_is_read_as_text(told: ToldSidecar) -> None
     assert stats["connection_type"] == "direct"
 
 
-def test_the_sidecar_s_own_node_is_not_pinged(told: ToldSidecar) -> None:
+def test_the_sidecar_s_own_node_is_not_pinged(told: StubSidecar) -> None:
     with TailscaleHealthService(told.url) as service:
         stats, pings = service.observe_peer("watcher")
         assert service.ping_peer("watcher")["count"] == 0
@@ -128,7 +128,7 @@ def test_the_sidecar_s_own_node_is_not_pinged(told: ToldSidecar) -> None:
     assert set(told.requests) == {"/status"}
 
 
-def test_names_that_do_not_mean_one_peer(told: ToldSidecar) -> None:
+def test_names_that_do_not_mean_one_peer(told: StubSidecar) -> None:
     twin = {"HostName": "git", "DNSName": "git-1.tail.test."}
     told.answers["/status"] = {**STATUS, "Peer": {**STATUS["Peer"], "nodekey:2": twin}}  # type: ignore[dict-item]
     with TailscaleHealthService(told.url) as service:
@@ -141,7 +141,7 @@ def test_names_that_do_not_mean_one_peer(told: ToldSidecar) -> None:
 
 
 @pytest.mark.parametrize("state", ["Stopped", "NeedsLogin", "Starting", ""])
-def test_a_stopped_daemon_is_no_tailnet_without_peers(told: ToldSidecar, state: str) -> None:
+def test_a_stopped_daemon_is_no_tailnet_without_peers(told: StubSidecar, state: str) -> None:
     told.answers["/status"] = {"BackendState": state, "Peer": {}}
     with TailscaleHealthService(told.url) as service:
         for ask in (service.ping_peer, service.get_connection_stats, service.debug_peer):
@@ -149,7 +149,7 @@ def test_a_stopped_daemon_is_no_tailnet_without_peers(told: ToldSidecar, state: 
                 ask("git")
 
 
-def test_a_name_reaches_the_sidecar_as_one_segment_of_the_path(told: ToldSidecar) -> None:
+def test_a_name_reaches_the_sidecar_as_one_segment_of_the_path(told: StubSidecar) -> None:
     name = "a/../b?c#d %"
     told.answers["/status"] = {"Self": None, "Peer": {"k": {"HostName": name, "Online": True}, "x": 5}}
     with TailscaleHealthService(told.url) as service, pytest.raises(UnknownPeerError):
@@ -180,7 +180,7 @@ def test_diagnostics_whois_and_debug(demo: TailscaleHealthService) -> None:
     assert "peer" in demo.debug_peer("git")
 
 
-def test_whois_may_be_flat(told: ToldSidecar) -> None:
+def test_whois_may_be_flat(told: StubSidecar) -> None:
     told.answers["/whois/100.64.0.2"] = {"node": "n.tail.test.", "LoginName": "a@example.com"}
     with TailscaleHealthService(told.url) as service:
         assert service.whois("100.64.0.2") == client_module.WhoIs("n.tail.test", "a@example.com", "")
@@ -203,7 +203,7 @@ def test_samples_after_a_time_and_of_a_day_that_is_not_there(demo: TailscaleHeal
 
 
 @pytest.mark.parametrize("days", [None, [], {"x": {}}, {"2026-11-24": {"rounds": 1}}, {"2026-11-24": 5}])
-def test_an_index_that_makes_no_sense_is_an_error(told: ToldSidecar, days: object) -> None:
+def test_an_index_that_makes_no_sense_is_an_error(told: StubSidecar, days: object) -> None:
     told.answers["/samples"] = {"days": days}
     with TailscaleHealthService(told.url) as service, pytest.raises(SidecarUnavailableError, match="index"):
         service.samples_index()
@@ -227,7 +227,7 @@ def test_an_index_that_makes_no_sense_is_an_error(told: ToldSidecar, days: objec
     ],
 )
 def test_a_day_of_the_index_that_makes_no_sense_is_left_out_by_name(
-    told: ToldSidecar, caplog: pytest.LogCaptureFixture, day: str, entry: object
+    told: StubSidecar, caplog: pytest.LogCaptureFixture, day: str, entry: object
 ) -> None:
     told.answers["/samples"] = {"days": {day: entry, "2026-11-24": {"rounds": 3, "bytes": 9}}}
     with TailscaleHealthService(told.url) as service:
@@ -258,7 +258,7 @@ def test_a_byte_at_a_time_does_not_prolong_the_deadline(said: bytes) -> None:
         slow.close()
 
 
-def test_not_being_well_is_an_answer(told: ToldSidecar) -> None:
+def test_not_being_well_is_an_answer(told: StubSidecar) -> None:
     told.answers["/healthz"] = {"ok": False, "state": "Stopped"}
     told.statuses["/healthz"] = 503
     with TailscaleHealthService(told.url) as service:
@@ -302,7 +302,7 @@ def test_statuses_are_errors_that_name_the_address(status: int, kind: type[Excep
     assert str(caught.value).isprintable()
 
 
-def test_a_redirect_is_not_followed(told: ToldSidecar) -> None:
+def test_a_redirect_is_not_followed(told: StubSidecar) -> None:
     raw = answer(b"", "302 Found", f"Location: {told.url}/status\r\n")
     with (
         raw_sidecar(says(raw)) as url,
@@ -407,7 +407,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing() -> None:
 
 
 def test_a_proxy_in_the_environment_does_not_get_the_token(
-    told: ToldSidecar, monkeypatch: pytest.MonkeyPatch
+    told: StubSidecar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -415,7 +415,7 @@ def test_a_proxy_in_the_environment_does_not_get_the_token(
         assert service.get_tailscale_status() == STATUS
 
 
-def test_the_token_is_read_again_for_each_request(told: ToldSidecar, tmp_path: Path) -> None:
+def test_the_token_is_read_again_for_each_request(told: StubSidecar, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     with TailscaleHealthService(told.url, file) as service:
@@ -427,7 +427,7 @@ def test_the_token_is_read_again_for_each_request(told: ToldSidecar, tmp_path: P
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"line\nline", b"\xff\xfe"])
 def test_a_token_that_cannot_be_used_is_refused_before_anything_is_sent(
-    told: ToldSidecar, tmp_path: Path, content: bytes | None
+    told: StubSidecar, tmp_path: Path, content: bytes | None
 ) -> None:
     file = tmp_path / "token"
     if content is not None:

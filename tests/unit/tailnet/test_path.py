@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsobs_pipelines.tailnet.burst import read_burst
 from tsobs_pipelines.tailnet.localapi import ApiPing
+from tsobs_pipelines.tailnet.node_pings import read_node_pings
 from tsobs_pipelines.tailnet.path import Path, classify, was_sent
 from tsobs_pipelines.tailnet.ping import NoPong, PingResult, Pong, ping_result
 
@@ -71,7 +71,7 @@ _PINGS = st.lists(
 @given(_PINGS, st.sampled_from([True, False, None]))
 def test_a_journalled_burst_is_judged_by_the_same_rules(pings: list[ApiPing], online: bool | None) -> None:
     results = [ping_result(ping) for ping in pings]
-    burst = read_burst(pings, online)
+    burst = read_node_pings(pings, online)
     assert burst.path == classify(results, online)
     assert burst.sent == sum(isinstance(result, Pong) or was_sent(result) for result in results)
     assert burst.received == sum(isinstance(result, Pong) for result in results)

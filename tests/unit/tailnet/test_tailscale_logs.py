@@ -14,14 +14,14 @@ import pytest
 
 from tests.support import bot_api
 from tests.support.journals import round_line
-from tests.support.sidecars import ToldSidecar, served
+from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_rows
 from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.outbox import deliver
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.rules.relay import RELAY
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
@@ -46,23 +46,23 @@ def status(**changes: object) -> dict[str, object]:
 
 
 @pytest.fixture
-def sidecar() -> Iterator[ToldSidecar]:
-    server = ToldSidecar({"/status": status(TxBytes=1024, RxBytes=2048)})
+def sidecar() -> Iterator[StubSidecar]:
+    server = StubSidecar({"/status": status(TxBytes=1024, RxBytes=2048)})
     with served(server):
         yield server
 
 
-def answer_pings(sidecar: ToldSidecar, *pings: object) -> None:
+def answer_pings(sidecar: StubSidecar, *pings: object) -> None:
     sidecar.answers[f"/ping/{NODE}.tail.test"] = list(pings)
 
 
-def test_ping_peer_returns_latency_stats(sidecar: ToldSidecar) -> None:
+def test_ping_peer_returns_latency_stats(sidecar: StubSidecar) -> None:
     answer_pings(sidecar, DERP, UDP, TIMEOUT)
     with TailscaleHealthService(sidecar.url) as service:
         assert service.ping_peer(NODE, count=3) == {"min": 12.0, "max": 23.0, "avg": 17.5, "count": 2}
 
 
-def test_ping_peer_without_a_pong_has_no_latency(sidecar: ToldSidecar) -> None:
+def test_ping_peer_without_a_pong_has_no_latency(sidecar: StubSidecar) -> None:
     answer_pings(sidecar, *[TIMEOUT] * 5)
     with TailscaleHealthService(sidecar.url) as service:
         assert service.ping_peer(NODE) == {"min": None, "max": None, "avg": None, "count": 0}
@@ -80,7 +80,7 @@ def test_ping_peer_without_a_pong_has_no_latency(sidecar: ToldSidecar) -> None:
     ],
 )
 def test_get_connection_stats_returns_connection_type(
-    sidecar: ToldSidecar,
+    sidecar: StubSidecar,
     pings: list[object],
     online: bool,
     connection_type: str,
@@ -172,7 +172,7 @@ def alerted(rule: Rule, rows: list[ConnectionRow], database: Path) -> list[str]:
     engine = engine_for(f"sqlite:///{database}")
     now = START + timedelta(minutes=5)
     observe = observe_rows(store, WATCHED, rule, START + timedelta(minutes=4))
-    evaluate(AlertBook(engine, "default"), rule, observe, Source("http://page", "http://ui"), now)
+    evaluate(AlertStore(engine, "default"), rule, observe, Source("http://page", "http://ui"), now)
     with bot_api.bot_api() as server:
         deliver(engine, Telegram(server.url, bot_api.TOKEN, bot_api.CHAT), lambda: now)
         return server.texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from tsobs_pipelines.alerting.evidence import LookEvidence
+from tsobs_pipelines.alerting.evidence import QueryEvidence
 from tsobs_pipelines.alerting.machine import Confirmation, Signal, Status, TopicState, Verdict
 from tsobs_pipelines.alerting.rule import Doc, Example, Rule, Severity
 from tsobs_pipelines.alerting.text import clean
@@ -28,7 +28,7 @@ class NewestRound:
     reason: str = ""
 
 
-def look_at_freshness(
+def collection_signal(
     store: TimeSeriesStore, tailnet: Tailnet, known: TopicState | None, now: datetime
 ) -> Signal:
     """Whether the newest round that was taken is fresh."""
@@ -58,7 +58,7 @@ def newest_round(store: TimeSeriesStore, tailnet: str, now: datetime) -> NewestR
 
 
 def _last_known_round(known: TopicState | None, now: datetime) -> datetime:
-    """The newest round that an earlier look saw; ``now`` if there was none."""
+    """The newest round that an earlier evaluation saw; ``now`` if there was none."""
     if known is None or known.last is None or known.value is None:
         return now
     if known.status is Status.FIRING and known.since is not None:
@@ -82,7 +82,7 @@ COLLECTION_SILENCE = Rule(
     title="No fresh rounds",
     severity=Severity.CRITICAL,
     confirmation=Confirmation(bad=1, good=1),
-    evidence=LookEvidence(look_at_freshness),
+    evidence=QueryEvidence(collection_signal),
     firing=lambda c: f"no fresh round of any node for {c.value or 0:.0f} minutes: {c.detail}",
     resolved=lambda _: "rounds arrive again",
     doc=Doc(

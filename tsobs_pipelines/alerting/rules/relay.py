@@ -83,7 +83,7 @@ RELAY = Rule(
         sensor="relay_alert_sensor",
         description="Nodes that are reached through DERP instead of directly.",
         interval_s=30,
-        looks_ahead=True,
+        reads_ahead=True,
     ),
     firing=_firing,
     resolved=_resolved,

@@ -15,7 +15,7 @@ from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import alert_assets, rules_of
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, plain
-from tsobs_pipelines.defs.alerts.books import alert_engine, model_book, tailnet_book
+from tsobs_pipelines.defs.alerts.scopes import alert_engine, model_alert_store, tailnet_alert_store
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
@@ -64,26 +64,28 @@ def alert_metadata(
     settings: Settings, engine: Engine, numbers: Sequence[int], replayed: Replayed
 ) -> dict[str, dg.MetadataValue]:
     """The metadata of a materialisation: the text, its fate, and the evidence."""
-    sent = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
-    told = outbox.told_in(engine, numbers)
+    messages = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
+    changes = outbox.changes_in(engine, numbers)
     metadata: dict[str, dg.MetadataValue] = {
-        "messages": dg.MetadataValue.int(len(sent)),
+        "messages": dg.MetadataValue.int(len(messages)),
         "page": dg.MetadataValue.url(settings.page_url),
     }
     if replayed.days:
         metadata["historical_days"] = dg.MetadataValue.int(len(replayed.days))
         metadata["historical_incidents"] = dg.MetadataValue.int(replayed.incidents)
-    if sent:
-        fates = [f"{message.fate} ({message.reason})" if message.reason else message.fate for message in sent]
-        metadata["text"] = dg.MetadataValue.text("\n\n".join(plain(message.html) for message in sent))
+    if messages:
+        fates = [
+            f"{message.fate} ({message.reason})" if message.reason else message.fate for message in messages
+        ]
+        metadata["text"] = dg.MetadataValue.text("\n\n".join(plain(message.html) for message in messages))
         metadata["fate"] = dg.MetadataValue.text("; ".join(dict.fromkeys(fates)))
-        if run := sent[-1].source_run:
+        if run := messages[-1].source_run:
             metadata["source_run"] = dg.MetadataValue.dagster_run(run)
-            metadata["source_partition"] = dg.MetadataValue.text(sent[-1].source_partition)
-    if told:
-        worst = max(told, key=lambda change: change.value or 0.0)
-        metadata["since"] = dg.MetadataValue.text(min(change.since for change in told).isoformat())
-        metadata["topics"] = dg.MetadataValue.text(", ".join(dict.fromkeys(clean(c.topic) for c in told)))
+            metadata["source_partition"] = dg.MetadataValue.text(messages[-1].source_partition)
+    if changes:
+        worst = max(changes, key=lambda change: change.value or 0.0)
+        metadata["since"] = dg.MetadataValue.text(min(change.since for change in changes).isoformat())
+        metadata["topics"] = dg.MetadataValue.text(", ".join(dict.fromkeys(clean(c.topic) for c in changes)))
         if worst.value is not None:
             metadata["value"] = dg.MetadataValue.float(worst.value)
         if worst.threshold is not None:
@@ -101,7 +103,7 @@ def alert_metadata(
                         "threshold": change.threshold if change.threshold is not None else "",
                     }
                 )
-                for change in told
+                for change in changes
             ]
         )
     return metadata
@@ -114,11 +116,11 @@ def _numbers(tag: str | None) -> list[int]:
 def _replay_all(
     settings: Settings, store: Callable[[], TimeSeriesStore], asset: AlertAsset, models: Sequence[str]
 ) -> Replayed:
-    """Replay what waits in every book of the asset's rules."""
+    """Replay what waits in every alert store of the asset's rules."""
     if of_forecasts(asset):
         done = [
-            replay_pending(book, rule, past_forecasts(book, rule))
-            for book in (model_book(settings, model) for model in models)
+            replay_pending(alert_store, rule, past_forecasts(alert_store, rule))
+            for alert_store in (model_alert_store(settings, model) for model in models)
             for rule in rules_of(asset)
         ]
     else:
@@ -135,11 +137,11 @@ def _replay_all(
 def _replay_rows(
     settings: Settings, store: Callable[[], TimeSeriesStore], tailnet: Tailnet, rule: Rule
 ) -> Replayed:
-    book = tailnet_book(settings, tailnet)
-    if not pending_replays(book, rule):
+    alert_store = tailnet_alert_store(settings, tailnet)
+    if not pending_replays(alert_store, rule):
         return Replayed((), 0)
     paced = rule.at_pace(sampling_at(store(), tailnet.name, utc_now()))
-    return replay_pending(book, paced, past_rows(store, tailnet, paced))
+    return replay_pending(alert_store, paced, past_rows(store, tailnet, paced))
 
 
 def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]) -> dg.AssetsDefinition:

@@ -14,8 +14,8 @@ from tsobs_pipelines.alerting.evaluation import step_topics
 from tsobs_pipelines.alerting.evidence import RowEvidence
 from tsobs_pipelines.alerting.machine import Change, Voice
 from tsobs_pipelines.alerting.rules import rules_by
-from tsobs_pipelines.alerting.store import AlertBook
-from tsobs_pipelines.defs.alerts.books import tailnet_book
+from tsobs_pipelines.alerting.store import AlertStore
+from tsobs_pipelines.defs.alerts.scopes import tailnet_alert_store
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG, tick_job
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet.errors import SidecarError
@@ -58,14 +58,14 @@ def early_requests(
             continue
         cursors[f"{_SEEN}{tailnet}"] = max(this.at for this in found).isoformat()
         rows = connection_rows(found, tailnet.critical_nodes, tailnet.name)
-        change = first_change(tailnet_book(settings, tailnet), store, tailnet, rows, sampling)
+        change = first_change(tailnet_alert_store(settings, tailnet), store, tailnet, rows, sampling)
         if change is not None:
             requests.append(_request(tailnet, change, {row.time.date().isoformat() for row in rows}, now))
     return requests
 
 
 def first_change(
-    book: AlertBook,
+    alert_store: AlertStore,
     store: TimeSeriesStore,
     tailnet: Tailnet,
     rows: Sequence[ConnectionRow],
@@ -76,7 +76,7 @@ def first_change(
     Rules with evidence on a grid are left out: a span is closed when the schedule's tick collects it.
     """
     for rule, evidence in rules_by(RowEvidence):
-        before = book.progress(rule)
+        before = alert_store.progress(rule)
         if before is None or rule.align is not None or evidence.measurement is not CONNECTIONS or not rows:
             continue
         known: list[Any] = []
@@ -84,7 +84,7 @@ def first_change(
             window = Window(before.evaluated_until, rows[0].time)
             known = store.read(CONNECTIONS, window, {"tailnet": tailnet.name})
         signals = evidence.signals([*known, *rows], tailnet)
-        _, changes = step_topics(rule.at_pace(sampling), book.states(rule), signals)
+        _, changes = step_topics(rule.at_pace(sampling), alert_store.states(rule), signals)
         told = next((change for change in changes if change.voice is not Voice.HELD), None)
         if told is not None:
             return told

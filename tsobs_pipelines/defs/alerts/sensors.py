@@ -13,15 +13,15 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.collected import collected_rounds
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_collected
 from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence
 from tsobs_pipelines.alerting.forecasts import keep_observations, observe_forecasts
 from tsobs_pipelines.alerting.mutes import retire
-from tsobs_pipelines.alerting.news import connection_news
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_replays
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
-from tsobs_pipelines.alerting.store import AlertBook, Progress
+from tsobs_pipelines.alerting.store import AlertStore, Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.assets import (
@@ -33,21 +33,21 @@ from tsobs_pipelines.defs.alerts.assets import (
     job_name,
     of_forecasts,
 )
-from tsobs_pipelines.defs.alerts.books import (
-    alert_engine,
-    model_book,
-    price_source,
-    tailnet_book,
-    tailnet_source,
-)
 from tsobs_pipelines.defs.alerts.early import early_requests
-from tsobs_pipelines.defs.alerts.news import (
+from tsobs_pipelines.defs.alerts.materializations import (
     Materialization,
     collections,
     forecast_observations,
     new_materializations,
     read_cursors,
     written_cursors,
+)
+from tsobs_pipelines.defs.alerts.scopes import (
+    alert_engine,
+    model_alert_store,
+    price_source,
+    tailnet_alert_store,
+    tailnet_source,
 )
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
@@ -72,33 +72,36 @@ _TAG_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class TailnetNews:
+class TailnetMaterializations:
     """A tailnet, and the materialisations of its metrics that are new, oldest first; at least one."""
 
     tailnet: Tailnet
     new: Sequence[Materialization]
 
 
-def look_at_connections(
-    settings: Settings, store: TimeSeriesStore, rule: Rule, found: TailnetNews, now: datetime
+def evaluate_connections(
+    settings: Settings, store: TimeSeriesStore, rule: Rule, found: TailnetMaterializations, now: datetime
 ) -> None:
     """Bring a connection rule up to the newest round, and note the days whose past is new."""
-    tailnet, news = found.tailnet, connection_news(collections(found.new))
-    book = tailnet_book(settings, tailnet)
-    source = tailnet_source(settings, tailnet, news.run_id, news.partition)
+    tailnet, collected = found.tailnet, collected_rounds(collections(found.new))
+    alert_store = tailnet_alert_store(settings, tailnet)
+    source = tailnet_source(settings, tailnet, collected.run_id, collected.partition)
     sampling = sampling_at(store, tailnet.name, now)
     rule = rule.at_pace(sampling)
-    before = book.progress(rule)
-    retire(book, rule, [*tailnet.critical_nodes, *_also_watched(store, rule, tailnet, now)])
-    if news.complete_to is not None:
-        complete_to = min(news.complete_to, now)
+    before = alert_store.progress(rule)
+    retire(alert_store, rule, [*tailnet.critical_nodes, *_also_watched(store, rule, tailnet, now)])
+    if collected.complete_to is not None:
+        complete_to = min(collected.complete_to, now)
         observe = observe_collected(store, tailnet, rule, complete_to, sampling)
-        evaluate(book, rule, observe, source, now)
+        evaluate(alert_store, rule, observe, source, now)
         # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
-        book.remind(rule, source, now)
-    if isinstance(rule.evidence, RowEvidence) and (edge := _edge(before, book.progress(rule))) is not None:
+        alert_store.remind(rule, source, now)
+    if (
+        isinstance(rule.evidence, RowEvidence)
+        and (edge := _edge(before, alert_store.progress(rule))) is not None
+    ):
         request_replays(
-            book, rule, {day: seen for day, seen in news.whole_days.items() if _start(day) < edge}
+            alert_store, rule, {day: seen for day, seen in collected.whole_days.items() if _start(day) < edge}
         )
 
 
@@ -113,21 +116,21 @@ def _also_watched(store: TimeSeriesStore, rule: Rule, tailnet: Tailnet, now: dat
     ]
 
 
-def look_at_forecasts(
+def evaluate_forecasts(
     settings: Settings, rules: Sequence[Rule], model: str, new: Sequence[Materialization], now: datetime
 ) -> None:
     """Bring rules about a model up to its newest observation, and note the days whose past is new."""
-    news = new[-1]
-    book = model_book(settings, model)
-    source = price_source(settings, news.run_id, news.partition)
-    fresh = keep_observations(book, forecast_observations(new, model))
+    newest = new[-1]
+    alert_store = model_alert_store(settings, model)
+    source = price_source(settings, newest.run_id, newest.partition)
+    fresh = keep_observations(alert_store, forecast_observations(new, model))
     for rule in rules:
-        before = book.progress(rule)
-        evaluate(book, rule, observe_forecasts(book, rule, now), source, now)
-        book.remind(rule, source, now)
-        if (edge := _edge(before, book.progress(rule))) is not None:
-            days = {one.time.date(): news.storage_id for one in fresh if one.time < edge}
-            request_replays(book, rule, days)
+        before = alert_store.progress(rule)
+        evaluate(alert_store, rule, observe_forecasts(alert_store, rule, now), source, now)
+        alert_store.remind(rule, source, now)
+        if (edge := _edge(before, alert_store.progress(rule))) is not None:
+            days = {one.time.date(): newest.storage_id for one in fresh if one.time < edge}
+            request_replays(alert_store, rule, days)
 
 
 def _edge(before: Progress | None, after: Progress | None) -> datetime | None:
@@ -142,16 +145,16 @@ def _start(day: date) -> datetime:
 
 
 def run_request(
-    settings: Settings, alert: AlertAsset, books: Sequence[AlertBook], now: datetime
+    settings: Settings, alert: AlertAsset, alert_stores: Sequence[AlertStore], now: datetime
 ) -> dg.RunRequest | None:
-    """One run for all that waits in these books of the asset: messages, days to be replayed.
+    """One run for all that waits in these alert_stores of the asset: messages, days to be replayed.
 
     The run key is made of what waits, so that asking again is no second run; the past is asked for again
     each hour while it waits.
     """
     engine = alert_engine(settings)
     rules = rules_of(alert)
-    kept = {(rule.key, book.scope) for rule in rules for book in books}
+    kept = {(rule.key, alert_store.scope) for rule in rules for alert_store in alert_stores}
     waiting = [
         message
         for message in outbox.pending(engine)
@@ -159,7 +162,12 @@ def run_request(
         and message.tries == 0
         and now - message.created_at < ASK_WITHIN
     ]
-    past = [seen for rule in rules for book in books for seen in pending_replays(book, rule).values()]
+    past = [
+        seen
+        for rule in rules
+        for alert_store in alert_stores
+        for seen in pending_replays(alert_store, rule).values()
+    ]
     if not waiting and not past:
         return None
     numbers = [message.number for message in waiting]
@@ -168,7 +176,7 @@ def run_request(
         key += f" past {max(past)} {now:%Y-%m-%d %H}"
     tags: dict[str, str] = {}
     if waiting:
-        topics = dict.fromkeys(told.topic for told in outbox.told_in(engine, numbers))
+        topics = dict.fromkeys(change.topic for change in outbox.changes_in(engine, numbers))
         tags[MESSAGES_TAG] = ",".join(map(str, numbers))
         tags[TOPIC_TAG] = ",".join(topics)[:_TAG_CHARS]
         tags[SOURCE_RUN_TAG] = waiting[-1].source_run
@@ -208,21 +216,23 @@ def _connection_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
         cursors = read_cursors(context.cursor)
-        upstream, news = [TailnetKeys.of(tailnet).metrics for tailnet in config.tailnets], 0
+        upstream, count = [TailnetKeys.of(tailnet).metrics for tailnet in config.tailnets], 0
         try:
             for tailnet, metrics in zip(config.tailnets, upstream, strict=True):
                 after = cursors.get(metrics.to_user_string())
                 new, cursors[metrics.to_user_string()] = new_materializations(
                     context.instance, metrics, after
                 )
-                news += len(new)
+                count += len(new)
                 for rule in rules_of(alert) if new else ():
-                    look_at_connections(config, store.get(), rule, TailnetNews(tailnet, new), now)
-            books = [tailnet_book(config, tailnet) for tailnet in config.tailnets]
-            requests = [one for one in [run_request(config, alert, books, now)] if one is not None]
+                    evaluate_connections(
+                        config, store.get(), rule, TailnetMaterializations(tailnet, new), now
+                    )
+            alert_stores = [tailnet_alert_store(config, tailnet) for tailnet in config.tailnets]
+            requests = [one for one in [run_request(config, alert, alert_stores, now)] if one is not None]
             if ticks:
                 requests += early_requests(config, store.get(), SidecarResource().of, cursors, now)
-            return _answer(requests, upstream, news, written_cursors(cursors))
+            return _answer(requests, upstream, count, written_cursors(cursors))
         except (StoreUnavailableError, DatabaseUnavailableError) as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -248,8 +258,8 @@ def _forecast_sensor(
         try:
             new, cursor = new_materializations(context.instance, evaluation, context.cursor)
             if new:
-                look_at_forecasts(config, rules_of(alert), model, new, now)
-            request = run_request(config, alert, [model_book(config, model)], now)
+                evaluate_forecasts(config, rules_of(alert), model, new, now)
+            request = run_request(config, alert, [model_alert_store(config, model)], now)
             return _answer([request] if request else [], [evaluation], len(new), cursor)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
@@ -319,5 +329,5 @@ def alert_sensors(
                 _forecast_sensor(name, alert, job, model) for name, model in zip(names, models, strict=True)
             ]
         else:
-            sensors.append(_connection_sensor(alert, job, ticks if alert.looks_ahead else ()))
+            sensors.append(_connection_sensor(alert, job, ticks if alert.reads_ahead else ()))
     return [*sensors, _delivery_sensor()]

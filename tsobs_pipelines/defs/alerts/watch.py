@@ -12,14 +12,14 @@ import httpx
 
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import Observe, Observed, evaluate, observe_instant
-from tsobs_pipelines.alerting.evidence import LookEvidence, RunEnd, RunEvidence
+from tsobs_pipelines.alerting.evidence import QueryEvidence, RunEnd, RunEvidence
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.rules import rules_by
 from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
-from tsobs_pipelines.defs.alerts.books import alert_engine, tailnet_book, tailnet_source
+from tsobs_pipelines.defs.alerts.scopes import alert_engine, tailnet_alert_store, tailnet_source
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.settings import Settings
@@ -37,16 +37,16 @@ _MOST_RUNS = 500
 log = logging.getLogger(__name__)
 
 
-def look_at_tailnet(
+def evaluate_tailnet(
     settings: Settings, tailnet: Tailnet, store: TimeSeriesStore, now: datetime
 ) -> list[Signal]:
-    """Bring each rule about a tailnet as a whole up to now; what it saw."""
-    book, source = tailnet_book(settings, tailnet), tailnet_source(settings, tailnet)
+    """Bring each rule about a tailnet as a whole up to now; their signals."""
+    alert_store, source = tailnet_alert_store(settings, tailnet), tailnet_source(settings, tailnet)
     signals = []
-    for rule, evidence in rules_by(LookEvidence):
-        signal = evidence.look(store, tailnet, book.states(rule).get(rule.topic("")), now)
-        evaluate(book, rule, observe_instant("", signal), source, now)
-        book.remind(rule, source, now)
+    for rule, evidence in rules_by(QueryEvidence):
+        signal = evidence.signal(store, tailnet, alert_store.states(rule).get(rule.topic("")), now)
+        evaluate(alert_store, rule, observe_instant("", signal), source, now)
+        alert_store.remind(rule, source, now)
         signals.append(signal)
     return signals
 
@@ -81,10 +81,10 @@ def silence_sensor() -> dg.SensorDefinition:
         config, now = settings.get(), utc_now()
         try:
             seen = {
-                tailnet.name: look_at_tailnet(config, tailnet, store.get(), now)
+                tailnet.name: evaluate_tailnet(config, tailnet, store.get(), now)
                 for tailnet in config.tailnets
             }
-            send_own(config, LookEvidence)
+            send_own(config, QueryEvidence)
             refused = outbox.why_refused(alert_engine(config))
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
@@ -100,7 +100,7 @@ def silence_sensor() -> dg.SensorDefinition:
     return sensor
 
 
-def send_own(settings: Settings, kind: type[LookEvidence | RunEvidence]) -> None:
+def send_own(settings: Settings, kind: type[QueryEvidence | RunEvidence]) -> None:
     """Send at once if the rules with this evidence have messages; older messages go first."""
     engine, keys = alert_engine(settings), {rule.key for rule, _ in rules_by(kind)}
     if any(message.tries == 0 and message.rule in keys for message in outbox.pending(engine)):
@@ -167,16 +167,16 @@ def run_failure_sensor() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
         # Runs belong to no tailnet: they are kept with the first one.
-        book, source = (
-            tailnet_book(config, config.first_tailnet),
+        alert_store, source = (
+            tailnet_alert_store(config, config.first_tailnet),
             tailnet_source(config, config.first_tailnet),
         )
         changed = 0
         try:
             for rule, evidence in rules_by(RunEvidence):
                 observe = observe_runs(context.instance, config, evidence, now)
-                changed += len(evaluate(book, rule, observe, source, now).changes)
-                book.remind(rule, source, now)
+                changed += len(evaluate(alert_store, rule, observe, source, now).changes)
+                alert_store.remind(rule, source, now)
             send_own(config, RunEvidence)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")

@@ -9,8 +9,8 @@ from datetime import date
 
 import dagster as dg
 
+from tsobs_pipelines.alerting.collected import Collection
 from tsobs_pipelines.alerting.evidence import ForecastObservation
-from tsobs_pipelines.alerting.news import Collection
 from tsobs_pipelines.defs.common.reports import CollectionReport, EvaluationReport
 from tsobs_pipelines.forecasting.verdict import SKILL_LIMIT
 

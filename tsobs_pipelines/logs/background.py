@@ -14,18 +14,19 @@ from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.logs.tailscaled import follow_tailscaled
 from tsobs_pipelines.settings import Settings
 
-EVERY_S = 3600.0
-GOODBYE_S = 2.0
+_INTERVAL_S = 3600.0
+_JOIN_S = 2.0
+"""How long the threads have to finish when the block ends."""
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def logs_kept(settings: Settings) -> Iterator[None]:
+def log_maintenance(settings: Settings) -> Iterator[None]:
     """Maintain the logs of these settings while the block runs. A failure is logged, and retried later."""
     directory = log_directory(settings.state_dir)
     stop = threading.Event()
-    threads = [threading.Thread(target=_maintained, args=(directory, settings.log_retention_days, stop))]
+    threads = [threading.Thread(target=_maintain_until, args=(directory, settings.log_retention_days, stop))]
     if settings.tailscaled_log is not None:
         arguments = (settings.tailscaled_log, directory, stop)
         threads.append(threading.Thread(target=follow_tailscaled, args=arguments))
@@ -37,10 +38,10 @@ def logs_kept(settings: Settings) -> Iterator[None]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(GOODBYE_S)
+            thread.join(_JOIN_S)
 
 
-def _maintained(directory: Path, retention_days: int, stop: threading.Event) -> None:
+def _maintain_until(directory: Path, retention_days: int, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             done = maintain(directory, datetime.now(UTC), retention_days)
@@ -53,4 +54,4 @@ def _maintained(directory: Path, retention_days: int, stop: threading.Event) -> 
                     "removed": [str(day) for day in done.removed],
                 }
                 log.info("old logs packed or removed", extra=days)
-        stop.wait(EVERY_S)
+        stop.wait(_INTERVAL_S)

@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.store import AlertBook
+from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.forecasting.prices.open import alert_scope
@@ -16,19 +16,19 @@ def alert_engine(settings: Settings) -> Engine:
     return engine_for(settings.database_url)
 
 
-def tailnet_book(settings: Settings, tailnet: Tailnet) -> AlertBook:
-    """The book in which the topics of a tailnet are kept."""
-    return AlertBook(alert_engine(settings), tailnet.name)
+def tailnet_alert_store(settings: Settings, tailnet: Tailnet) -> AlertStore:
+    """The alert_store in which the topics of a tailnet are kept."""
+    return AlertStore(alert_engine(settings), tailnet.name)
 
 
-def model_book(settings: Settings, model: str) -> AlertBook:
-    """The book in which the topics of a model on the price source are kept.
+def model_alert_store(settings: Settings, model: str) -> AlertStore:
+    """The alert_store in which the topics of a model on the price source are kept.
 
     Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
     the same hour are minutes apart.
     """
     scope = alert_scope(settings)
-    return AlertBook(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
+    return AlertStore(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
 
 
 def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", partition: str = "") -> Source:

@@ -10,7 +10,7 @@ from tsobs_pipelines.tailnet.path import UNKNOWN, Path, classify, was_sent
 from tsobs_pipelines.tailnet.ping import NoPong, Pong, clean, ping_result
 
 
-class Burst(NamedTuple):
+class NodePings(NamedTuple):
     """Latencies in ms, the cold first one apart; ``sent`` leaves out pings that the daemon refused.
 
     ``refusal`` is what it said of the first one that it refused, ``expired`` that a key was the reason.
@@ -29,8 +29,8 @@ class Burst(NamedTuple):
         return len(self.warm_ms) + (self.cold_ms is not None)
 
 
-def read_burst(pings: Sequence[ApiPing], online: bool | None) -> Burst:  # noqa: FBT001 - an observation, no switch
-    """The burst that these pings are; ``online`` as :func:`classify` takes it."""
+def read_node_pings(pings: Sequence[ApiPing], online: bool | None) -> NodePings:  # noqa: FBT001 - an observation, no switch
+    """The pings that these pings are; ``online`` as :func:`classify` takes it."""
     direct = _all_answered_directly(pings)
     if direct is not None:
         return direct
@@ -41,15 +41,17 @@ def read_burst(pings: Sequence[ApiPing], online: bool | None) -> Burst:  # noqa:
     silent = [result for result in results if isinstance(result, NoPong)]
     refusal = next((result.text for result in silent if not was_sent(result)), "")
     expired = any(result.reason == "key-expired" for result in silent)
-    return Burst(classify(results, online), sent, cold, warm, refusal, expired)
+    return NodePings(classify(results, online), sent, cold, warm, refusal, expired)
 
 
-def _all_answered_directly(pings: Sequence[ApiPing]) -> Burst | None:
-    """A burst in which nothing went wrong, as in nearly all: what the general way gives, in less time."""
+def _all_answered_directly(pings: Sequence[ApiPing]) -> NodePings | None:
+    """A pings in which nothing went wrong, as in nearly all: what the general way gives, in less time."""
     latencies = [ping.seconds * 1e3 for ping in pings if ping.seconds is not None and not ping.err]
     if len(latencies) < 2 or len(latencies) != len(pings):
         return None
     last = pings[-1]
     if not last.endpoint or last.peer_relay or last.region_id or last.is_local:
         return None
-    return Burst(Path("direct", endpoint=clean(last.endpoint)), len(latencies), latencies[0], latencies[1:])
+    return NodePings(
+        Path("direct", endpoint=clean(last.endpoint)), len(latencies), latencies[0], latencies[1:]
+    )

@@ -22,7 +22,7 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectionNews:
+class CollectedRounds:
     """The summary of several new collections.
 
     All rounds up to ``complete_to`` are in the store. ``whole_days`` were written again as a whole, each with
@@ -36,11 +36,11 @@ class ConnectionNews:
     partition: str
 
 
-def connection_news(new: Sequence[Collection]) -> ConnectionNews:
+def collected_rounds(new: Sequence[Collection]) -> CollectedRounds:
     """Sum up collections, oldest first; at least one."""
     complete_to, source = None, new[-1]
     for one in new:
         if one.last_round is not None and (complete_to is None or one.last_round >= complete_to):
             complete_to, source = one.last_round, one
     whole_days = {one.whole_day: one.number for one in new if one.whole_day is not None}
-    return ConnectionNews(complete_to, whole_days, source.run_id, source.partition)
+    return CollectedRounds(complete_to, whole_days, source.run_id, source.partition)
