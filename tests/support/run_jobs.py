@@ -1,6 +1,9 @@
-"""Jobs for tests of run workers: they do nothing, leave a mark, use time or memory, or ignore signals."""
+"""Jobs for tests of runs: they do nothing, leave a mark or files, use time or memory, or ignore signals."""
 
+import os
 import signal
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -43,6 +46,25 @@ def mark(context: dg.OpExecutionContext) -> None:
         marks.write(line.encode())
 
 
+@dg.op(config_schema={"seconds": float, "ending": str})
+def litter(context: dg.OpExecutionContext) -> None:
+    """Leave files in the temporary folder, as libraries and programs do, and end in this way."""
+    Path(tempfile.mkdtemp(), "of a library").write_text(context.run_id, "utf-8")
+    subprocess.run(["mktemp", "-d"], check=True, capture_output=True)
+    time.sleep(context.op_config["seconds"])
+    if context.op_config["ending"] == "exit":
+        os._exit(1)
+    if context.op_config["ending"] == "failure":
+        msg = "as told"
+        raise dg.Failure(msg, allow_retries=False)
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def littering_job() -> None:
+    """One op that leaves files in the temporary folder."""
+    litter()
+
+
 @dg.job(executor_def=dg.in_process_executor)
 def no_op_job() -> None:
     """Nothing at all."""
@@ -73,4 +95,4 @@ def stubborn_job() -> None:
     stubborn()
 
 
-defs = dg.Definitions(jobs=[no_op_job, sleeping_job, marking_job, large_job, stubborn_job])
+defs = dg.Definitions(jobs=[no_op_job, sleeping_job, marking_job, large_job, stubborn_job, littering_job])

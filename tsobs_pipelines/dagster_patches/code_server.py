@@ -14,11 +14,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
+from pathlib import Path
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.reconstruct import ReconstructableJob
@@ -27,6 +29,8 @@ from dagster._grpc import server
 from dagster._grpc.impl import start_run_in_subprocess
 from dagster._grpc.server import DagsterApiServer
 from dagster._time import datetime_from_timestamp
+
+from tsobs_pipelines.temporary import remove_left_behind, use_own_folder
 
 INTERRUPT_GRACE_S = 12.0
 """How long a run that was terminated may take to end before its process is killed."""
@@ -60,6 +64,8 @@ class CodeServer(DagsterApiServer):
             # Not before this server answers: the retry that a failure leads to would be given up.
             left = [run_id for run_id in self._left_under_way if run_id not in self._executions]
             self._left_under_way = []
+        if dead or left:
+            remove_left_behind(Path(tempfile.gettempdir()))
         for run_id in (*dead, *left):
             end_run(self._instance, run_id, "The process that executed this run is gone.")
         super()._check_for_orphaned_runs()
@@ -86,7 +92,11 @@ def _ended_by_its_last_event(instance: DagsterInstance, run: DagsterRun) -> bool
 
 
 def execute_run(arguments: str, job: ReconstructableJob, events: object, termination: Event) -> None:
-    """Execute a run in this process, which ends with the code server, and soon after it was terminated."""
+    """Execute a run in this process, which ends with the code server, and soon after it was terminated.
+
+    What it puts into the temporary folder is removed by the code server when the process has ended.
+    """
+    use_own_folder()
     threading.Thread(target=_end_in_time, args=(termination,), name="end-in-time", daemon=True).start()
     start_run_in_subprocess(arguments, job, events, termination)  # type: ignore[no-untyped-call]
 

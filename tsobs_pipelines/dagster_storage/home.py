@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -25,6 +26,7 @@ from tsobs_pipelines.dagster_storage.integrity import check_present, check_whole
 from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
 from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
+from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
 """The configuration that ``dagster dev`` reads from the checkout."""
@@ -48,7 +50,7 @@ LONGEST_SOCKET = 107
 
 _OWN_NAMES = {
     *(START_DATE_FILE, "tsobs.db", "tsobs.db-wal", "tsobs.db-shm", "dagster", "logs", "locks", "models"),
-    *("up.lock", ".writable", "lost+found"),
+    *("tmp", "up.lock", ".writable", "lost+found"),
 }
 """What a command before the first start makes in the state directory, and what a volume brings."""
 
@@ -85,6 +87,7 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     environment = {
         "DAGSTER_HOME": str(dagster_home(settings).root),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        "TMPDIR": str(temporary_directory(settings.state_dir).resolve()),
         # Else a backfill fails for good when the daemon looks while the code server is being started again.
         "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
     }
@@ -126,6 +129,10 @@ def prepare_state(settings: Settings, today: date) -> None:
         if not start.exists():
             start.write_text(f"{today - HISTORY:%Y-%m-%d}\n", "utf-8")
         dagster_home(settings).root.mkdir(exist_ok=True)
+        temporary_directory(state).mkdir(exist_ok=True)
+        # Of runs that ended with everything else, and of commands that were killed.
+        for place in (temporary_directory(state), Path(tempfile.gettempdir())):
+            remove_left_behind(place)
         # Where tsobs 0.1 before December 2026 kept its run queue; what was under way there is tried again.
         shutil.rmtree(state / "broker", ignore_errors=True)
     except OSError as error:

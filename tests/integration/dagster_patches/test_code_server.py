@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from tests.support import run_jobs
 from tests.support.forks import Family, forked, is_running
 from tests.support.running import children, eventually
-from tsobs_pipelines.dagster_patches.code_server import end_run
+from tsobs_pipelines.dagster_storage.history import shard_directory
 from tsobs_pipelines.processes.probes import accepts_connections
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
@@ -34,10 +36,10 @@ class Served:
     socket: Path
     instance: dg.DagsterInstance
 
-    def launch(self, job: str, seconds: float = 120) -> str:
+    def launch(self, job: str, seconds: float = 120, **more: str) -> str:
         """Launch a run of a job whose op takes so long; its id."""
-        ops = {"sleeping_job": "sleep", "stubborn_job": "stubborn"}
-        config = {"ops": {ops[job]: {"config": {"seconds": seconds}}}} if job in ops else {}
+        ops = {"sleeping_job": "sleep", "stubborn_job": "stubborn", "littering_job": "litter"}
+        config = {"ops": {ops[job]: {"config": {"seconds": seconds, **more}}}} if job in ops else {}
         target = GrpcServerTarget("localhost", None, str(self.socket), "tests")
         with WorkspaceProcessContext(self.instance, target) as process:
             context = process.create_request_context()
@@ -51,8 +53,8 @@ class Served:
             self.instance.launch_run(run.run_id, context)
         return run.run_id
 
-    def started(self, job: str, seconds: float = 120) -> str:
-        run_id = self.launch(job, seconds)
+    def started(self, job: str, seconds: float = 120, **more: str) -> str:
+        run_id = self.launch(job, seconds, **more)
         begun = dg.DagsterEventType.STEP_START
         eventually(lambda: self.instance.all_logs(run_id, of_type=begun), 30, "its step has started")
         return run_id
@@ -129,14 +131,45 @@ def test_a_run_ends_with_its_code_server_and_the_next_one_says_so(served: Served
     assert served.ended(served.launch("no_op_job"), 30) == "SUCCESS"
 
 
-def test_a_run_that_is_done_and_does_not_look_like_it_is_done(served: Served) -> None:
-    run_id = served.launch("no_op_job")
-    assert served.ended(run_id, 30) == "SUCCESS"
-    # As if its process had been killed between the last event and the status.
-    event = dg.DagsterEvent(event_type_value="PIPELINE_START", job_name="no_op_job")
-    served.instance.run_storage.handle_run_event(run_id, event)
+@pytest.mark.parametrize("ending", ["success", "failure", "exit", "kill", "terminate", "code server"])
+def test_nothing_in_the_temporary_folder_outlives_the_run_that_made_it(served: Served, ending: str) -> None:
+    place = Path(os.environ["TMPDIR"])
+    assert place == served.socket.parent / "var" / "tmp"
+    run_id = served.started(
+        "littering_job", 120 if ending in {"kill", "terminate", "code server"} else 0.5, ending=ending
+    )
+    eventually(lambda: len(list(place.glob("*/*"))) == 2, 10, "its files are there")
+    if ending == "kill":
+        os.kill(served.process_of(run_id), signal.SIGKILL)
+    elif ending == "terminate":
+        assert served.instance.run_launcher.terminate(run_id)
+    elif ending == "code server":
+        os.kill(served.family.first, signal.SIGKILL)
+        served.family.first = served.family.next_fork()
+    served.ended(run_id, 30)
+    eventually(lambda: not list(place.iterdir()), 5, "nothing is left")
+
+
+def test_a_run_killed_between_its_last_event_and_its_status_gets_the_status(served: Served) -> None:
+    run_id = served.started("sleeping_job", 1)
     assert served.status(run_id) == "STARTED"
-    end_run(served.instance, run_id, "gone")
-    assert served.status(run_id) == "SUCCESS"
-    end_run(served.instance, run_id, "gone")
-    assert served.status(run_id) == "SUCCESS"
+    process = served.process_of(run_id)
+    with contextlib.closing(sqlite3.connect(runs_file(served.instance), isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        # Its events go to a file of their own; its status waits for the one that is locked.
+        done = dg.DagsterEventType.RUN_SUCCESS
+        eventually(lambda: served.instance.all_logs(run_id, of_type=done), 30, "its last event is written")
+        assert is_running(process)
+        os.kill(process, signal.SIGKILL)
+        eventually(lambda: not is_running(process), 5, "it is gone")
+        assert served.status(run_id) == "STARTED"
+        held.execute("ROLLBACK")
+    assert served.ended(run_id, 30) == "SUCCESS"
+    assert not served.is_to_be_retried(run_id)
+
+
+def runs_file(instance: dg.DagsterInstance) -> Path:
+    """The SQLite file with the status of each run."""
+    shards = shard_directory(instance)
+    assert shards is not None
+    return shards.parent / "runs.db"

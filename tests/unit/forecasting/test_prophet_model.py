@@ -168,7 +168,7 @@ def test_housekeeping_removes_what_a_killed_fit_left(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     with temporary_folder() as living:
         (living / "a file").touch()
-        assert remove_left_behind() == 1
+        assert remove_left_behind(temporary) == 1
         assert set(temporary.iterdir()) == {living, others}
         assert (living / "a file").exists()
     assert list(temporary.iterdir()) == [others]

@@ -1,6 +1,7 @@
 """Housekeeping and disk use: two assets, a check, two jobs and their schedules."""
 
 import logging
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from tsobs_pipelines.logs.files import log_directory
 from tsobs_pipelines.logs.maintenance import maintain
 from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.temporary import remove_left_behind
+from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, KEYS, NETCHECK, SUMMARY
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 from tsobs_pipelines.upkeep.disk import disk_of, sizes
@@ -93,9 +94,10 @@ def tidy_models(store: TimeSeriesStore, settings: Settings, now: datetime) -> Fi
     return {"models_removed": sum(removed)}
 
 
-def tidy_temporary() -> Figures:
+def tidy_temporary(settings: Settings) -> Figures:
     """Remove the temporary folders of processes that were killed."""
-    return {"temporary_folders_removed": remove_left_behind()}
+    places = {temporary_directory(settings.state_dir), Path(tempfile.gettempdir())}
+    return {"temporary_folders_removed": sum(map(remove_left_behind, places))}
 
 
 def sqlite_files(instance: dg.DagsterInstance, settings: Settings) -> list[Path]:
@@ -131,7 +133,7 @@ def keep_house(
         "alerts": lambda: tidy_alerts(settings, now),
         "time series": lambda: tidy_series(store(), settings, now),
         "models": lambda: tidy_models(store(), settings, now),
-        "temporary folders": tidy_temporary,
+        "temporary folders": lambda: tidy_temporary(settings),
         # Last: the others have made the room.
         "SQLite files": lambda: tidy_sqlite(instance, settings),
     }
