@@ -78,6 +78,12 @@ def sleeping_job() -> None:
 
 
 @dg.job(executor_def=dg.in_process_executor)
+def retrying_job() -> None:
+    """One op that sleeps, and is tried again when it fails."""
+    sleep.with_retry_policy(dg.RetryPolicy(max_retries=2, delay=0.1))()
+
+
+@dg.job(executor_def=dg.in_process_executor)
 def marking_job() -> None:
     """One op that leaves a mark."""
     mark()
@@ -95,4 +101,6 @@ def stubborn_job() -> None:
     stubborn()
 
 
-defs = dg.Definitions(jobs=[no_op_job, sleeping_job, marking_job, large_job, stubborn_job, littering_job])
+JOBS = (no_op_job, sleeping_job, retrying_job, marking_job, large_job, stubborn_job, littering_job)
+
+defs = dg.Definitions(jobs=JOBS)

@@ -38,7 +38,12 @@ class Served:
 
     def launch(self, job: str, seconds: float = 120, **more: str) -> str:
         """Launch a run of a job whose op takes so long; its id."""
-        ops = {"sleeping_job": "sleep", "stubborn_job": "stubborn", "littering_job": "litter"}
+        ops = {
+            "sleeping_job": "sleep",
+            "retrying_job": "sleep",
+            "stubborn_job": "stubborn",
+            "littering_job": "litter",
+        }
         config = {"ops": {ops[job]: {"config": {"seconds": seconds, **more}}}} if job in ops else {}
         target = GrpcServerTarget("localhost", None, str(self.socket), "tests")
         with WorkspaceProcessContext(self.instance, target) as process:
@@ -93,8 +98,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield Served(family, socket, instance)
 
 
-def test_a_run_is_a_fork_of_the_fork_server_and_can_be_terminated(served: Served) -> None:
-    run_id = served.started("sleeping_job")
+@pytest.mark.parametrize("job", ["sleeping_job", "retrying_job"])
+def test_a_run_is_a_fork_of_the_fork_server_and_can_be_terminated(served: Served, job: str) -> None:
+    run_id = served.started(job)
     process = served.process_of(run_id)
     assert process in children(served.family.server)
     assert served.instance.run_launcher.terminate(run_id)

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._core.execution.plan import utils
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon import controller
 from dagster._daemon.auto_run_reexecution import auto_run_reexecution
@@ -24,6 +25,7 @@ PATCHED = (
     (ScriptDirectory, "from_config"),
     (controller, "WorkspaceProcessContext"),
     (auto_run_reexecution, "retry_run"),
+    (utils, "raise_execution_interrupts"),
     (server, "DagsterApiServer"),
     (server, "start_run_in_subprocess"),
 )
@@ -50,7 +52,7 @@ def test_the_readme_has_each_patch() -> None:
     readme = (ROOT / "tsobs_pipelines" / "dagster_patches" / "README.md").read_text("utf-8")
     modules = [path.name for path in (ROOT / "tsobs_pipelines" / "dagster_patches").glob("[a-z]*.py")]
     assert not [name for name in modules if f"`{name}`" not in readme]
-    assert len(PATCHES) == 4
+    assert len(PATCHES) == 5
 
 
 @pytest.mark.usefixtures("patched")
