@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from tsobs_pipelines.tailnet.errors import SidecarError
-from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.newest import RecentJournal, rounds_after
 from tsobs_pipelines.tailnet.ping import clean
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import ConnectionRow

@@ -10,9 +10,10 @@ from tsobs_pipelines.alerting.rules.key_expiry import KEY_STAGES
 from tsobs_pipelines.doctor.findings import Finding
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.evidence import observe
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of, read_fields
 from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, PeerNames, UnknownPeerError, peer_names
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.evidence import WITHOUT_VERDICT, clause
 from tsobs_pipelines.timeseries.sampling import LONGEST

@@ -25,7 +25,7 @@ from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
-from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, is_userspace, on_loopback
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling, interval_of

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.ping import clean
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 Aspect: TypeAlias = Literal["path", "relay_node", "online", "counter_reset", "daemon"]

@@ -19,7 +19,9 @@ from typing import Literal, Protocol, TypeAlias
 from tsobs_pipelines.tailnet.changes import ConnectionChange, connection_changes, daemon_changes
 from tsobs_pipelines.tailnet.client import DayIndex
 from tsobs_pipelines.tailnet.completeness import DayLines, storable
-from tsobs_pipelines.tailnet.journal import VERSIONS, JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.journal_lines import VERSIONS
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.rows import Collected, collect, interval_of_rounds
 from tsobs_pipelines.timeseries.sampling import Sampling, sampling_at
 from tsobs_pipelines.timeseries.schema import (

@@ -12,7 +12,9 @@ from datetime import date
 from typing import Final
 
 from tsobs_pipelines.tailnet.client import DayIndex
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, SkipReason, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.journal_lines import SkipReason
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.schema import Measurement, RowT, SchemaError
 
 MOST_ROUNDS: Final = 100_000

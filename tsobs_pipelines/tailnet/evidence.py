@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
 from tsobs_pipelines.tailnet.node_pings import NodePings, read_node_pings
 from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.evidence import Evidence
 
 _REASON_CHARS: Final = 240

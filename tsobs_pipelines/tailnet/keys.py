@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
 from tsobs_pipelines.tailnet.peers import PeerError
 from tsobs_pipelines.tailnet.ping import clean
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.schema import KeyRow
 
 

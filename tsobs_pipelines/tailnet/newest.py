@@ -7,7 +7,8 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Final, Protocol
 
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.rounds import Round
 
 MOST_ROUNDS: Final = 400
 """An hour of rounds every ten seconds, and some."""

@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from tsobs_pipelines.tailnet.evidence import Observation, not_taken, observe
-from tsobs_pipelines.tailnet.journal import Round
 from tsobs_pipelines.tailnet.keys import key_rows
 from tsobs_pipelines.tailnet.localapi import Netcheck
 from tsobs_pipelines.tailnet.path import NO_RELAY
 from tsobs_pipelines.tailnet.ping import clean, is_local
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.sampling import Sampling, bounded, interval_of
 from tsobs_pipelines.timeseries.schema import ConnectionRow, KeyRow, NetcheckRow
 

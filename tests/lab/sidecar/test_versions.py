@@ -12,7 +12,8 @@ from tests.support.lab.processes import poll_until
 from tests.support.lab.runs import new_run
 from tests.support.lab.sidecar import Sidecar, running_sidecar
 from tests.support.lab.tailnet import CRITICAL_NODES, Tailnet, running_tailnet
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.rounds import Round
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

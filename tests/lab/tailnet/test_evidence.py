@@ -12,7 +12,8 @@ from tests.support.lab.runs import Run
 from tests.support.lab.sidecar import Sidecar, running_sidecar
 from tests.support.lab.tailnet import Tailnet
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.rows import collect
 from tsobs_pipelines.timeseries.evidence import clause_of
 from tsobs_pipelines.timeseries.schema import ConnectionRow

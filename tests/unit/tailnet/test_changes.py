@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsobs_pipelines.tailnet.changes import connection_changes, daemon_changes
-from tsobs_pipelines.tailnet.journal import Round
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 START = datetime(2026, 11, 20, tzinfo=UTC)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.journals import minutes, round_line
-from tsobs_pipelines.tailnet.journal import MAX_LINE, JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import MAX_LINE, JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
+from tsobs_pipelines.tailnet.rounds import Round
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HEAD = {"v": 1, "at": "2026-11-20T00:00:00Z", "state": "Running"}

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.journals import NODES, minutes, pong, round_line
-from tsobs_pipelines.tailnet.journal import JournalCounts, Round, read_rounds
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, collect, connection_rows, netcheck_rows, own_node
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, NETCHECK, ConnectionRow, NetcheckRow, conform_all
 
