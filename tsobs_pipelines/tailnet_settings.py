@@ -59,6 +59,11 @@ class Tailnet(BaseModel):
         return self.sidecar_url is None
 
     @property
+    def source(self) -> str:
+        """Where its data come from, as people read it."""
+        return str(self.sidecar_url or "DEMO tailnet")
+
+    @property
     def first(self) -> bool:
         """Whether it is the one that needs no name: its assets, jobs and messages carry none."""
         return self.name in {HOME, DEMO}

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
 from tsobs_pipelines.alerting.evidence import Evidence, ForecastEvidence, LatestEvidence, RowEvidence
 from tsobs_pipelines.alerting.machine import Change, Confirmation
 from tsobs_pipelines.timeseries.sampling import Sampling
+from tsobs_pipelines.timeseries.spans import span_start
 
 CALM_SHARE = 0.8
 """At or below this share of a limit a value counts as good again (80 ms of 100)."""
 
 FRESH = Sampling().fresh_for
 """For how long what a round says holds for now."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Severity(StrEnum):
@@ -145,7 +144,7 @@ class Rule:
 
     def floor(self, time: datetime) -> datetime:
         """The end of the newest evidence that is closed at ``time``."""
-        return time if self.align is None else EPOCH + (time - EPOCH) // self.align * self.align
+        return time if self.align is None else span_start(time, self.align)
 
 
 def ms_text(value: float | None) -> str:

@@ -23,6 +23,7 @@ from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.source import PriceSourceError, PriceSourceSetupError
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
+from tsobs_pipelines.price_sources import source_label
 from tsobs_pipelines.processes.parts import parts
 from tsobs_pipelines.processes.probes import why_not_free
 from tsobs_pipelines.processes.supervisor import Plan
@@ -81,9 +82,12 @@ FEW_THREADS = {
 
 def banner(settings: Settings) -> str:
     """What the person at the terminal reads once everything answers; ``{}`` stands for the seconds."""
-    tailnet = settings.sidecar_url or "DEMO tailnet (set TSOBS_SIDECAR_URL for yours)"
+    first = settings.tailnets[0]
+    tailnet = f"{first.source} (set TSOBS_SIDECAR_URL for yours)" if first.demo else first.source
     further = [f"               {one.name} {one.sidecar_url}" for one in settings.further_tailnets]
-    prices = "DEMO market (set TSOBS_PRICE_SOURCE)" if settings.demo_prices else masked(settings.price_source)
+    prices = source_label(masked(settings.price_source))
+    if settings.demo_prices:
+        prices += " (set TSOBS_PRICE_SOURCE for yours)"
     store = f"InfluxDB {settings.influx_url}" if settings.influx_url else "SQL"
     alerts = "Telegram" if settings.telegram_bot_token else "outbox only (set TELEGRAM_BOT_TOKEN)"
     return "\n".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 
 from tsobs_pipelines.timeseries.schema import (
@@ -16,6 +16,7 @@ from tsobs_pipelines.timeseries.schema import (
     SchemaError,
     conform_all,
 )
+from tsobs_pipelines.timeseries.spans import EPOCH
 from tsobs_pipelines.timeseries.store import Aggregate, Where, Window
 
 MICROS_PER_SECOND = 1_000_000
@@ -23,12 +24,10 @@ MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
 UNKNOWN_TAG = "unknown"
 """The value of a tag in rows that are older than the tag."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def to_micros(time: datetime) -> int:
     """Microseconds since the Unix epoch, exact."""
-    span = time - _EPOCH
+    span = time - EPOCH
     return (span.days * 86_400 + span.seconds) * MICROS_PER_SECOND + span.microseconds
 
 
@@ -39,7 +38,7 @@ def micros_of(row: Row) -> int:
 
 def from_micros(micros: int) -> datetime:
     """The UTC time, exact."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(microseconds=micros)
 
 
 def day_of_micros(micros: int) -> date:

@@ -1,11 +1,18 @@
-"""Merges days into spans."""
+"""Spans of time: days merged into spans, and where a span of a fixed length begins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _DAY = timedelta(days=1)
+
+
+def span_start(time: datetime, length: timedelta) -> datetime:
+    """The start of the span of this length, aligned to the epoch, that ``time`` lies in."""
+    return EPOCH + (time - EPOCH) // length * length
 
 
 def spans(days: Sequence[date], longest: timedelta) -> list[tuple[date, date]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from statistics import fmean
 
 from tsobs_pipelines.alerting.evidence import RowEvidence
-from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal, Verdict
+from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
 from tsobs_pipelines.alerting.rule import (
-    CALM_SHARE,
-    EPOCH,
     FRESH,
     AlertAsset,
     Doc,
@@ -20,8 +20,10 @@ from tsobs_pipelines.alerting.rule import (
     Unit,
     ms_text,
 )
+from tsobs_pipelines.alerting.rules.limits import above
 from tsobs_pipelines.alerting.rules.nodes import by_host
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, ConnectionRow
+from tsobs_pipelines.timeseries.spans import span_start
 
 BUCKET = timedelta(minutes=5)
 
@@ -36,30 +38,14 @@ def latency_signals(
     result: dict[str, list[Signal]] = {}
     for host, mine in by_host(rows).items():
         limit = threshold_of(host)
-        signals: list[Signal] = []
-        begin, total, count = EPOCH, 0.0, 0
-        for row in mine:
-            latency, time = row.latency_avg, row.time
-            if latency is None:
-                continue
-            if time - begin >= BUCKET:
-                if count:
-                    signals.append(_bucket(begin, total / count, limit))
-                begin, total, count = EPOCH + (time - EPOCH) // BUCKET * BUCKET, 0.0, 0
-            total, count = total + latency, count + 1
-        if count:
-            signals.append(_bucket(begin, total / count, limit))
-        result[host] = signals
+        measured = ((row.time, row.latency_avg) for row in mine if row.latency_avg is not None)
+        spans = groupby(measured, key=lambda one: span_start(one[0], BUCKET))
+        result[host] = [_signal(start, fmean(latency for _, latency in span), limit) for start, span in spans]
     return result
 
 
-def _bucket(begin: datetime, mean: float, limit: float) -> Signal:
-    verdict = Verdict.BETWEEN
-    if mean > limit:
-        verdict = Verdict.BAD
-    elif mean <= CALM_SHARE * limit:
-        verdict = Verdict.GOOD
-    return Signal(begin + BUCKET, begin, verdict, mean, limit)
+def _signal(start: datetime, mean: float, limit: float) -> Signal:
+    return Signal(start + BUCKET, start, above(mean, limit), mean, limit)
 
 
 def _firing(change: Change) -> str:

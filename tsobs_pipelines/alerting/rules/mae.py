@@ -8,6 +8,7 @@ from tsobs_pipelines.alerting.evidence import ForecastEvidence, ForecastObservat
 from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
 from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit, price_text
 from tsobs_pipelines.alerting.rules.limits import above
+from tsobs_pipelines.alerting.rules.models import by_model
 from tsobs_pipelines.degradation import DEGRADED_FACTOR, degraded_limit, is_degraded
 
 MAE_ALERTS = AlertAsset(
@@ -19,14 +20,14 @@ MAE_ALERTS = AlertAsset(
 
 def mae_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[Signal]]:
     """MAE against twice the baseline; without a baseline there is no verdict, and no signal."""
-    result: dict[str, list[Signal]] = {}
-    for seen in sorted(observations, key=lambda seen: seen.time):
-        if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
-            continue
-        limit = degraded_limit(seen.baseline)
-        signal = Signal(seen.time, seen.time, above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
-        result.setdefault(seen.model, []).append(signal)
-    return result
+    return by_model(observations, _signal)
+
+
+def _signal(seen: ForecastObservation) -> Signal | None:
+    if seen.mae is None or seen.baseline is None or seen.baseline <= 0:
+        return None
+    limit = degraded_limit(seen.baseline)
+    return Signal(seen.time, seen.time, above(seen.mae, limit), seen.mae, limit, _naive_too(seen))
 
 
 def _naive_too(seen: ForecastObservation) -> str:

@@ -9,18 +9,19 @@ from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
 from tsobs_pipelines.alerting.rule import Doc, Example, Icon, Rule, Severity, Unit
 from tsobs_pipelines.alerting.rules.limits import above
 from tsobs_pipelines.alerting.rules.mae import MAE_ALERTS
+from tsobs_pipelines.alerting.rules.models import by_model
 
 
 def skill_signals(observations: Sequence[ForecastObservation]) -> dict[str, list[Signal]]:
     """The 7-day error against the naive forecast's."""
-    result: dict[str, list[Signal]] = {}
-    for seen in sorted(observations, key=lambda seen: seen.time):
-        if seen.week_ratio is None or seen.week_limit is None:
-            continue
-        verdict = above(seen.week_ratio, seen.week_limit)
-        signal = Signal(seen.time, seen.time, verdict, seen.week_ratio, seen.week_limit)
-        result.setdefault(seen.model, []).append(signal)
-    return result
+    return by_model(observations, _signal)
+
+
+def _signal(seen: ForecastObservation) -> Signal | None:
+    if seen.week_ratio is None or seen.week_limit is None:
+        return None
+    verdict = above(seen.week_ratio, seen.week_limit)
+    return Signal(seen.time, seen.time, verdict, seen.week_ratio, seen.week_limit)
 
 
 def _firing(change: Change) -> str:

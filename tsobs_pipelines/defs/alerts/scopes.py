@@ -10,6 +10,8 @@ from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet_settings import Tailnet
 
+_DEMO_MARK = "DEMO data"
+
 
 def alert_engine(settings: Settings) -> Engine:
     """The database of the alert state."""
@@ -17,15 +19,15 @@ def alert_engine(settings: Settings) -> Engine:
 
 
 def tailnet_alert_store(settings: Settings, tailnet: Tailnet) -> AlertStore:
-    """The alert_store in which the topics of a tailnet are kept."""
+    """The store of the topics of a tailnet."""
     return AlertStore(alert_engine(settings), tailnet.name)
 
 
 def model_alert_store(settings: Settings, model: str) -> AlertStore:
-    """The alert_store in which the topics of a model on the price source are kept.
+    """The store of the topics of a model on the price source.
 
-    Each model has its own, so that a rule knows for each how far it has come: evaluations of two models for
-    the same hour are minutes apart.
+    Each model has a scope of its own, so that a rule has its progress for each: evaluations of two models
+    for the same hour are minutes apart.
     """
     scope = alert_scope(settings)
     return AlertStore(alert_engine(settings), scope if model == DEFAULT_MODEL else f"{model}/{scope}")
@@ -35,11 +37,11 @@ def tailnet_source(settings: Settings, tailnet: Tailnet, run_id: str = "", parti
     """Where the data of a tailnet came from, for the text of a message."""
     chosen = "" if tailnet.first else f"#tailnet={tailnet}"
     page = f"{settings.page_url}{chosen}"
-    mark = "DEMO data" if tailnet.demo else "" if tailnet.first else tailnet.name
+    mark = _DEMO_MARK if tailnet.demo else "" if tailnet.first else tailnet.name
     return Source(page, settings.dagster_url, mark, run_id, partition)
 
 
 def price_source(settings: Settings, run_id: str = "", partition: str = "") -> Source:
     """Where the data of a forecast came from, for the text of a message."""
-    mark = "DEMO data" if settings.demo_prices else ""
+    mark = _DEMO_MARK if settings.demo_prices else ""
     return Source(settings.page_url, settings.dagster_url, mark, run_id, partition)

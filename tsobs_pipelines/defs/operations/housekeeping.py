@@ -3,7 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -30,6 +30,7 @@ from tsobs_pipelines.run_tags import backfill_tags, tick_tags
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, KEYS, NETCHECK, SUMMARY
+from tsobs_pipelines.timeseries.spans import EPOCH
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 from tsobs_pipelines.upkeep.disk import disk_of, sizes
 from tsobs_pipelines.upkeep.runs import RunRetention, select
@@ -43,7 +44,6 @@ GROUP = "operations"
 HOUSEKEEPING_CRON = "40 3 * * *"
 DISK_CRON = "25 * * * *"
 ORPHANS_AFTER = timedelta(days=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Figures = Mapping[str, int]
 log = logging.getLogger(__name__)

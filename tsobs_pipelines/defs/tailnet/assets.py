@@ -50,7 +50,7 @@ def collection_metadata(days: Sequence[DayCollection], tailnet: Tailnet) -> dict
     first = next((day.first_round for day in days if day.first_round), None)
     report = CollectionReport(newest.mode, first, newest.last_round)
     metadata: dict[str, dg.MetadataValue] = {
-        "source": dg.MetadataValue.text(str(tailnet.sidecar_url or "DEMO tailnet")),
+        "source": dg.MetadataValue.text(tailnet.source),
         **{name: dg.MetadataValue.text(str(value)) for name, value in report.written().items()},
         "rounds": dg.MetadataValue.int(sum(day.rounds for day in days)),
         "rows_written": dg.MetadataValue.int(sum(day.rows_written for day in days)),
