@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the files that deploy/compose.yaml mounts as secrets, each with a random value of its own, and keeps
-# those that are there. TELEGRAM_BOT_TOKEN stays empty until you write it. As root it also gives each file to
+# those that are there. TELEGRAM_BOT_TOKEN and TSOBS_NOTIFY_URLS stay
+# empty until you write them. As root it also gives each file to
 # the one user that reads it; as anybody else, do what it prints.
 #
 #   deploy/secrets.sh [DIRECTORY]      # secrets/ in the checkout
@@ -26,6 +27,7 @@ keep postgres_password "$(random 24)"
 keep influxdb_password "$(random 16)"
 keep INFLUXDB_V2_TOKEN "$(random 32)"
 [[ -e TELEGRAM_BOT_TOKEN ]] || : >TELEGRAM_BOT_TOKEN
+[[ -e TSOBS_NOTIFY_URLS ]] || : >TSOBS_NOTIFY_URLS
 password=$(<postgres_password)
 keep TSOBS_DATABASE_URL "postgresql+psycopg2://tsobs:$password@postgres/tsobs"
 keep TSOBS_DAGSTER_DATABASE_URL "postgresql://tsobs:$password@postgres/tsobs"
@@ -42,7 +44,7 @@ owner() {
   chmod 0400 -- "$@" 2>/dev/null || true
 }
 
-owner 8765 sidecar_token TSOBS_DATABASE_URL TSOBS_DAGSTER_DATABASE_URL TELEGRAM_BOT_TOKEN
+owner 8765 sidecar_token TSOBS_DATABASE_URL TSOBS_DAGSTER_DATABASE_URL TELEGRAM_BOT_TOKEN TSOBS_NOTIFY_URLS
 owner 999 postgres_password
 owner 1000 influxdb_password
 # Read by InfluxDB's first start (1000) and by tsobs (group 8765).

@@ -7,6 +7,7 @@ scheme, host, port and path.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Secret
@@ -15,6 +16,9 @@ MASK = "[redacted]"
 
 _SHORTEST_TOKEN = 8
 """A user without a password, or a value of a query, may be a token or a word: shorter ones are words."""
+
+_SHORTEST_KEY = 16
+"""A user with a password may be a key: shorter ones are names."""
 
 _CREDENTIALS = re.compile(r"://.*@", re.DOTALL)
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
@@ -62,6 +66,60 @@ class CapabilityUrl(SecretUrl):
         path = self.get_secret_value().partition("://")[2].partition("/")[2]
         parts = [part for part in (path, *path.split("/")) if len(part) >= _SHORTEST_TOKEN]
         return tuple(dict.fromkeys([*super().credentials(), *parts]))
+
+
+_HOST = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.)+[a-z]{2,20}|localhost|[0-9.]{7,15}|\[[0-9a-f:.]+\]"
+)
+"""What can't be a token: many services have one where other addresses have the host."""
+
+_SECRET_NAMES = frozenset({"pass", "password", "pwd", "secret", "token", "apikey", "key"})
+
+
+class SecretTarget(SecretUrl):
+    """The address of a notification service, in Apprise's form: a token may stand in each of its parts."""
+
+    @property
+    def scheme(self) -> str:
+        """The service."""
+        return self.get_secret_value().partition("://")[0].lower()
+
+    @property
+    def name(self) -> str:
+        """Names the address without its secrets: scheme, host if it is one, and a digest.
+
+        The digest leaves passwords out, so that a new password does not make another address of it.
+        """
+        user, _, place, query = self._parts()
+        open_pairs = [pair for pair in parse_qsl(query) if pair[0].lower() not in _SECRET_NAMES]
+        known = f"{self.scheme}://{user}@{place}?{open_pairs}"
+        host = [_host_of(place)] if _HOST.fullmatch(_host_of(place)) else []
+        return "/".join([self.scheme, *host, sha256(known.encode()).hexdigest()[:8]])
+
+    def _parts(self) -> tuple[str, str, str, str]:
+        """User, password, all from the host to the query, and the query; an ``@`` may stand in the last."""
+        before, _, query = self.get_secret_value().partition("://")[2].partition("?")
+        login, _, place = before.rpartition("@")
+        user, _, password = login.partition(":")
+        return user, password, place, query
+
+    def _display(self) -> str:
+        return f"{self.scheme}://{MASK}"
+
+    def credentials(self) -> tuple[str, ...]:
+        """Passwords, and whatever is long enough to be a token, in the place of the host as well."""
+        user, password, place, query = self._parts()
+        host, path, pairs = _host_of(place), place.partition("/")[2], parse_qsl(query)
+        long = [*path.split("/"), path, *(value for _, value in pairs)]
+        long += [user] if not password or len(user) >= _SHORTEST_KEY else []
+        long += [] if _HOST.fullmatch(host) else [host]
+        short = [password, *(value for name, value in pairs if name.lower() in _SECRET_NAMES)]
+        found = short + [part for part in long if len(part) >= _SHORTEST_TOKEN]
+        return tuple(dict.fromkeys(part for one in found for part in (one, unquote(one)) if part))
+
+
+def _host_of(place: str) -> str:
+    return re.sub(r":\d{1,5}$", "", re.split("[/#]", place)[0])
 
 
 def clear(address: SecretUrl | str) -> str:

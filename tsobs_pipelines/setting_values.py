@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
-from tsobs_pipelines.secret_url import CapabilityUrl, SecretUrl
+from tsobs_pipelines.secret_url import CapabilityUrl, SecretTarget, SecretUrl
 
 MAX_NAME: Final = 253
 """Characters of the longest DNS name (RFC 1035)."""
@@ -69,6 +69,22 @@ def _secret_http_url(value: object) -> object:
 
 def _capability(value: object) -> object:
     return CapabilityUrl(_http_url(value)) if isinstance(value, str) else value
+
+
+def _targets(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # A comma may also stand within an address: between recipients.
+    found = [SecretTarget(text) for text in re.split(r"\s+|,(?=\s|[A-Za-z0-9]+://|$)", value.strip()) if text]
+    for position, target in enumerate(found, 1):
+        text = target.get_secret_value()
+        if not re.fullmatch(r"[A-Za-z0-9]+://[^\s]+", text) or not text.isprintable():
+            msg = f"entry {position}: expected an address such as mailto://… or ntfy://…"
+            raise ValueError(msg)
+        if target.name in {other.name for other in found[: position - 1]}:
+            msg = f"entry {position}: the same address as one before it"
+            raise ValueError(msg)
+    return tuple(found)
 
 
 def _place(value: object) -> object:
@@ -217,6 +233,9 @@ HttpUrl = Annotated[SecretUrl, BeforeValidator(_secret_http_url)]
 """An address of HTTP to connect to, without a slash at its end; it may hold credentials."""
 
 HeartbeatUrl = Annotated[CapabilityUrl, BeforeValidator(_capability)]
+
+NotifyUrls = Annotated[tuple[SecretTarget, ...], NoDecode, BeforeValidator(_targets)]
+"""Addresses of notification services, separated by spaces or commas."""
 
 LinkUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_link)]
 """An address for people, without a slash at its end."""

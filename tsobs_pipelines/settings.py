@@ -31,6 +31,7 @@ from tsobs_pipelines.setting_values import (
     LocalPath,
     Milliseconds,
     Names,
+    NotifyUrls,
     Place,
     Port,
     PostgresUrl,
@@ -171,6 +172,11 @@ class Settings(BaseSettings):
         SecretUrl("https://api.telegram.org"),
         validation_alias="TELEGRAM_API_URL",
         description="Bot API server",
+    )
+    notify_urls: NotifyUrls = Field(
+        (),
+        validation_alias="TSOBS_NOTIFY_URLS",
+        description="further channels of alerts: addresses in the form of Apprise, separated by spaces",
     )
     price_source: PriceSource = Field(
         "demo",
@@ -360,7 +366,7 @@ class Settings(BaseSettings):
         """Every configured secret in clear, for the redaction of logs and errors."""
         values = [getattr(self, name) for name in type(self).model_fields]
         values += [tailnet.sidecar_url for tailnet in self.further_tailnets]
-        urls = [value for value in values if isinstance(value, SecretUrl)]
+        urls = [value for value in (*values, *self.notify_urls) if isinstance(value, SecretUrl)]
         urls.append(SecretUrl(self.price_source))
         tokens = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         return (*tokens, *(part for url in urls for part in url.credentials()))
@@ -379,7 +385,7 @@ def load_settings() -> Settings:
         name = str(first["loc"][0])
         field = next((f for f in Settings.model_fields.values() if f.validation_alias == name), None)
         kind = str(field.annotation) if field is not None else ""
-        secret = "SecretStr" in kind or "CapabilityUrl" in kind
+        secret = any(name in kind for name in ("SecretStr", "CapabilityUrl", "SecretTarget"))
         shown = "" if secret else f"={shown_value(first['input'])}"
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{name}{shown}: {message[:MAX_MESSAGE]}") from None

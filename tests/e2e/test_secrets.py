@@ -57,7 +57,18 @@ def addresses() -> dict[str, str]:
         for name in ("TSOBS_SIDECAR_URL", "INFLUXDB_V2_URL", "TELEGRAM_API_URL", "TSOBS_HEARTBEAT_URL")
     } | {
         "INFLUXDB_V2_ORG": "tsobs",
+        "TSOBS_NOTIFY_URLS": " ".join(notify_urls(dead)),
     }
+
+
+def notify_urls(dead: int) -> list[str]:
+    """Addresses of notification services with a canary in each of their parts."""
+    secret = canary("TSOBS_NOTIFY_URLS")
+    return [
+        f"json://user:{secret}@127.0.0.1:{dead}/{secret}?token={secret}&+X-Key={secret}",
+        f"mailto://{secret}:{secret}@127.0.0.1:{dead}?to=a@example.com&from=b@example.com&pass={secret}",
+        f"ntfy://{secret}:{secret}@127.0.0.1:{dead}/{secret}",
+    ]
 
 
 def test_every_setting_that_can_hold_a_secret_is_tried() -> None:

@@ -53,7 +53,7 @@ def look_and_send(url: str, api_url: str, later: float, arm: Callable[[], None] 
     arm()
     look(url, 609)
     now = DAY + 611 * MINUTE + timedelta(seconds=later)
-    outbox.deliver(engine_for(url), Telegram(api_url, api.TOKEN, api.CHAT), lambda: now)
+    outbox.deliver(engine_for(url), [Telegram(api_url, api.TOKEN, api.CHAT)], lambda: now)
 
 
 def die_at(step: str) -> None:

@@ -17,10 +17,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from tests.support.sidecars import served
+from tsobs_pipelines.alerting.channels import channel_names
+from tsobs_pipelines.alerting.depth import depth
 from tsobs_pipelines.alerting.evaluation import Observed, evaluate
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.messages import Source
-from tsobs_pipelines.alerting.outbox import depth
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.api.app import create_app
@@ -62,7 +63,7 @@ def parts_of(settings: Settings, sidecar_url: str, store: TimeSeriesStore | None
         store=store or open_store(settings),
         sidecars={settings.first_tailnet.name: sidecar},
         incidents=AlertHistory(settings),
-        outbox=lambda: depth(engine_for(settings.database_url)),
+        outbox=lambda: depth(engine_for(settings.database_url), channel_names(settings)),
         dagster=DagsterRecords(settings),
         tracker=ModelMetricsTracker(settings.models_dir),
         search_logs=partial(search, settings.state_dir / "logs"),

@@ -54,9 +54,13 @@ class Handler(BaseHTTPRequestHandler):
         with self.api.lock:
             self.api.requests.append(self.message)
             fault = self.api.faults.popleft() if self.api.faults else accept
-        if not self.path.startswith(f"/bot{TOKEN}/sendMessage"):
+        if not self.is_known():
             fault = status(404, "Not Found")
         fault(self)
+
+    def is_known(self) -> bool:
+        """Whether the address is the server's."""
+        return self.path.startswith(f"/bot{TOKEN}/sendMessage")
 
     def answer(self, code: int, body: bytes, *, cut: int = 0, kind: str = "application/json") -> None:
         """Send an answer whose length is said ``cut`` bytes too long."""
@@ -154,11 +158,19 @@ def cut_in_half(handler: Handler) -> None:
     handler.answer(200, body[: len(body) // 2], cut=len(body) - len(body) // 2)
 
 
+class WebhookHandler(Handler):
+    """A request to a webhook, which takes JSON at any path."""
+
+    def is_known(self) -> bool:
+        """Always."""
+        return True
+
+
 @contextmanager
-def bot_api() -> Iterator[BotApi]:
-    """A server on a free port of loopback."""
+def bot_api(kind: type[Handler] = Handler) -> Iterator[BotApi]:
+    """A server on a free port of loopback; a webhook's with :class:`WebhookHandler`."""
     api = BotApi()
-    handler = type("Handler", (Handler,), {"api": api})
+    handler = type("Handler", (kind,), {"api": api})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     api.url = f"http://127.0.0.1:{server.server_address[1]}"

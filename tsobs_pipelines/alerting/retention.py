@@ -10,6 +10,7 @@ from tsobs_pipelines.alerting.tables import (
     alert_transaction,
     attempts,
     changes,
+    deliveries,
     incidents,
     messages,
     observations,
@@ -30,6 +31,7 @@ def forget(engine: Engine, before: datetime) -> int:
     removals = (
         delete(changes).where(changes.c.message_id.in_(settled)),
         delete(attempts).where(attempts.c.message_id.in_(settled)),
+        delete(deliveries).where(deliveries.c.message_id.in_(settled)),
         delete(messages).where(messages.c.id.in_(settled)),
         delete(incidents).where(over | (without_end & (incidents.c.since < before))),
         delete(observations).where(observations.c.time < before),

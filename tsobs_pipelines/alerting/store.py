@@ -258,7 +258,6 @@ class AlertStore:
             "source_run": source.run_id,
             "source_partition": source.partition,
             "settled_at": now if draft.kept_back else None,
-            "tries": 0,
         }
         number = connection.execute(insert(messages).values(row)).inserted_primary_key
         assert number is not None  # noqa: S101 - the table has a primary key

@@ -24,10 +24,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
     text,
 )
 from sqlalchemy.types import TypeDecorator
 
+from tsobs_pipelines.alerting.channel import TELEGRAM
 from tsobs_pipelines.database import writing
 from tsobs_pipelines.timeseries.rows import from_micros, to_micros
 
@@ -108,13 +110,27 @@ messages = Table(
     Column("reason", String, nullable=False),
     Column("source_run", String, nullable=False),
     Column("source_partition", String, nullable=False),
-    Column("telegram_id", BigInteger),
+    Column("settled_at", UtcTime),
+)
+"""The outbox: every message that was or would have been sent. Fate and reason sum up its deliveries; a
+pending message without deliveries was not handed to the channels yet."""
+
+deliveries = Table(
+    "alert_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("message_id", Integer, nullable=False, index=True),
+    Column("channel", String, nullable=False),
+    Column("fate", String, nullable=False, index=True),
+    Column("reason", String, nullable=False),
+    Column("receipt", BigInteger),
     Column("settled_at", UtcTime),
     Column("retry_at", UtcTime),
     Column("tries", Integer, nullable=False),
     Column("leased_until", UtcTime),
+    UniqueConstraint("message_id", "channel"),
 )
-"""The outbox: every message that was or would have been sent, and what became of it."""
+"""What became of each message in each channel; ``receipt`` is Telegram's message id."""
 
 changes = Table(
     "alert_changes",
@@ -138,6 +154,7 @@ attempts = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("message_id", Integer, nullable=False, index=True),
+    Column("channel", String, nullable=False, server_default=TELEGRAM),
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     Column("outcome", String, nullable=False),
@@ -151,16 +168,16 @@ mutes = Table(
     Column("until", UtcTime, nullable=False),
 )
 
-sender = Table(
-    "alert_sender",
+channels = Table(
+    "alert_channels",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("name", String, primary_key=True),
     Column("hold_until", UtcTime),
-    Column("hold_reason", String, nullable=False),
+    Column("hold_reason", String, nullable=False, server_default=""),
     Column("migrated_from", String),
     Column("migrated_to", String),
 )
-"""What the Bot API has told us that holds for all messages: when to come back, and where the chat went."""
+"""What a channel has told us that holds for all messages: when to come back, and where a chat went."""
 
 observations = Table(
     "alert_observations",
@@ -191,10 +208,40 @@ replays = Table(
 
 @cache
 def ensure_tables(engine: Engine) -> None:
-    """Make the tables that are missing, once a process."""
+    """Make the tables that are missing, once a process, and bring those of older versions up to date."""
     with writing(engine) as connection:
         _lock(connection)
         metadata.create_all(connection)
+        if "tries" in _columns(connection, messages.name):
+            _move_deliveries(connection)
+
+
+def _columns(connection: Connection, table: str) -> set[str]:
+    return {str(column["name"]) for column in inspect(connection).get_columns(table)}
+
+
+def _move_deliveries(connection: Connection) -> None:
+    """Before there were several channels, a message had what Telegram did with it in its own row."""
+    kept = "fate, reason, settled_at, retry_at, tries, leased_until"
+    told = "hold_until, hold_reason, migrated_from, migrated_to"
+    moves = (
+        (
+            "alert_deliveries (message_id, receipt, channel,",
+            "alert_messages WHERE tries > 0",
+            "id, telegram_id,",
+            kept,
+        ),
+        ("alert_channels (name,", "alert_sender", "", told),
+    )
+    for into, source, first, columns in moves:
+        statement = f"INSERT INTO {into} {columns}) SELECT {first} :telegram, {columns} FROM {source}"  # noqa: S608
+        connection.execute(text(statement), {"telegram": TELEGRAM})
+    connection.execute(text("DROP TABLE alert_sender"))
+    connection.execute(
+        text(f"ALTER TABLE alert_attempts ADD COLUMN channel VARCHAR NOT NULL DEFAULT '{TELEGRAM}'")
+    )
+    for column in ("telegram_id", "retry_at", "tries", "leased_until"):
+        connection.execute(text(f"ALTER TABLE alert_messages DROP COLUMN {column}"))
 
 
 @contextmanager

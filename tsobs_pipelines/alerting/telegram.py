@@ -15,12 +15,21 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
 import httpx
 
+from tsobs_pipelines.alerting.channel import (
+    TELEGRAM,
+    Letter,
+    Moved,
+    Outcome,
+    Refused,
+    Sent,
+    TryLater,
+    Unknown,
+)
 from tsobs_pipelines.alerting.text import cut, plain
 from tsobs_pipelines.settings import Settings
 
@@ -56,48 +65,10 @@ logging.getLogger("httpx").addFilter(lambda record: "/bot" not in record.getMess
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Telegram accepted it; ``note`` says what was changed."""
-
-    message_id: int
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TryLater:
-    """Not accepted yet; ``after`` is how long Telegram asked us to wait, if it did."""
-
-    reason: str
-    after: timedelta | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Telegram may have accepted it: the request was sent, and no readable answer came back."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Telegram refused it, and would refuse it again; ``reason`` names the setting to check."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """The chat has another id now; nothing was sent."""
-
-    chat_id: str
-
-
-Outcome: TypeAlias = Sent | TryLater | Unknown | Refused | Moved
-
-
 class Telegram:
     """A bot in a chat. Each message has a connection of its own: alerts are rare, kept ones go stale."""
+
+    name = TELEGRAM
 
     def __init__(self, api_url: str, token: str, chat_id: str, thread_id: int | None = None) -> None:
         """Nothing is connected to yet."""
@@ -121,6 +92,10 @@ class Telegram:
 
     def __repr__(self) -> str:
         return f"Telegram(chat {self.chat_id})"
+
+    def deliver(self, letter: Letter) -> Outcome:
+        """Send a message of the outbox."""
+        return self.send(letter.html, letter.chat_id)
 
     def send(self, html: str, chat_id: str | None = None) -> Outcome:
         """Send a message in Telegram's HTML, to the chat of the settings or where it has moved to.

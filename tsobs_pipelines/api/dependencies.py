@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
+from tsobs_pipelines.alerting.depth import Depth
 from tsobs_pipelines.alerting.history import Incident
-from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.dagster_storage.records import EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.logs.matching import LogQuery

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tsobs_pipelines.alerting.outbox import depth
+from tsobs_pipelines.alerting.channels import channel_names
+from tsobs_pipelines.alerting.depth import depth
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
 from tsobs_pipelines.dagster_storage.records import DagsterRecords
@@ -28,7 +29,7 @@ def default_parts(settings: Settings) -> Parts:
         store=open_store(settings),
         sidecars={tailnet.name: open_sidecar(tailnet, simulated_url) for tailnet in settings.tailnets},
         incidents=AlertHistory(settings),
-        outbox=lambda: depth(engine_for(settings.database_url)),
+        outbox=lambda: depth(engine_for(settings.database_url), channel_names(settings)),
         dagster=DagsterRecords(settings),
         tracker=ModelMetricsTracker(settings.models_dir, locks=settings.state_dir / "locks"),
         search_logs=partial(search, settings.state_dir / "logs"),

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tsobs_pipelines.alerting.depth import Depth, told_refusals
 from tsobs_pipelines.alerting.messages import duration
-from tsobs_pipelines.alerting.outbox import Depth
 from tsobs_pipelines.api.schemas import PartState
 from tsobs_pipelines.dagster_storage.records import Heartbeat
 from tsobs_pipelines.timeseries.evidence import newest_taken, without_verdict
@@ -117,11 +117,17 @@ def all_well(states: Mapping[str, PartState]) -> PartState:
 
 
 def judge_outbox(depth: Depth, moment: Moment) -> PartState:
-    """Whether messages are being sent, and the newest one was not refused."""
-    if depth.refused is not None:
-        return PartState(ok=False, detail=f"the newest message was refused: {depth.refused}")
+    """Whether messages are being sent, and no channel refused the newest one."""
+    if depth.refused:
+        return PartState(ok=False, detail=told_refusals(depth.refused))
     if depth.oldest_pending is None:
         return PartState(ok=True, detail="no message waits")
     age = moment.age(depth.oldest_pending)
     waits = "1 message waits" if depth.pending == 1 else f"{depth.pending} messages wait"
-    return PartState(ok=age <= PENDING_FOR, detail=f"{waits}, the oldest for {duration(age)}")
+    late = [
+        f"{name}: {one.waits_for}"
+        for name, one in depth.channels.items()
+        if one.waits_for and one.oldest_pending is not None and moment.age(one.oldest_pending) > PENDING_FOR
+    ]
+    detail = "; ".join([f"{waits}, the oldest for {duration(age)}", *late])
+    return PartState(ok=age <= PENDING_FOR, detail=detail)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from tsobs_pipelines.alerting.outbox import Depth
+from tsobs_pipelines.alerting.depth import ChannelDepth, Depth
 from tsobs_pipelines.dagster_storage.records import STATUSES, EndedRuns, Heartbeat, Tick, TickCount
 
 COUNTED_SPAN = timedelta(hours=1)
@@ -68,6 +68,12 @@ class SelfMetrics:
             "tsobs_outbox_oldest_pending_age_seconds",
             "Age of the oldest pending message; 0: none, NaN: not known",
         )
+        self._channel = gauge(
+            "tsobs_channel_messages", "Messages that a channel of alerts has not sent", "channel", "fate"
+        )
+        self._channel_refused = gauge(
+            "tsobs_channel_refused", "1 if the newest message was refused by the channel", "channel"
+        )
 
     def set_records(self, records: Records | None, now: datetime) -> None:
         """Take over what Dagster's records say; ``None``: they can't be read."""
@@ -95,17 +101,17 @@ class SelfMetrics:
 
     def set_outbox(self, depth: Depth | None, now: datetime) -> None:
         """Take over what waits in the outbox; ``None``: it can't be read."""
-        self._outbox.clear()
+        for gauge in (self._outbox, self._channel, self._channel_refused):
+            gauge.clear()
         if depth is None:
             self._oldest.set(math.nan)
             return
-        fates = {
-            "pending": depth.pending,
-            "delivery_unknown": depth.delivery_unknown,
-            "failed": depth.failed,
-        }
-        for fate, count in fates.items():
+        for fate, count in _unsent(depth).items():
             self._outbox.labels(fate).set(count)
+        for name, channel in depth.channels.items():
+            self._channel_refused.labels(name).set(channel.refused is not None)
+            for fate, count in _unsent(channel).items():
+                self._channel.labels(name, fate).set(count)
         self._oldest.set(0.0 if depth.oldest_pending is None else _age(depth.oldest_pending, now))
 
     def set_missing(self, missing: Mapping[str, Mapping[str, int]] | None) -> None:
@@ -114,6 +120,14 @@ class SelfMetrics:
         for tailnet, nodes in (missing or {}).items():
             for hostname, rounds in nodes.items():
                 self._missing.labels(tailnet, hostname).set(rounds)
+
+
+def _unsent(depth: Depth | ChannelDepth) -> dict[str, int]:
+    return {
+        "pending": depth.pending,
+        "delivery_unknown": depth.delivery_unknown,
+        "failed": depth.failed,
+    }
 
 
 def _age(since: datetime, now: datetime) -> float:

@@ -10,7 +10,7 @@ from functools import partial
 
 from anyio import CapacityLimiter
 
-from tsobs_pipelines.alerting.outbox import Depth
+from tsobs_pipelines.alerting.depth import Depth
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown

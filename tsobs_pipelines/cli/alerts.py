@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from tsobs_pipelines.alerting import history, mutes, outbox
+from tsobs_pipelines.alerting.channels import channel_names, channels_of
+from tsobs_pipelines.alerting.depth import Depth, depth
 from tsobs_pipelines.alerting.history import Incident
 from tsobs_pipelines.alerting.messages import EMOJI, duration
+from tsobs_pipelines.alerting.outbox import Delivery
 from tsobs_pipelines.alerting.reference import rules_messages, rules_table
 from tsobs_pipelines.alerting.rule import Severity, Unit
-from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, link
 from tsobs_pipelines.database import DatabaseError, engine_for
 from tsobs_pipelines.settings import load_settings
@@ -59,8 +61,7 @@ def alerts(context: click.Context, days: int, limit: int) -> None:
         firing = history.firing(engine)
         past = history.recent(engine, now - timedelta(days=days), limit + len(firing))
         muted = history.muted(engine, now)
-        waiting = len(outbox.pending(engine))
-        refused = outbox.why_refused(engine)
+        unsent = depth(engine, channel_names(settings))
     except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     further = {tailnet.name for tailnet in settings.further_tailnets}
@@ -71,10 +72,17 @@ def alerts(context: click.Context, days: int, limit: int) -> None:
     _print(over, further, now)
     for topic, until in muted.items():
         click.echo(f"Muted until {until:%Y-%m-%d %H:%M} UTC: {clean(topic)}")
-    if waiting:
-        click.echo(f"{waiting} messages wait to be sent.")
-    if refused is not None:
-        click.echo(f"The newest message was refused: {clean(refused)}")
+    if unsent.pending:
+        click.echo(f"{unsent.pending} messages wait to be sent.")
+    _print_channels(unsent)
+
+
+def _print_channels(unsent: Depth) -> None:
+    for name, one in unsent.channels.items():
+        if one.refused is not None:
+            click.echo(f"{name}: the newest message was refused: {clean(one.refused)}")
+        elif one.waits_for:
+            click.echo(f"{name}: {one.pending} wait, the oldest: {clean(one.waits_for)}")
 
 
 def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> None:
@@ -104,23 +112,32 @@ def _worst(incident: Incident) -> str:
 
 @alerts.command()
 def test() -> None:
-    """Send a test message and print whether it was delivered."""
+    """Send a test message through every channel and print the answer of each.
+
+    Exit status 1 when one did not accept it.
+    """
     settings, now = load_settings(), datetime.now(UTC)
     head = f"{EMOJI[Severity.RESOLVED]} <b>TEST</b> tsobs can reach you here. A link to try:"
     text = f"{head}\n{link('page', settings.page_url)}"
     try:
         engine = engine_for(settings.database_url)
-        bot = Telegram.from_settings(settings)
         number = outbox.enqueue_test(engine, text, now)
-        outbox.deliver(engine, bot, lambda: datetime.now(UTC))
+        outbox.deliver(engine, channels_of(settings), lambda: datetime.now(UTC))
         sent = outbox.message(engine, number)
     except DatabaseError as error:
         raise click.ClickException(str(error)) from error
     assert sent is not None  # noqa: S101 - it was just written
-    number_there = f", Telegram's message {sent.telegram_id}" if sent.telegram_id is not None else ""
-    reason = sent.reason or ("earlier messages go first" if sent.fate == "pending" else "")
-    click.echo(f"{sent.fate}{number_there}{': ' + reason if reason else ''}")
+    for delivery in sent.deliveries:
+        click.echo(f"{delivery.channel}: {_answer(delivery)}")
+    if not sent.deliveries:
+        click.echo(f"{sent.fate}: {sent.reason}")
     sys.exit(0 if sent.fate == "sent" else 1)
+
+
+def _answer(delivery: Delivery) -> str:
+    number = f", message {delivery.receipt}" if delivery.receipt is not None else ""
+    reason = delivery.reason or ("earlier messages go first" if delivery.fate == "pending" else "")
+    return f"{delivery.fate}{number}{': ' + reason if reason else ''}"
 
 
 @alerts.command()

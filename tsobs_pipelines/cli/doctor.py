@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import click
 
-from tsobs_pipelines.doctor.delivery import check_links, check_outbox
+from tsobs_pipelines.doctor.delivery import check_links, check_notify_urls, check_outbox
 from tsobs_pipelines.doctor.findings import Finding, Look, examine
 from tsobs_pipelines.doctor.machine import (
     check_models,
@@ -37,6 +37,7 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("models", check_models),
     ("prices", check_prices),
     ("Telegram", check_telegram),
+    ("channels", check_notify_urls),
     ("links in alerts", check_links),
     ("outbox", check_outbox),
     ("ports", check_ports),

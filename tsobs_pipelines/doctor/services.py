@@ -150,12 +150,14 @@ def check_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The bot and its chat, by two requests that send nothing."""
     _ = now
     if settings.telegram_bot_token is None or settings.telegram_chat_id is None:
+        if settings.notify_urls:
+            return [Finding("Telegram", "ok", "not set: alerts go to the addresses of TSOBS_NOTIFY_URLS")]
         return [
             Finding(
                 "Telegram",
                 "warning",
                 "not set: alerts stay in the outbox",
-                "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
+                "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, or TSOBS_NOTIFY_URLS",
             )
         ]
     base = (

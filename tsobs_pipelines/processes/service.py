@@ -22,7 +22,7 @@ from tsobs_pipelines.processes.forking import call, name_process
 from tsobs_pipelines.processes.parts import Part, parts
 from tsobs_pipelines.processes.probes import accepts_connections
 from tsobs_pipelines.processes.supervisor import READY_TIMEOUT_S, Plan
-from tsobs_pipelines.processes.up import become_supervisor
+from tsobs_pipelines.processes.up import become_supervisor, check_notify_urls
 from tsobs_pipelines.settings import Settings, SettingsError
 
 WORKER = "worker"
@@ -79,6 +79,7 @@ def _become_worker(settings: Settings, *options: str) -> NoReturn:
 
 
 def _prepare(settings: Settings) -> Home:
+    check_notify_urls(settings)
     prepare_state(settings, datetime.now(UTC).date())
     # Parts that start together on an empty directory would race in Dagster's migrations.
     lock = FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S)

@@ -12,6 +12,8 @@ from typing import NoReturn
 
 import click
 
+from tsobs_pipelines.alerting.channels import channel_names
+from tsobs_pipelines.alerting.notify import UnusableAddressError, check_address
 from tsobs_pipelines.dagster_storage.home import (
     dagster_environment,
     initialise_instance,
@@ -70,6 +72,19 @@ def check_prices(settings: Settings) -> None:
         click.echo(f"warning: no prices yet: {error}", err=True)
 
 
+def check_notify_urls(settings: Settings) -> None:
+    """Have Apprise read the addresses of alerts; nothing is sent.
+
+    Raises:
+        SettingsError: it can't use one of them.
+    """
+    for position, target in enumerate(settings.notify_urls, 1):
+        try:
+            check_address(target)
+        except UnusableAddressError as error:
+            raise SettingsError(f"TSOBS_NOTIFY_URLS: entry {position} ({target}): {error}") from None
+
+
 FEW_THREADS = {
     # glibc gives many threads a heap each, needless where one runs at a time.
     "MALLOC_ARENA_MAX": "2",
@@ -89,7 +104,7 @@ def banner(settings: Settings) -> str:
     if settings.demo_prices:
         prices += " (set TSOBS_PRICE_SOURCE for yours)"
     store = f"InfluxDB {settings.influx_url}" if settings.influx_url else "SQL"
-    alerts = "Telegram" if settings.telegram_bot_token else "outbox only (set TELEGRAM_BOT_TOKEN)"
+    alerts = ", ".join(channel_names(settings)) or "outbox only (set TELEGRAM_BOT_TOKEN or TSOBS_NOTIFY_URLS)"
     return "\n".join(
         [
             "tsobs is up ({} s)",
@@ -119,6 +134,7 @@ def run_up(settings: Settings) -> NoReturn:
     _be_the_only_one(settings)
     check_ports(settings)
     check_prices(settings)
+    check_notify_urls(settings)
     for name, similar in unknown_names().items():
         hint = f", did you mean {similar}?" if similar else ""
         click.echo(f"warning: {name} is not a setting of tsobs{hint}", err=True)

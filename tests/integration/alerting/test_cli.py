@@ -58,12 +58,13 @@ def test_what_fires_is_listed_with_its_fate_and_its_mute(server: api.BotApi) -> 
 
 def test_a_test_message_and_its_fate(server: api.BotApi) -> None:
     result = CliRunner().invoke(alerts, ["test"])
-    assert (result.exit_code, result.output) == (0, "sent, Telegram's message 1\n")
+    assert (result.exit_code, result.output) == (0, "telegram: sent, message 1\n")
     server.order(api.status(403, "Forbidden: bot was blocked by the user"))
     result = CliRunner().invoke(alerts, ["test"])
     assert result.exit_code == 1
     assert "TELEGRAM_CHAT_ID" in result.output
-    assert "was refused: configuration: check TELEGRAM_CHAT_ID" in CliRunner().invoke(alerts).output
+    listed = CliRunner().invoke(alerts).output
+    assert "telegram: the newest message was refused: configuration: check TELEGRAM_CHAT_ID" in listed
     assert CliRunner().invoke(alerts, ["test"]).exit_code == 0
     assert "was refused" not in CliRunner().invoke(alerts).output
 
@@ -86,3 +87,28 @@ def test_a_bad_span_gets_one_clear_line(server: api.BotApi, arguments: list[str]
     result = CliRunner().invoke(mute, arguments)
     assert result.exit_code == 2
     assert "expected" in result.output
+
+
+def test_every_channel_of_the_test_has_its_line(server: api.BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    with api.bot_api(api.WebhookHandler) as hook:
+        host = hook.url.removeprefix("http://")
+        monkeypatch.setenv("TSOBS_NOTIFY_URLS", f"json://u:sesame@{host}/one json://u:sesame@{host}/two")
+        first, second = (target.name for target in load_settings().notify_urls)
+        result = CliRunner().invoke(alerts, ["test"])
+        assert (result.exit_code, result.output.splitlines()) == (
+            0,
+            ["telegram: sent, message 1", f"{first}: sent", f"{second}: sent"],
+        )
+        hook.order(api.html(403), api.html(403))
+        result = CliRunner().invoke(alerts, ["test"])
+        assert (result.exit_code, result.output.splitlines()) == (
+            1,
+            [
+                "telegram: sent, message 2",
+                f"{first}: pending: answered 403 Forbidden",
+                f"{second}: pending: answered 403 Forbidden",
+            ],
+        )
+    listed = CliRunner().invoke(alerts).output
+    assert f"{first}: 1 wait, the oldest: answered 403 Forbidden" in listed
+    assert "sesame" not in listed

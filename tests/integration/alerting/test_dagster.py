@@ -13,8 +13,8 @@ from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE, paths, rows
 from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.channels import channels_of
 from tsobs_pipelines.alerting.history import firing, recent
-from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.defs.alerts import assets as alerts
 from tsobs_pipelines.defs.alerts import sensors as alert_sensors
 from tsobs_pipelines.defs.alerts import watch as alert_watch
@@ -379,7 +379,7 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(
 
         def send() -> None:
             outbox.enqueue_test(alert_engine(heart), "x", watch.now)
-            outbox.deliver(alert_engine(heart), Telegram.from_settings(heart), lambda: watch.now)
+            outbox.deliver(alert_engine(heart), channels_of(heart), lambda: watch.now)
 
         watch.bot.order(api.status(403, "Forbidden: bot was kicked from the group chat"))
         at(watch, 642)
@@ -397,7 +397,7 @@ def test_without_a_token_the_outbox_keeps_the_message(watch: Watch, monkeypatch:
     watch.collect(rows([150] * 10, start=600))
     at(watch, 610)
     (request,) = requests_of(watch.tick("latency_alert_sensor"))
-    assert outbox.NO_BOT in str(watch.run("latency_alerts", request)["fate"])
+    assert outbox.NO_CHANNEL in str(watch.run("latency_alerts", request)["fate"])
 
 
 def test_the_token_shows_nowhere_in_dagster(watch: Watch) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths, rows
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.channel import TELEGRAM
 from tsobs_pipelines.alerting.evaluation import RuleEvaluation, evaluate, observe_rows, past_rows
 from tsobs_pipelines.alerting.history import firing, recent
 from tsobs_pipelines.alerting.machine import Status, TopicState
@@ -316,14 +317,14 @@ def fate(world: World, number: int) -> tuple[str, str]:
 def test_messages_go_out_once_in_their_order(world: World, server: api.BotApi) -> None:
     numbers = [pend(world, minute) for minute in range(5)]
     threads = [
-        threading.Thread(target=outbox.deliver, args=(world.engine, bot(server), lambda: DAY))
+        threading.Thread(target=outbox.deliver, args=(world.engine, [bot(server)], lambda: DAY))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    outbox.deliver(world.engine, bot(server), lambda: DAY)
+    outbox.deliver(world.engine, [bot(server)], lambda: DAY)
     assert server.texts == [f"<b>m</b> {minute}" for minute in range(5)]
     assert {fate(world, number)[0] for number in numbers} == {"sent"}
 
@@ -331,36 +332,36 @@ def test_messages_go_out_once_in_their_order(world: World, server: api.BotApi) -
 def test_429_holds_everything_for_as_long_as_it_says(world: World, server: api.BotApi) -> None:
     server.order(api.status(429, "Too Many Requests", retry_after=10_000))
     first, second = pend(world), pend(world, 1)
-    assert outbox.deliver(world.engine, bot(server), lambda: DAY) == [first]
+    assert outbox.deliver(world.engine, [bot(server)], lambda: DAY) == [first]
     early = DAY + timedelta(seconds=9_999)
-    assert outbox.deliver(world.engine, bot(server), lambda: early) == []
+    assert outbox.deliver(world.engine, [bot(server)], lambda: early) == []
     assert len(server.requests) == 1
     late = DAY + timedelta(seconds=10_001)
-    assert outbox.deliver(world.engine, bot(server), lambda: late) == [first, second]
+    assert outbox.deliver(world.engine, [bot(server)], lambda: late) == [first, second]
 
 
 def test_a_chat_that_moved_is_followed_and_reported(world: World, server: api.BotApi) -> None:
     server.order(api.status(400, "upgraded", migrate_to_chat_id=-100777))
     number = pend(world)
-    outbox.deliver(world.engine, bot(server), lambda: DAY)
+    outbox.deliver(world.engine, [bot(server)], lambda: DAY)
     assert fate(world, number)[0] == "sent"
     later = pend(world, 5)
-    outbox.deliver(world.engine, bot(server), lambda: DAY)
+    outbox.deliver(world.engine, [bot(server)], lambda: DAY)
     assert fate(world, later)[0] == "sent"
     assert [message["chat_id"] for message in server.accepted] == ["-100777", "-100777"]
 
 
 def test_without_a_bot_the_outbox_keeps_it_and_says_so(world: World) -> None:
     number = pend(world)
-    assert outbox.deliver(world.engine, None, lambda: DAY) == []
-    assert fate(world, number) == ("suppressed", outbox.NO_BOT)
+    assert outbox.deliver(world.engine, [], lambda: DAY) == []
+    assert fate(world, number) == ("suppressed", outbox.NO_CHANNEL)
 
 
 def test_a_day_of_500_gives_up_and_lets_others_pass(world: World, server: api.BotApi) -> None:
     server.order(*[api.status(500, "no")] * 200)
     number, now = pend(world), DAY
     while fate(world, number)[0] == "pending":
-        outbox.deliver(world.engine, bot(server), lambda now=now: now)  # type: ignore[misc]
+        outbox.deliver(world.engine, [bot(server)], lambda now=now: now)  # type: ignore[misc]
         now += timedelta(minutes=15)
     assert fate(world, number)[0] == "failed"
     assert now - DAY > timedelta(hours=24)
@@ -368,8 +369,10 @@ def test_a_day_of_500_gives_up_and_lets_others_pass(world: World, server: api.Bo
 
 def test_a_dead_sender_leaves_the_delivery_unknown(world: World, server: api.BotApi) -> None:
     number = pend(world)
+    outbox.hand_over(world.engine, [TELEGRAM], DAY)
     assert outbox.claim(world.engine, bot(server), DAY) is not None
-    assert outbox.claim(world.engine, bot(server), DAY + timedelta(seconds=59)) is None
-    assert outbox.claim(world.engine, bot(server), DAY + timedelta(seconds=61)) is None
+    assert outbox.deliver(world.engine, [bot(server)], lambda: DAY + timedelta(seconds=59)) == []
+    assert fate(world, number)[0] == "pending"
+    assert outbox.deliver(world.engine, [bot(server)], lambda: DAY + timedelta(seconds=61)) == []
     assert fate(world, number)[0] == "delivery_unknown"
     assert server.requests == []

@@ -17,12 +17,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.api_world import NOW, Api, api_of, demo_sidecar, parts_of, rounds, settings_of
 from tests.support.dagster_records import HOUR, MINUTE, beat, check_records, ended_run, tick
-from tsobs_pipelines.alerting.outbox import enqueue_test
-from tsobs_pipelines.alerting.tables import messages
+from tsobs_pipelines.alerting.channel import TELEGRAM, Letter, Outcome, Refused
+from tsobs_pipelines.alerting.depth import Depth
+from tsobs_pipelines.alerting.notify import AppriseChannel
+from tsobs_pipelines.alerting.outbox import deliver, enqueue_test, hand_over
+from tsobs_pipelines.alerting.tables import deliveries, messages
 from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.self_checks import Moment, judge_outbox
 from tsobs_pipelines.api.self_metrics import Records, SelfMetrics
 from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.database import engine_for, writing
+from tsobs_pipelines.secret_url import SecretTarget
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, CollectionRow, ConnectionRow
 
@@ -50,9 +55,12 @@ class World:
         """Put a message into the outbox."""
         engine = engine_for(self.parts.settings.database_url)
         number = enqueue_test(engine, "a test", NOW - age)
+        hand_over(engine, [TELEGRAM], NOW)
         with writing(engine) as connection:
             values = {"fate": fate, "reason": reason, "settled_at": None if fate == "pending" else NOW - age}
             connection.execute(messages.update().where(messages.c.id == number).values(values))
+            mine = deliveries.c.message_id == number
+            connection.execute(deliveries.update().where(mine).values(values))
 
 
 def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
@@ -67,7 +75,8 @@ def storage(state: Path) -> Path:
 def world(tmp_path: Path) -> Iterator[World]:
     storage(tmp_path).mkdir(parents=True)
     with demo_sidecar() as url, dg.DagsterInstance.local_temp(str(storage(tmp_path))) as instance:
-        parts = parts_of(settings_of(tmp_path), url)
+        bot = {"telegram_bot_token": "1:x", "telegram_chat_id": "-1"}
+        parts = parts_of(settings_of(tmp_path, **bot), url)
         with api_of(parts) as api:
             yield World(parts, api, instance)
         parts.store.close()
@@ -241,6 +250,38 @@ def test_a_refused_message_is_an_ailment_until_a_later_one_arrives(world: World)
     assert "TELEGRAM_CHAT_ID" in detail
     world.message(MINUTE, "sent")
     assert part(world, "outbox") == (True, "no message waits")
+
+
+def test_channels_are_named(tmp_path: Path) -> None:
+    storage(tmp_path).mkdir(parents=True)
+    address = SecretTarget("json://u:sesame@127.0.0.1:1/x")
+    settings = settings_of(tmp_path, notify_urls=(address,), telegram_bot_token="1:x", telegram_chat_id="-1")
+    engine = engine_for(settings.database_url)
+
+    class Stub:
+        name, chat_id = TELEGRAM, ""
+
+        def deliver(self, letter: Letter) -> Outcome:
+            return Refused("400 chat not found")
+
+    with demo_sidecar() as url, dg.DagsterInstance.local_temp(str(storage(tmp_path))) as instance:
+        parts = parts_of(settings, url)
+        enqueue_test(engine, "a test", NOW - HOUR)
+        deliver(engine, [Stub(), AppriseChannel(address)], lambda: NOW - HOUR)
+        with api_of(parts) as api:
+            samples = World(parts, api, instance).samples()
+            ok, detail = part(World(parts, api, instance), "outbox")
+        waits = parts.outbox().channels[address.name]
+        parts.store.close()
+    assert samples[key("tsobs_channel_messages", channel=TELEGRAM, fate="failed")] == 1
+    assert samples[key("tsobs_channel_messages", channel=address.name, fate="pending")] == 1
+    assert samples[key("tsobs_channel_refused", channel=TELEGRAM)] == 1
+    assert samples[key("tsobs_channel_refused", channel=address.name)] == 0
+    assert (ok, detail) == (False, "telegram: the newest message was refused: 400 chat not found")
+    depth = Depth(1, 0, 0, NOW - HOUR, {address.name: waits})
+    state = judge_outbox(depth, Moment(NOW, NOW - HOUR))
+    assert not state.ok
+    assert state.detail.endswith(f"{address.name}: not sent (ConnectionError: Connection refused)")
 
 
 def test_a_message_that_waits_for_long_is_an_ailment(world: World) -> None:

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.alerting.telegram import Refused, Telegram
+from tsobs_pipelines.alerting.channel import TELEGRAM, Refused
+from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.doctor.findings import clock_difference, clock_finding
@@ -127,17 +128,30 @@ def test_links_that_nobody_can_follow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["level"], "http://tsobs:8000" in found["detail"]) == ("warning", True)
 
 
-def test_a_refused_message_is_a_finding(tmp_path: Path) -> None:
+def test_a_refused_message_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "outbox" not in findings()[1]
     engine = engine_for(load_settings().database_url)
     now = datetime(2026, 11, 25, tzinfo=UTC)
     outbox.enqueue_test(engine, "x", now)
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "123:sesame")
+    monkeypatch.setenv("TELEGRAM_CHAT_ID", "-5")
+    outbox.hand_over(engine, [TELEGRAM], now)
     claimed = outbox.claim(engine, Telegram("http://127.0.0.1:1", "t", "c"), now)
     assert claimed is not None
     outbox.settle(engine, claimed, Refused("400 chat not found"), now, "c")
     status, found, _ = findings()
     assert (status, found["outbox"]["level"]) == (1, "failed")
     assert "chat not found" in found["outbox"]["detail"]
+
+
+def test_addresses_of_alerts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSOBS_NOTIFY_URLS", "json://u:sesame@127.0.0.1:1/x nonsense://u:sesame@host/y")
+    good, bad = (f"channel {target.name}" for target in load_settings().notify_urls)
+    status, found, printed = findings()
+    assert (status, found[good]["level"], found[bad]["level"]) == (1, "ok", "failed")
+    assert "entry 2 of TSOBS_NOTIFY_URLS" in found[bad]["remedy"]
+    assert found["Telegram"]["level"] == "ok"
+    assert "sesame" not in str(printed)
 
 
 def test_a_port_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:

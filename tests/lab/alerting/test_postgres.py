@@ -11,6 +11,7 @@ from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE, TAILNET, paths
 from tests.support.alert_sender import look
 from tests.support.lab.databases import Postgres
+from tests.support.old_outbox import check_taken_over, write_old_outbox
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.evaluation import past_rows
 from tsobs_pipelines.alerting.history import firing, recent
@@ -34,6 +35,12 @@ def at_once(work: list[threading.Thread]) -> None:
         thread.join()
 
 
+def test_an_outbox_of_the_days_of_one_channel_is_taken_over(postgres: Postgres) -> None:
+    engine = engine_for(postgres.new_database("old_outbox"))
+    write_old_outbox(engine, DAY + timedelta(hours=1))
+    check_taken_over(engine)
+
+
 def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
     url = postgres.new_database("alerts")
     engine = engine_for(url)
@@ -47,8 +54,10 @@ def test_two_of_everything_tell_it_once(postgres: Postgres) -> None:
     with api.bot_api() as server:
         bot = Telegram(server.url, api.TOKEN, api.CHAT)
         now = DAY + 611 * MINUTE
-        at_once([threading.Thread(target=outbox.deliver, args=(engine, bot, lambda: now)) for _ in range(4)])
-        outbox.deliver(engine, bot, lambda: now)
+        at_once(
+            [threading.Thread(target=outbox.deliver, args=(engine, [bot], lambda: now)) for _ in range(4)]
+        )
+        outbox.deliver(engine, [bot], lambda: now)
         assert len(server.accepted) == 1
     alert_store = AlertStore(engine, "demo")
     request_replays(alert_store, RELAY, {(DAY - timedelta(days=1)).date(): 1})

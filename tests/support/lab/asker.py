@@ -41,7 +41,7 @@ def main(sidecar: str, telegram: str, prices: str, database: str, day: date) -> 
     outbox.enqueue_test(engine, "a message", now)
     for look, _ in enumerate(sys.stdin):
         at = now + look * LATER
-        outbox.deliver(engine, bot, lambda at=at: at)  # type: ignore[misc]  # mypy does not see the default
+        outbox.deliver(engine, [bot], lambda at=at: at)  # type: ignore[misc]  # mypy does not see the default
         (message,) = outbox.newest(engine)
         with TailscaleHealthService(sidecar, critical_nodes=NODES) as service:
             collector = Collector(service, store, NODES, "lab")

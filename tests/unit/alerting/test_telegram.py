@@ -11,7 +11,8 @@ import pytest
 
 from tests.support import bot_api as api
 from tsobs_pipelines.alerting import telegram
-from tsobs_pipelines.alerting.telegram import Moved, Refused, Sent, Telegram, TryLater, Unknown
+from tsobs_pipelines.alerting.channel import Moved, Refused, Sent, TryLater, Unknown
+from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import LIMIT, escape, fit, length, link, plain
 
 

@@ -136,6 +136,59 @@ def test_the_documentation_has_every_setting() -> None:
     assert markdown_table() in page, "docs/CONFIGURATION.md: put in what `tsobs settings --markdown` prints"
 
 
+@pytest.mark.parametrize(
+    ("value", "entry"),
+    [
+        ("sesame", 1),
+        ("json://u:sesame@host/x sesame", 2),
+        ("json://u:sesame@host/x,json://u:sesame2@host/x", 2),
+        ("json://u:sesame@host\x01/x", 1),
+    ],
+)
+def test_a_bad_address_of_alerts_is_named_by_its_position(
+    monkeypatch: pytest.MonkeyPatch, value: str, entry: int
+) -> None:
+    monkeypatch.setenv("TSOBS_NOTIFY_URLS", value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert text.startswith(f"TSOBS_NOTIFY_URLS: entry {entry}: ")
+    assert "sesame" not in text
+    assert text.isprintable()
+
+
+def test_addresses_of_alerts_have_names_without_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = (
+        "mailto://u:ses/ame@mail.example.com:25?to=a@x.org,b@x.org",
+        "slack://SesameAAA/SesameBBB/SesameCCC/#alerts",
+        "sendgrid://SG.SesameAAA.SesameBBB:a@x.org",
+        "ntfy://sesame-topic",
+        "json://u:sesame@[::1]:80/sesame-path?token=ses",
+    )
+    monkeypatch.setenv("TSOBS_NOTIFY_URLS", ", ".join(addresses))
+    settings = load_settings()
+    assert [target.get_secret_value() for target in settings.notify_urls] == list(addresses)
+    names = [target.name for target in settings.notify_urls]
+    kinds = [name.rpartition("/")[0] for name in names]
+    assert kinds == ["mailto/mail.example.com", "slack", "sendgrid/x.org", "ntfy", "json/[::1]"]
+    printed = CliRunner().invoke(main, ["settings"]).output
+    for text in (repr(settings), printed, " ".join(names)):
+        assert "sesame" not in text.lower()
+    known = " ".join(settings.secrets())
+    for secret in (
+        "ses/ame",
+        "SesameAAA",
+        "SesameCCC",
+        "SG.SesameAAA.SesameBBB",
+        "sesame-topic",
+        "sesame-path",
+        "ses",
+    ):
+        assert secret in known
+    monkeypatch.setenv("TSOBS_NOTIFY_URLS", "json://u:changed@[::1]:80/sesame-path?token=other")
+    assert load_settings().notify_urls[0].name == names[-1]
+
+
 CREDENTIALS = (
     "http://user:canary@host:abc",
     "http://user:canary@host\r\n:1",

@@ -174,7 +174,7 @@ def alerted(rule: Rule, rows: list[ConnectionRow], database: Path) -> list[str]:
     observe = observe_rows(store, WATCHED, rule, START + timedelta(minutes=4))
     evaluate(AlertStore(engine, "default"), rule, observe, Source("http://page", "http://ui"), now)
     with bot_api.bot_api() as server:
-        deliver(engine, Telegram(server.url, bot_api.TOKEN, bot_api.CHAT), lambda: now)
+        deliver(engine, [Telegram(server.url, bot_api.TOKEN, bot_api.CHAT)], lambda: now)
         return server.texts
 
 

@@ -7,13 +7,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.channels import channels_of
 from tsobs_pipelines.alerting.evaluation import past_rows
 from tsobs_pipelines.alerting.evidence import ForecastEvidence, RowEvidence
 from tsobs_pipelines.alerting.forecasts import past_forecasts
 from tsobs_pipelines.alerting.replay import Replayed, pending_replays, replay_pending
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import alert_assets, rules_of
-from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, model_alert_store, tailnet_alert_store
 from tsobs_pipelines.defs.common.clock import utc_now
@@ -166,7 +166,7 @@ def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]
         keys = {rule.key for rule in rules_of(alert)}
         numbers = asked or [message.number for message in outbox.pending(engine) if message.rule in keys]
         # What is to be told now does not wait for the past.
-        outbox.deliver(engine, Telegram.from_settings(config), utc_now, SEND_AT_ONCE)
+        outbox.deliver(engine, channels_of(config), utc_now, SEND_AT_ONCE)
         replayed = _replay_all(config, store.get, alert, models)
         metadata = alert_metadata(config, engine, numbers, replayed)
         return dg.MaterializeResult(metadata=metadata)

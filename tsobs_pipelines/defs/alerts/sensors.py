@@ -13,6 +13,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.channels import channels_of
 from tsobs_pipelines.alerting.collected import collected_rounds
 from tsobs_pipelines.alerting.evaluation import evaluate, observe_collected
 from tsobs_pipelines.alerting.evidence import LatestEvidence, RowEvidence
@@ -22,7 +23,6 @@ from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_r
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
 from tsobs_pipelines.alerting.store import AlertStore, Progress
-from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.assets import (
     MESSAGES_TAG,
@@ -159,7 +159,7 @@ def run_request(
         message
         for message in outbox.pending(engine)
         if (message.rule, message.scope) in kept
-        and message.tries == 0
+        and not message.tried
         and now - message.created_at < ASK_WITHIN
     ]
     past = [
@@ -279,11 +279,10 @@ def _delivery_sensor() -> dg.SensorDefinition:
         engine = alert_engine(config)
         try:
             waiting = outbox.pending(engine)
-            due = [m for m in waiting if m.tries or now - m.created_at > RUN_GRACE]
+            due = [m for m in waiting if m.tried or now - m.created_at > RUN_GRACE]
             if not due:
                 return dg.SkipReason("No message waits to be sent.")
-            bot = Telegram.from_settings(config)
-            outbox.deliver(engine, bot, utc_now, SEND_IN_A_TICK)
+            outbox.deliver(engine, channels_of(config), utc_now, SEND_IN_A_TICK)
             still = {message.number for message in outbox.pending(engine)}
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")

@@ -11,12 +11,13 @@ import dagster as dg
 import httpx
 
 from tsobs_pipelines.alerting import outbox
+from tsobs_pipelines.alerting.channels import channel_names, channels_of
+from tsobs_pipelines.alerting.depth import refusals, told_refusals
 from tsobs_pipelines.alerting.evaluation import Observe, Observed, evaluate, observe_instant
 from tsobs_pipelines.alerting.evidence import QueryEvidence, RunEnd, RunEvidence
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.rules import rules_by
 from tsobs_pipelines.alerting.store import Progress
-from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, tailnet_alert_store, tailnet_source
@@ -85,7 +86,7 @@ def silence_sensor() -> dg.SensorDefinition:
                 for tailnet in config.tailnets
             }
             send_own(config, QueryEvidence)
-            refused = outbox.why_refused(alert_engine(config))
+            refused = refusals(alert_engine(config), channel_names(config))
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
         silent = [name for name, signals in seen.items() if not all(map(_is_well, signals))]
@@ -93,8 +94,8 @@ def silence_sensor() -> dg.SensorDefinition:
             return dg.SkipReason(f"No fresh round of tailnet {', '.join(silent)}.")
         if config.heartbeat_url is None:
             return dg.SkipReason("Rounds are fresh.")
-        if refused is not None:
-            return dg.SkipReason(f"Rounds are fresh; no heartbeat, the newest message was refused: {refused}")
+        if refused:
+            return dg.SkipReason(f"Rounds are fresh; no heartbeat. {told_refusals(refused)}")
         return dg.SkipReason(f"Rounds are fresh; {send_heartbeat(config.heartbeat_url.get_secret_value())}.")
 
     return sensor
@@ -103,8 +104,8 @@ def silence_sensor() -> dg.SensorDefinition:
 def send_own(settings: Settings, kind: type[QueryEvidence | RunEvidence]) -> None:
     """Send at once if the rules with this evidence have messages; older messages go first."""
     engine, keys = alert_engine(settings), {rule.key for rule, _ in rules_by(kind)}
-    if any(message.tries == 0 and message.rule in keys for message in outbox.pending(engine)):
-        outbox.deliver(engine, Telegram.from_settings(settings), utc_now, SEND_IN_A_TICK)
+    if any(not message.tried and message.rule in keys for message in outbox.pending(engine)):
+        outbox.deliver(engine, channels_of(settings), utc_now, SEND_IN_A_TICK)
 
 
 def observe_runs(
