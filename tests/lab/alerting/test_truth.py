@@ -1,7 +1,7 @@
 """What happens to a real tailnet arrives in the Bot API, through sidecar, journal, Dagster and its daemon.
 
-One story of 25 minutes in which nodes die, freeze, stutter and are relayed, told in five by a journal whose
-clock runs six times as fast (``timelapse.py``). A tick of the collection is launched every five of its
+One story of 25 minutes in which nodes die, freeze, become slow and are relayed, told in five by a journal
+whose clock runs six times as fast (``timelapse.py``). A tick of the collection is launched every five of its
 minutes, with the tag and the partition that the schedule gives; everything after it is the daemon's: sensors,
 runs, messages. The tests look at what arrived.
 """
@@ -151,7 +151,7 @@ def tell(story: Story, lapse: Timelapse, tailnet: Tailnet) -> None:
     dev.start()
     lapse.wait(5)
     story.tick(lapse)
-    with git.stutter():
+    with tailnet.slow(git):
         lapse.wait(10)
     story.tick(lapse)
     tailnet.set_forwarding(False)
@@ -162,7 +162,7 @@ def tell(story: Story, lapse: Timelapse, tailnet: Tailnet) -> None:
     story.tick(lapse)
     with contextlib.ExitStack() as slow:
         for node in (git, dev, factory):
-            slow.enter_context(node.stutter())
+            slow.enter_context(tailnet.slow(node))
         lapse.wait(25)
     story.tick(lapse)
     eventually(lambda: len(story.bot.accepted) >= 5, TOLD_WITHIN_S, f"a fifth message after {story.texts()}")
@@ -182,7 +182,7 @@ def test_idle_stopped_and_restarted_nodes_give_no_message(story: Story) -> None:
     assert quiet > story.ticks[2], "the first message is about what came after they were back"
 
 
-def test_a_stuttering_daemon_is_one_message_and_its_end_one_resolve(story: Story) -> None:
+def test_a_slow_node_is_one_message_and_its_end_one_resolve(story: Story) -> None:
     (began,) = (text for text in story.texts() if "high latency to git" in text and "of 3 nodes" not in text)
     (ended,) = (text for text in story.texts() if "latency to git is back" in text)
     assert "⚠️ WARNING" in began

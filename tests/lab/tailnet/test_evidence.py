@@ -20,6 +20,8 @@ from tsobs_pipelines.timeseries.schema import ConnectionRow
 
 WATCHED = ("git", "chocolate-factory-dev", "nowhere", "chocolate-factory")
 SAMPLED = "git,chocolate-factory-dev,nowhere"
+OVERRUN = "the round before took too long"
+"""A round a second leaves no time for a ping that is not answered, nor for a netcheck."""
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,12 @@ def sidecar(tailnet: Tailnet, lab_run: Run) -> Iterator[Sidecar]:
 
 
 def newest(sidecar: Sidecar) -> dict[str, ConnectionRow]:
-    """The rows of the newest round."""
+    """The rows of the newest round, but for those that a busy machine took no time for."""
     with TailscaleHealthService(sidecar.url) as client:
         day = datetime.now(UTC).date()
         rounds: list[Round] = list(read_rounds(client.samples(day), JournalCounts(), day))
-    return {row.hostname: row for row in collect(rounds[-1:], WATCHED, "lab").connections}
+    told = [this for this in rounds if this.error != OVERRUN]
+    return {row.hostname: row for row in collect(told[-1:], WATCHED, "lab").connections}
 
 
 def eventually(sidecar: Sidecar, name: str, wanted: Callable[[ConnectionRow], bool], what: str) -> None:
@@ -49,7 +52,8 @@ def eventually(sidecar: Sidecar, name: str, wanted: Callable[[ConnectionRow], bo
 
 
 def test_each_way_of_being_silent_is_told_from_the_others(tailnet: Tailnet, sidecar: Sidecar) -> None:
-    eventually(sidecar, "git", lambda row: row.connection_type == "direct", "git directly")
+    for name in ("git", "chocolate-factory-dev"):
+        eventually(sidecar, name, lambda row: row.connection_type == "direct", f"{name} directly")
     rows = newest(sidecar)
     said = {name: (row.connection_type, row.evidence, row.answered) for name, row in rows.items()}
     assert said == {

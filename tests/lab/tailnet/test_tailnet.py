@@ -41,12 +41,15 @@ def test_without_forwarding_every_path_becomes_a_relayed_one_and_comes_back(dire
     assert region() == ""
 
 
-def test_a_stuttering_daemon_is_slow_and_still_direct(direct_tailnet: Tailnet) -> None:
+def test_a_delay_is_in_each_pong_and_the_path_stays_direct(direct_tailnet: Tailnet) -> None:
     git = direct_tailnet.node("git")
-    with git.stutter():
+    with direct_tailnet.slow(git, ms=260):
         pongs = [pong for _ in range(6) if (pong := direct_tailnet.observer.ping(git))]
-    assert max(pong["LatencySeconds"] for pong in pongs) > 0.2
+    assert min(pong["LatencySeconds"] for pong in pongs) > 0.26
     assert all(pong["Endpoint"] for pong in pongs)
+    after = direct_tailnet.observer.ping(git)
+    assert after
+    assert after["LatencySeconds"] < 0.26
 
 
 def test_a_frozen_daemon_is_online_and_silent(direct_tailnet: Tailnet) -> None:

@@ -45,6 +45,35 @@ class Network:
         """Let the hosts reach one another through the hub, or only the hub itself."""
         run(self.hub.inside("sysctl", "--quiet", "--write", f"net.ipv4.ip_forward={int(on)}"))
 
+    def drop_udp(self, host: Host, other: Host | None = None) -> None:
+        """Lose all UDP between two hosts; without another, all of this one, that to the hub among it."""
+        for way in _ways(host, other):
+            run(["ip", "-n", self.hub.namespace, "rule", "add", "pref", "5", *way, "blackhole"])
+
+    def pass_udp(self, host: Host, other: Host | None = None) -> None:
+        """Let pass what `drop_udp` with the same hosts loses."""
+        for way in _ways(host, other):
+            run(["ip", "-n", self.hub.namespace, "rule", "delete", "pref", "5", *way, "blackhole"])
+
+    @contextlib.contextmanager
+    def without_udp(self, host: Host, other: Host | None = None) -> Iterator[None]:
+        """`drop_udp` while the block runs."""
+        self.drop_udp(host, other)
+        try:
+            yield
+        finally:
+            self.pass_udp(host, other)
+
+
+def _ways(host: Host, other: Host | None) -> list[list[str]]:
+    """The packets of both directions, as `ip rule` says it."""
+    if other is None:
+        return [["from", host.address, "ipproto", "udp"], ["to", host.address, "ipproto", "udp"]]
+    return [
+        ["from", one.address, "to", two.address, "ipproto", "udp"]
+        for one, two in ((host, other), (other, host))
+    ]
+
 
 @contextlib.contextmanager
 def star(lab_run: Run, names: Sequence[str]) -> Iterator[Network]:
@@ -67,6 +96,9 @@ def star(lab_run: Run, names: Sequence[str]) -> Iterator[Network]:
             made.callback(run, ["ip", "netns", "delete", host.namespace])
             run(["ip", "-n", host.namespace, "link", "set", "lo", "up"])
         run(["ip", "-n", hub.namespace, "address", "add", f"{HUB_ADDRESS}/32", "dev", "lo"])
+        # Behind the rules of `drop_udp`, which hold for packets to the hub itself as well.
+        run(["ip", "-n", hub.namespace, "rule", "add", "pref", "10", "lookup", "local"])
+        run(["ip", "-n", hub.namespace, "rule", "delete", "pref", "0", "lookup", "local"])
         for number, host in enumerate(hosts.values(), start=1):
             _connect(hub, host, number)
         network = Network(hub, hosts)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -21,6 +19,7 @@ from typing import TypedDict
 import httpx
 
 from tests.support.lab.build import control_server, tailscale_programs
+from tests.support.lab.delay import delayed
 from tests.support.lab.network import HUB_ADDRESS, Host, Network, star
 from tests.support.lab.processes import Server, poll_until, run
 from tests.support.lab.runs import Run
@@ -37,6 +36,7 @@ class Pong(TypedDict):
     Err: str
     LatencySeconds: float
     Endpoint: str
+    PeerRelay: str
     DERPRegionCode: str
 
 
@@ -137,34 +137,13 @@ class Node:
         finally:
             self.cont()
 
-    @contextlib.contextmanager
-    def stutter(self, *, stop_ms: float = 400, go_ms: float = 3) -> Iterator[None]:
-        """While the block runs, stop the daemon for ``stop_ms`` and let it go on for ``go_ms``, in turn."""
-        over = threading.Event()
-        pid = self.daemon.pid
-
-        def alternate() -> None:
-            while True:
-                os.kill(pid, signal.SIGSTOP)
-                ended = over.wait(stop_ms / 1000)
-                os.kill(pid, signal.SIGCONT)
-                if ended or over.wait(go_ms / 1000):
-                    return
-
-        thread = threading.Thread(target=alternate, name=f"stutter of {self.name}", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
 
 @dataclass
 class Tailnet:
     """The running tailnet."""
 
     network: Network
+    directory: Path
     nodes: dict[str, Node] = field(default_factory=dict)
 
     @property
@@ -180,6 +159,34 @@ class Tailnet:
         """On: direct paths. Off: every path over DERP, once the daemons have noticed (about 12 s)."""
         self.network.set_forwarding(on)
 
+    def slow(self, node: Node, *, ms: float = 260) -> contextlib.AbstractContextManager[None]:
+        """While the block runs, the observer's pings to a node take so much longer, on the same path."""
+        log = self.directory / f"delay-{node.name}.log"
+        return delayed(self.network, self.observer.host, node.host, ms, log)
+
+    def change_record(self, name: str, **members: object) -> None:
+        """Change members of a node's record in the control server: ``Name``, ``KeyExpiry``, ``Expired``.
+
+        A node's ``name`` here and below is the first label of its DNS name.
+        """
+        self._admin("PATCH", f"/{name}", members)
+
+    def add_record(self, dns_name: str, host_name: str) -> None:
+        """Add a node that is offline for good, such as an old one that was installed anew."""
+        self._admin("POST", "", {"dnsName": dns_name, "hostName": host_name})
+
+    def remove_record(self, name: str) -> None:
+        """Remove a node, as the admin console, a logout of an ephemeral node and its expiry do."""
+        self._admin("DELETE", f"/{name}")
+
+    def restore_record(self, name: str) -> None:
+        """Bring a node back that was removed."""
+        self._admin("PUT", f"/{name}")
+
+    def _admin(self, method: str, path: str, body: Mapping[str, object] | None = None) -> None:
+        command = ["curl", "-sS", "--fail-with-body", "-X", method, f"{LOGIN_SERVER}/lab/nodes{path}"]
+        run(self.network.hub.inside(*command, *(["-d", json.dumps(body)] if body else [])))
+
     def direct(self) -> None:
         """Bring every path from the observer back to a direct one: what a test finds and leaves behind.
 
@@ -191,7 +198,7 @@ class Tailnet:
             if not node.daemon.running:
                 node.start()
             node.cont()
-        for peer in map(self.node, CRITICAL_NODES):
+        for peer in (node for node in self.nodes.values() if node is not self.observer):
             poll_until(partial(self._endpoint, peer), within_s=60, what=f"a direct path to {peer.name}")
 
     def _endpoint(self, peer: Node) -> str | None:
@@ -201,12 +208,14 @@ class Tailnet:
 
 
 @contextlib.contextmanager
-def running_tailnet(lab_run: Run, observers: Path | None = None) -> Iterator[Tailnet]:
-    """A tailnet whose four nodes are up, gone when the block ends.
+def running_tailnet(
+    lab_run: Run, observers: Path | None = None, peers: Sequence[str] = CRITICAL_NODES
+) -> Iterator[Tailnet]:
+    """A tailnet of an observer and its peers that are up, gone when the block ends.
 
     ``observers`` is the directory of the observer's programs, where they are not those of the others.
     """
-    names = (OBSERVER, *CRITICAL_NODES)
+    names = (OBSERVER, *peers)
     with star(lab_run, names) as network:
         place = lab_run.place("tailnet")
         control = Server(
@@ -222,7 +231,7 @@ def running_tailnet(lab_run: Run, observers: Path | None = None) -> Iterator[Tai
             programs = dict.fromkeys(names, tailscale_programs())
             programs[OBSERVER] = observers or programs[OBSERVER]
             nodes = {name: _node(lab_run, name, network.hosts[name], programs[name]) for name in names}
-            tailnet = Tailnet(network, nodes)
+            tailnet = Tailnet(network, place, nodes)
             for node in tailnet.nodes.values():
                 running.callback(node.kill)
                 node.start_daemon()

@@ -69,13 +69,15 @@ func run(ctx context.Context, host string, port int, domain string, offlineAfter
 		AllNodesSameUser: true,
 		Logf:             log.Printf,
 	}
-	newPresence(control, offlineAfter)
+	// Nodes may relay for one another, when they are told to.
+	control.PeerRelayGrants = true
+	admin := &records{control: control, presence: newPresence(control, offlineAfter), domain: domain}
 
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
-	server := &http.Server{Handler: control}
+	server := &http.Server{Handler: admin.routes()}
 	context.AfterFunc(ctx, func() { server.Close() })
 	fmt.Fprintln(os.Stdout, "ready")
 	if err := server.Serve(listener); err != http.ErrServerClosed {
