@@ -19,10 +19,12 @@ SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 # shellcheck source=resident_jq.sh
 . "$SIDECAR_DIR/resident_jq.sh"
 
-readonly BURST=6 NETCHECK_EVERY=10 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
+readonly BURST=6 NETCHECK_EVERY=10 NETCHECK_GAP=2 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
 readonly WORK=$SIDECAR_RUN_DIR/round
 
-TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 PACKING=''
+TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 NETCHECK_SLOT=0 PACKING=''
+# The nodes that were relayed in the newest round, and in the one before, with spaces around each.
+RELAYED=' ' WERE_RELAYED=' '
 # The names are arguments of jq, never patterns of bash.
 set -f
 read -ra NAMES <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
@@ -37,8 +39,8 @@ ping_targets() {
   probe "${others[@]}"
 }
 
-# describe AT STARTED: the journal's line into ROUND, the daemon's state into STATE, and the addresses that should
-# be pinged into TARGETS; or 1 and the reason in REASON.
+# describe AT STARTED: the journal's line into ROUND, the daemon's state into STATE, the addresses that are relayed
+# into RELAYED, and those that should be pinged into TARGETS; or 1 and the reason in REASON.
 describe() {
   local raw status=0 result head us whole=false
   raw=$(one_line raw_status) || status=$?
@@ -61,6 +63,7 @@ describe() {
   fi
   STATE=${ANSWER%%$'\t'*} ROUND=${ANSWER#*$'\n'} TARGETS=${ANSWER%%$'\n'*}
   TARGETS=${TARGETS#*$'\t'}
+  RELAYED=" ${TARGETS%%$'\t'*} " TARGETS=${TARGETS#*$'\t'}
 }
 
 # take_round AT STARTED: the journal's line for the round into ROUND.
@@ -98,9 +101,20 @@ not_taken() {
   ROUND='{"v":2,"at":"'$1'","interval":'$SAMPLE_INTERVAL',"daemon":"","state":"Unknown","error":'$reason'}'
 }
 
+# newly_relayed: whether a node is relayed that was not in the round before. The netcheck that says why is of this
+# minute then; one that is hardly older does as well.
+newly_relayed() {
+  local address
+  ((SLOT - NETCHECK_SLOT >= NETCHECK_GAP * SAMPLE_INTERVAL)) || return 1
+  for address in $RELAYED; do
+    [[ $WERE_RELAYED == *" $address "* ]] || return 0
+  done
+  return 1
+}
+
 # start_netcheck SINCE: ask for a netcheck beside the round.
 start_netcheck() {
-  NETCHECK_SINCE=$1
+  NETCHECK_SINCE=$1 NETCHECK_SLOT=$SLOT
   exec {NETCHECK}< <(shared netcheck "$1" produce_netcheck)
 }
 
@@ -221,12 +235,15 @@ main() {
     beat
     printf -v at '%(%Y-%m-%dT%H:%M:%SZ)T' "$SLOT"
     now_us started
-    before=$STATE REASON=''
+    before=$STATE REASON='' WERE_RELAYED=$RELAYED
     if [[ -z $NETCHECK && $STATE == Running ]] && ((SLOT / SAMPLE_INTERVAL % NETCHECK_EVERY == 0)); then
       start_netcheck "$started"
     fi
     take_round "$at" "$started"
     note_state "$before"
+    if [[ -z $NETCHECK && $STATE == Running ]] && newly_relayed; then
+      start_netcheck "$started"
+    fi
     [[ -z $NETCHECK ]] || add_netcheck
     write_round "$at"
     note_missed

@@ -126,6 +126,10 @@ def sampled($names): (.Self | object) as $self | ($self | suffix) as $own
 def targets: [.[] | select(.node) | {address: (.node | address), rest} | select(.address)]
   | [(map(select(.rest | not)), map(select(.rest))) | map(.address) | join(" ")] | join(" | ");
 
+# The addresses whose warm pongs all came over DERP, of pings in the order in which they were taken.
+def relayed: [group_by(.IP)[] | select((.[0].IP | type) == "string") | {address: .[0].IP, warm: (.[1:] | map(select((.Err // "") == "")))}
+  | select(.warm != [] and all(.warm[]; (.DERPRegionID // 0) != 0)) | .address] | join(" ");
+
 def to_second: if type == "string" and endswith("Z") then .[:19] + "Z" else . end;
 
 # The projected status of a node without what says nothing, with times to the second. What hardly ever changes (ID,
@@ -158,14 +162,14 @@ def round($names; $sampled; $head; $pings; $known): . as $status
   | if .state == "Running" then . else del(.nodes) + {error: "tailscaled is not running: \(.state)"} end;
 
 # The sampler's jq, which lives as long as it: for each round three lines come in, the head, the pings with tabs
-# between them, and the raw status; two go out, the state and the targets with a tab between them, and the round.
-# Both are empty when the status can't be read.
+# between them, and the raw status; two go out, the state, the relayed addresses and the targets with tabs between
+# them, and the round. Both are empty when the status can't be read.
 def serve_rounds($names): foreach (inputs | [., input, input]) as [$head, $pings, $status] ({known: {}};
     ($status | try fromjson catch null) as $raw
     | if ($raw | type) != "object" then .out = ["", ""]
       else ($raw | sampled($names)) as $sampled | .known as $known
         | ($pings | split("\t") | map(try fromjson catch null)) as $answers
-        | .out = [($raw.BackendState | text | gsub("[^A-Za-z]"; "")) + "\t" + (if $raw.BackendState == "Running" then $sampled | targets else "|" end),
+        | .out = [($raw.BackendState | text | gsub("[^A-Za-z]"; "")) + "\t" + ([$answers[] | objects] | relayed) + "\t" + (if $raw.BackendState == "Running" then $sampled | targets else "|" end),
             ($raw | round($names; $sampled; $head | fromjson; $answers; $known) | tojson)]
         | .known = ([$sampled[] | .node // empty | select(address) | {key: address, value: .ID}] | from_entries)
       end;

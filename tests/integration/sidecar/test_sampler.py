@@ -86,6 +86,29 @@ def test_every_tenth_round_has_a_netcheck(sampling: Sidecar) -> None:
     assert with_netcheck == {0}
 
 
+def test_a_round_in_which_a_path_turns_to_relay_has_a_netcheck(
+    sampling: Sidecar, tailscale: FakeTailscale
+) -> None:
+    def special(rounds: list[Line]) -> list[datetime]:
+        found = zip(times(rounds), rounds, strict=True)
+        return [at for at, this in found if "netcheck" in this and at.second % 10 != 0]
+
+    def relayed(rounds: list[Line]) -> list[datetime]:
+        found = zip(times(rounds), rounds, strict=True)
+        return [at for at, this in found if "DERPRegionID" in json.dumps(this.get("nodes"))]
+
+    before = sampling.wait_for_rounds(2)
+    assert special(before) == []
+    # Away from the tenth rounds, whose netcheck would do as well.
+    poll(lambda: datetime.now(UTC).second % 10 == 4, 15, "the middle of ten rounds")
+    derp = {**pong(GIT), "Endpoint": "", "DERPRegionID": 9, "DERPRegionCode": "fra"}
+    tailscale.say(f"pong.{GIT}", derp)
+    poll(lambda: relayed(sampling.rounds()), 15, "a relayed round")
+    after = sampling.wait_for_rounds(len(sampling.rounds()) + 4)
+    [at] = special(after)
+    assert relayed(after)[0] <= at <= relayed(after)[0] + timedelta(seconds=2)
+
+
 def test_a_dead_peer_does_not_hold_up_the_others(new_sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     tailscale.hang(f"pong.{GIT}")
     new_sidecar.settings |= {"SAMPLE_INTERVAL": "5", "SAMPLE_HOSTS": "git, chocolate-factory-dev"}

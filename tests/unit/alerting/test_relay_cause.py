@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,10 +26,15 @@ class Case:
     cause: str
     remedy: str
     others: tuple[str, ...] = ("direct", "direct")
-    netchecks: dict[float, dict[str, int | None]] = field(default_factory=dict)
+    netchecks: dict[float, Mapping[str, int | str]] = field(default_factory=dict)
 
 
-WELL: dict[str, int | None] = {"udp": 1, "mapping_varies": 0, "port_mapping": 0}
+def home(code: str) -> dict[str, int | str]:
+    """What the netcheck says of this side's own DERP region."""
+    return {"preferred": 1, "code": code}
+
+
+WELL: dict[str, int | str] = {"udp": 1, "mapping_varies": 0, "port_mapping": 0}
 CASES = {
     "UDP blocked": Case(
         "UDP is blocked here: netcheck sees none since 10:04",
@@ -50,6 +56,23 @@ CASES = {
         "this side: all 3 nodes that answer are relayed at once",
         "look at the firewall and the NAT of the observing host",
         ("relay", "relay"),
+    ),
+    "this side has moved": Case(
+        "this side changed its network: its DERP region went from nyc to fra at 10:10",
+        "look at the uplink of the observing host",
+        ("relay", "relay"),
+        {600: WELL | home("nyc"), 610: WELL | home("fra")},
+    ),
+    "that side, whatever this side's home is": Case(
+        "only git: its side, for the others are reached directly",
+        "look at the firewall and the NAT of git: UDP 41641",
+        netchecks={600: WELL | home("nyc"), 610: WELL | home("fra")},
+    ),
+    "the same home, and one that is not known": Case(
+        "this side: all 3 nodes that answer are relayed at once",
+        "look at the firewall and the NAT of the observing host",
+        ("relay", "relay"),
+        {590: WELL | home("fra"), 600: WELL, 610: WELL | home("fra")},
     ),
     "that side": Case(
         "only git: its side, for the others are reached directly",

@@ -19,7 +19,8 @@ _ON_A_PATH: Final = frozenset({"direct", "relay", "peer-relay"})
 class Network:
     """What the newest netcheck says of the observing side; ``None`` where it does not know.
 
-    ``without_udp_since`` is the first of the netchecks in a row that saw no UDP.
+    ``without_udp_since`` is the first of the netchecks in a row that saw no UDP. ``home`` is the code of this
+    side's own DERP region; ``home_before`` that of the netcheck before, where it was another one.
     """
 
     at: datetime
@@ -27,6 +28,8 @@ class Network:
     mapping_varies: bool | None = None
     port_mapping: bool | None = None
     without_udp_since: datetime | None = None
+    home: str | None = None
+    home_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ def _by_the_others(scene: Scene) -> Cause:
     """What the other nodes' paths in the same round show of which side it is."""
     others = {name: path for name, path in scene.paths.items() if name != scene.node}
     relayed = sum(path == "relay" for path in others.values())
+    network = scene.network
+    if relayed == len(others) and network is not None and network.home_before:
+        regions = f"from {network.home_before} to {network.home} at {network.at:%H:%M}"
+        text = f"this side changed its network: its DERP region went {regions}"
+        return Cause("moved", text, "look at the uplink of the observing host")
     if others and relayed == len(others):
         text = f"this side: all {len(scene.paths)} nodes that answer are relayed at once"
         return Cause("this-side", text, "look at the firewall and the NAT of the observing host")
@@ -82,8 +90,8 @@ def _by_the_others(scene: Scene) -> Cause:
     text = "not known from here: no other node answers to compare with"
     if others:
         text = f"not known from here: {relayed + 1} of {len(scene.paths)} nodes are relayed"
-    if scene.network is not None and scene.network.udp:
-        text += f", and UDP worked here at {scene.network.at:%H:%M}"
+    if network is not None and network.udp:
+        text += f", and UDP worked here at {network.at:%H:%M}"
     return Cause("unknown", text, f"tailscale netcheck here and on {scene.node}")
 
 
@@ -105,16 +113,29 @@ def scenes(
 
 def _networks(netchecks: Iterable[NetcheckRow]) -> list[Network]:
     """One for each netcheck, oldest first: its rows of all regions say the same of the network."""
-    found: dict[datetime, Network] = {}
-    since: datetime | None = None
+    by_time: dict[datetime, list[NetcheckRow]] = {}
     for row in sorted(netchecks, key=lambda row: row.time):
-        if row.time in found:
-            continue
-        since = (since or row.time) if row.udp == 0 else None
-        found[row.time] = Network(
-            row.time, _bool(row.udp), _bool(row.mapping_varies), _bool(row.port_mapping), since
+        by_time.setdefault(row.time, []).append(row)
+    found: list[Network] = []
+    since: datetime | None = None
+    home: str | None = None
+    for at, rows in by_time.items():
+        said = rows[0]
+        since = (since or at) if said.udp == 0 else None
+        here = next((row.code for row in rows if row.preferred and row.code), None)
+        found.append(
+            Network(
+                at,
+                _bool(said.udp),
+                _bool(said.mapping_varies),
+                _bool(said.port_mapping),
+                since,
+                here,
+                home if here and home != here else None,
+            )
         )
-    return list(found.values())
+        home = here or home
+    return found
 
 
 def _network_at(at: datetime, networks: Sequence[Network]) -> Network | None:
