@@ -14,6 +14,9 @@ TAILNET = Tailnet(name=DEMO, critical_nodes=("git",))
 """Whose rows these are: the latency threshold of its nodes is 100 ms."""
 
 
+SILENT = frozenset({"unknown", "offline", "unreachable"})
+
+
 def row(
     minute: float, latency: float | None = 20.0, path: str = "direct", host: str = "git", relay: str = "none"
 ) -> ConnectionRow:
@@ -26,7 +29,8 @@ def row(
             "connection_type": path,
             "relay_node": "fra" if path == "relay" and relay == "none" else relay,
             "latency_avg": latency,
-            "pings_sent": 5,
+            "pings_sent": 0 if path == "unknown" else 6,
+            "pings_received": 0 if path in SILENT else 6,
         }
     )
 

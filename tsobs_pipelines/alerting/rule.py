@@ -29,12 +29,23 @@ class Severity(StrEnum):
 
 
 class Unit(StrEnum):
-    """What a rule's value is measured in, where it is shown beside an incident."""
+    """What a rule's value is measured in, and with how many decimals it is written beside an incident."""
 
-    MILLISECONDS = "ms"
-    PRICE = "EUR/kWh"
-    TIMES = "times"
-    NONE = ""
+    decimals: int
+
+    def __new__(cls, name: str, decimals: int) -> Unit:  # noqa: D102 - the members are called with these
+        unit = str.__new__(cls, name)
+        unit._value_, unit.decimals = name, decimals
+        return unit
+
+    MILLISECONDS = ("ms", 0)
+    PRICE = ("EUR/kWh", 4)
+    TIMES = ("times", 2)
+    NONE = ("", 0)
+
+    def text(self, value: float) -> str:
+        """The value with its unit, for a person."""
+        return f"{value:.{self.decimals}f} {self}".rstrip()
 
 
 class Icon(StrEnum):
@@ -56,7 +67,7 @@ class AlertAsset:
     name: str
     sensor: str
     description: str
-    interval_s: Literal[30, 60] = 60
+    interval_s: Literal[15, 30, 60] = 60
     reads_ahead: bool = False
 
 

@@ -22,7 +22,6 @@ from tsobs_pipelines.database import DatabaseError, engine_for
 from tsobs_pipelines.settings import load_settings
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_FORMATS = {Unit.MILLISECONDS: ".0f", Unit.PRICE: ".4f", Unit.TIMES: ".2f"}
 _LONGEST_MUTE = timedelta(days=90)
 
 
@@ -107,7 +106,7 @@ def _print(incidents: Sequence[Incident], further: Set[str], now: datetime) -> N
 def _worst(incident: Incident) -> str:
     if incident.worst is None or incident.unit is Unit.NONE:
         return ""
-    return f", worst {incident.worst:{_FORMATS[incident.unit]}} {incident.unit}"
+    return f", worst {incident.unit.text(incident.worst)}"
 
 
 @alerts.command()

@@ -53,7 +53,7 @@ SENSORS = {
     "alert_delivery_sensor": 60,
     "forecast_healing_sensor": 45,
     "healing_sensor": 60,
-    "latency_alert_sensor": 30,
+    "latency_alert_sensor": 15,
     "mae_degradation_sensor": 60,
     "node_silence_sensor": 30,
     "relay_alert_sensor": 30,

@@ -73,7 +73,8 @@ LATENCY = Rule(
         name="latency_alerts",
         sensor="latency_alert_sensor",
         description="Nodes whose 5-minute latency is over the threshold.",
-        interval_s=30,
+        # A span that is closed should be told within half a minute, run and message included.
+        interval_s=15,
     ),
     firing=_firing,
     resolved=_resolved,

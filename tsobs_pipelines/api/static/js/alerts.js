@@ -3,8 +3,9 @@
 import { byId, keyed, make, setHidden, setText } from "./dom.js";
 import { momentOf, ms, price, span, times } from "./format.js";
 
-/** How a figure is written, by the unit of its rule; without a unit there is none to show. */
+/** How a figure is written, by the unit of its rule; those of other units to three digits. */
 const writers = { ms, "EUR/kWh": price, times };
+const writerOf = (unit) => writers[unit] ?? ((value) => `${Number(value.toPrecision(3))} ${unit}`);
 
 const keyOf = (alert) => `${alert.tailnet} ${alert.topic} ${alert.since}`;
 
@@ -117,8 +118,8 @@ function lasted(alert) {
 
 /** The worst value and the limit, in the rule's own unit. */
 function figures({ unit, worst, value, threshold }) {
-  const write = writers[unit];
+  const write = writerOf(unit);
   const most = worst ?? value;
-  if (!write || most === null) return "";
+  if (!unit || most === null) return "";
   return threshold === null ? `up to ${write(most)}` : `up to ${write(most)}, limit ${write(threshold)}`;
 }
