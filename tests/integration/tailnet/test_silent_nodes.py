@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 GOOD = {"git": peer("git"), "dev": peer("dev")}
 PONGS = {"git": answers(), "dev": answers()}
 NO_PEER = [{"Err": "no matching peer"}] * 6
-TIMEOUT = [{"Err": "no reply within 2 s"}] * 6
+TIMEOUT: list[dict[str, object]] = [{"Err": "no reply within 2 s"}] * 6
 EXPIRED = "2026-11-24T06:20:00Z"
 
 
@@ -205,6 +205,50 @@ def test_rules_checks_and_freshness_follow_the_interval(
     assert "no fresh round of any node" in made.messages[-1]
 
 
+@pytest.mark.parametrize("interval_s", [10, 300, 1200, 3600])
+def test_silence_latency_and_their_ends_are_told_at_any_interval(
+    interval_s: int, watched: Callable[..., Chain]
+) -> None:
+    made = watched("git", "dev")
+    interval = timedelta(seconds=interval_s)
+    slow: list[dict[str, object]] = [{"LatencySeconds": 0.4, "Endpoint": "10.88.2.2:41641"}] * 6
+    bad = max(3, 1200 // interval_s)
+    for number in range(3 * bad):
+        at = START + number * interval
+        now_bad = bad <= number < 2 * bad
+        pings: dict[str, list[dict[str, object]]] = {"git": slow, "dev": TIMEOUT} if now_bad else PONGS
+        made.take(round_at(at, GOOD, pings), at)
+    made.tick()
+    begin = START + bad * interval
+    told = [text for text in made.messages if "CRITICAL dev" in text]
+    assert [text.split(";")[0] for text in told] == ["🚨 CRITICAL dev answers no ping (unreachable)"]
+    assert f"since {begin:%H:%M} UTC" in told[0]
+    [latency] = [text for text in made.messages if "WARNING high latency to git" in text]
+    assert "over 100 ms" in latency
+    assert any("RESOLVED" in text and "dev answers again" in text for text in made.messages)
+    assert any("RESOLVED" in text and "latency to git is back" in text for text in made.messages)
+    assert not any("fresh round" in text for text in made.messages)
+
+
+def test_a_node_that_the_sampler_was_not_told_of_is_told_with_the_setting(
+    watched: Callable[..., Chain],
+) -> None:
+    made = watched("git", "dev")
+    wanted = "git is not sampled: add it to SAMPLE_HOSTS of the sidecar"
+    pings = [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.012] * 6}]
+    for minute in range(20):
+        at = START + minute * MINUTE
+        nodes = {"dev": {**peer("dev"), "pings": pings}}
+        made.take(round_at(at, {}, {}, v=2, interval=60, every=False, nodes=nodes), at)
+    made.tick()
+    [told] = made.messages
+    assert told.startswith(f"🚨 CRITICAL {wanted}; since {START:%H:%M} UTC")
+    assert made.check().summary == wanted
+    assert (made.healthz().ok, wanted in made.healthz().detail) == (False, True)
+    assert (made.node("git").evidence, made.node("git").reason) == ("not-sampled", wanted)
+    assert made.node("dev").day.availability == 1.0
+
+
 def test_rounds_that_were_due_and_not_taken_are_missing(watched: Callable[..., Chain]) -> None:
     made = watched("git", "dev")
     for minute in range(70):
@@ -214,18 +258,23 @@ def test_rounds_that_were_due_and_not_taken_are_missing(watched: Callable[..., C
     assert made.missing().summary == "40 of 60 rounds are missing"
 
 
-def test_a_key_is_told_14_3_and_1_days_before_and_when_it_was_renewed(watched: Callable[..., Chain]) -> None:
+@pytest.mark.parametrize("whose", ["git", "observer"])
+def test_a_key_is_told_14_3_and_1_days_before_and_when_it_was_renewed(
+    whose: str, watched: Callable[..., Chain]
+) -> None:
     made = watched("git", "dev")
     expiry, told_after = START + timedelta(days=15), {}
     for hour in range(0, 15 * 24, 6):
         at = START + timedelta(hours=hour)
         renewed = hour >= 14.5 * 24
         keys = {"KeyExpiry": ("2027-05-01T00:00:00Z" if renewed else expiry.isoformat())}
-        made.take(round_at(at, GOOD | {"git": peer("git", **keys)}, PONGS), at)
+        node = peer(whose, **keys)
+        peers = GOOD | {"git": node} if whose == "git" else GOOD
+        made.take(round_at(at, peers, PONGS, **({} if whose == "git" else {"self": node})), at)
         made.now = at
         made.tick()
-        told_after[hour] = len([text for text in made.messages if "the key of git" in text])
-    texts = [text for text in made.messages if "the key of git" in text]
+        told_after[hour] = len([text for text in made.messages if f"the key of {whose}" in text])
+    texts = [text for text in made.messages if f"the key of {whose}" in text]
     assert [hour for hour in told_after if told_after[hour] > told_after.get(hour - 6, 0)] == [
         24,
         288,
@@ -236,7 +285,7 @@ def test_a_key_is_told_14_3_and_1_days_before_and_when_it_was_renewed(watched: C
     assert [
         part for text, part in zip(texts[1:3], ("in 3 days", "in 24 hours"), strict=True) if part in text
     ] == ["in 3 days", "in 24 hours"]
-    assert texts[3].startswith("✅ RESOLVED the key of git is valid again")
+    assert texts[3].startswith(f"✅ RESOLVED the key of {whose} is valid again")
 
 
 def test_the_sidecar_s_own_key_is_told_as_well(watched: Callable[..., Chain]) -> None:

@@ -228,6 +228,35 @@ def test_netcheck_rows_are_one_for_each_region_in_ms() -> None:
     assert conform_all(NETCHECK, rows) == rows
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, None),
+        ({"UPnP": None, "PMP": None, "PCP": None}, None),
+        ({"UPnP": False, "PMP": None, "PCP": False}, 0),
+        ({"UPnP": False, "PMP": True}, 1),
+        ({"PCP": True}, 1),
+    ],
+)
+def test_a_router_maps_ports_by_any_protocol(found: dict[str, bool | None], said: int | None) -> None:
+    report = {"UDP": True, "RegionLatency": {"9": 1_000_000}, **found}
+    [row] = netcheck_rows(rounds_of(changed(round_line(START), netcheck=report)), "default")
+    assert row.port_mapping == said
+
+
+def test_a_region_s_number_has_the_code_that_relay_node_has() -> None:
+    report = {"PreferredDERP": 4, "RegionLatency": {"4": 18_000_000, "9": 26_000_000, "2": 90_000_000}}
+    own = {"HostName": "observer", "DNSName": "observer.tail.test.", "Relay": "nyc"}
+    # The pongs of this round come over region 9; the sidecar's own home is region 4.
+    relayed = changed(round_line(START, relay="fra"), netcheck=report, self=own)
+    rows = netcheck_rows(rounds_of(relayed), "default")
+    assert {row.region: row.code for row in rows} == {"4": "nyc", "9": "fra", "2": None}
+    [git] = connection_rows(rounds_of(relayed), ["git"], "default")
+    assert git.relay_node in {row.code for row in rows}
+    direct = changed(round_line(START), netcheck=report)
+    assert {row.code for row in netcheck_rows(rounds_of(direct), "default") if row.region != "9"} == {None}
+
+
 def test_an_older_netcheck_is_in_seconds() -> None:
     report = {"UDP": True, "PreferredDERP": 9, "DERPLatency": {"9-fra": 0.023, "2-nyc": 0.089}}
     rows = netcheck_rows(rounds_of(changed(round_line(START), netcheck=report)), "default")
