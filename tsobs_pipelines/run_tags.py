@@ -1,9 +1,12 @@
-"""Tags of jobs: priorities, concurrency limits and timeouts of their runs.
+"""The tick's schedule, and tags of jobs: priorities, concurrency limits and timeouts of their runs.
 
 The limits that go with them are in Dagster's configuration (``dagster_storage/home.py``).
 """
 
 from __future__ import annotations
+
+TICK_SCHEDULE = "collect_every_5_minutes"
+"""The schedule that collects the tailnet's rounds."""
 
 QUEUE_TAG = "tsobs/queue"
 TICKS = "ticks"

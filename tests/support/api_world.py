@@ -25,9 +25,9 @@ from tsobs_pipelines.alerting.messages import Source
 from tsobs_pipelines.alerting.rules.latency import LATENCY
 from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.api.app import create_app
+from tsobs_pipelines.api.dagster_records import DagsterRecords
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
-from tsobs_pipelines.dagster_storage.records import DagsterRecords
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.market import DemoMarket
 from tsobs_pipelines.demo.server import DemoServer

@@ -24,7 +24,8 @@ from dagster_shared.error import SerializableErrorInfo
 
 from tests.support import history_contract as history
 from tests.support.api_world import NOW
-from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, EndedRuns, Tick, TickCount
+from tsobs_pipelines.api.dagster_records import DagsterRecords, EndedRuns, Tick, TickCount
+from tsobs_pipelines.run_tags import TICK_SCHEDULE
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 

@@ -18,8 +18,8 @@ from tsobs_pipelines.api.self_checks import (
     judge_rounds,
     judge_ticks,
 )
-from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE
 from tsobs_pipelines.database import DatabaseError
+from tsobs_pipelines.run_tags import TICK_SCHEDULE
 from tsobs_pipelines.tailnet.errors import SidecarError
 from tsobs_pipelines.timeseries.sampling import sampling_at
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tsobs_pipelines.alerting.depth import Depth
 from tsobs_pipelines.alerting.history import Incident
-from tsobs_pipelines.dagster_storage.records import EndedRuns, Heartbeat, Tick, TickCount
+from tsobs_pipelines.api.dagster_records import EndedRuns, Heartbeat, Tick, TickCount
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.logs.matching import LogQuery
 from tsobs_pipelines.logs.search import LogResult

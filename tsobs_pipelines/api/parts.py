@@ -6,9 +6,9 @@ from functools import partial
 
 from tsobs_pipelines.alerting.channels import channel_names
 from tsobs_pipelines.alerting.depth import depth
+from tsobs_pipelines.api.dagster_records import DagsterRecords
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.incidents import AlertHistory
-from tsobs_pipelines.dagster_storage.records import DagsterRecords
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.demo.embedded import simulated_url
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from tsobs_pipelines.alerting.depth import Depth, told_refusals
 from tsobs_pipelines.alerting.messages import duration
+from tsobs_pipelines.api.dagster_records import Heartbeat
 from tsobs_pipelines.api.schemas import PartState
-from tsobs_pipelines.dagster_storage.records import Heartbeat
 from tsobs_pipelines.timeseries.evidence import newest_taken, without_verdict
 from tsobs_pipelines.timeseries.sampling import SILENT_AFTER
 from tsobs_pipelines.timeseries.schema import ConnectionRow

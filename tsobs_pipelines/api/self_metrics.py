@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Gauge
 
 from tsobs_pipelines.alerting.depth import ChannelDepth, Depth
-from tsobs_pipelines.dagster_storage.records import STATUSES, EndedRuns, Heartbeat, Tick, TickCount
+from tsobs_pipelines.api.dagster_records import STATUSES, EndedRuns, Heartbeat, Tick, TickCount
 
 COUNTED_SPAN = timedelta(hours=1)
 """Over how long ticks and runs are counted: the ``1h`` in the names."""

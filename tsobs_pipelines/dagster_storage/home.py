@@ -22,11 +22,11 @@ from pathlib import Path
 
 import yaml
 
-from tsobs_pipelines.dagster_storage.integrity import check_present, check_whole, dagster_files
 from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
 from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
+from tsobs_pipelines.upkeep.integrity import check_present, check_whole, dagster_files
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
 """The configuration that ``dagster dev`` reads from the checkout."""

@@ -31,12 +31,12 @@ class Part(NamedTuple):
 def parts(settings: Settings, home: Home) -> list[Part]:
     """Every part for these settings, in the order of their start."""
     return [
-        Part(LOGS, "tsobs_pipelines.processes.logs:main"),
+        Part(LOGS, "tsobs_pipelines.logs.collector:main"),
         Part("code", "tsobs_pipelines.processes.code_server:main", str(home.socket)),
         Part("api", "tsobs_pipelines.api.__main__:main", f"{settings.api_host}:{settings.api_port}"),
         Part(
             "webserver",
-            "tsobs_pipelines.processes.webserver:main",
+            "tsobs_pipelines.webserver.serve:main",
             f"127.0.0.1:{settings.dagster_port}",
             ("code",),
         ),

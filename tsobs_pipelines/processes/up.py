@@ -20,7 +20,6 @@ from tsobs_pipelines.dagster_storage.home import (
     prepare_state,
     write_home,
 )
-from tsobs_pipelines.dagster_storage.integrity import check_whole
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.source import PriceSourceError, PriceSourceSetupError
@@ -32,6 +31,7 @@ from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
 from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, userspace_daemon_here
+from tsobs_pipelines.upkeep.integrity import check_whole
 
 
 def check_ports(settings: Settings) -> None:

@@ -22,10 +22,10 @@ import dagster as dg
 import yaml
 
 import tsobs_pipelines.api.__main__
+import tsobs_pipelines.logs.collector
 import tsobs_pipelines.processes.code_server
 import tsobs_pipelines.processes.daemon
-import tsobs_pipelines.processes.logs
-import tsobs_pipelines.processes.webserver  # noqa: F401 - all of these are the parts
+import tsobs_pipelines.webserver.serve  # noqa: F401 - all of these are the parts
 from tsobs_pipelines.dagster_patches import apply_all
 from tsobs_pipelines.dagster_storage.home import dagster_home, instance_configuration
 from tsobs_pipelines.database import close_engines, forget_engines

@@ -22,11 +22,12 @@ from tsobs_pipelines.alerting.depth import Depth
 from tsobs_pipelines.alerting.notify import AppriseChannel
 from tsobs_pipelines.alerting.outbox import deliver, enqueue_test, hand_over
 from tsobs_pipelines.alerting.tables import deliveries, messages
+from tsobs_pipelines.api.dagster_records import DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.self_checks import Moment, judge_outbox
 from tsobs_pipelines.api.self_metrics import Records, SelfMetrics
-from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE, DagsterRecords, Heartbeat, Tick
 from tsobs_pipelines.database import engine_for, writing
+from tsobs_pipelines.run_tags import TICK_SCHEDULE
 from tsobs_pipelines.secret_url import SecretTarget
 from tsobs_pipelines.tailnet.summary import summary_rows
 from tsobs_pipelines.timeseries.schema import COLLECTIONS, CONNECTIONS, SUMMARY, CollectionRow, ConnectionRow

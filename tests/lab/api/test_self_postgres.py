@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.support.api_world import settings_of
 from tests.support.dagster_records import check_records
 from tests.support.lab.databases import Postgres
-from tsobs_pipelines.dagster_storage.records import DagsterRecords
+from tsobs_pipelines.api.dagster_records import DagsterRecords
 from tsobs_pipelines.database import engine_for, writing
 
 

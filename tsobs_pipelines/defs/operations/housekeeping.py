@@ -10,17 +10,17 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting.retention import forget
-from tsobs_pipelines.dagster_storage.history import (
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.forecast.assets import MODELS
+from tsobs_pipelines.defs.operations.run_history import (
     ended_before,
     newest_runs,
     remove_runs,
     shard_directory,
     sweep,
 )
-from tsobs_pipelines.database import engine_for
-from tsobs_pipelines.defs.common.clock import utc_now
-from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.forecast.assets import MODELS
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import remove_old_models

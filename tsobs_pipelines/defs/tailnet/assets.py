@@ -12,13 +12,12 @@ from functools import lru_cache
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from tsobs_pipelines.dagster_storage.records import TICK_SCHEDULE
 from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.reports import CollectionReport
 from tsobs_pipelines.defs.common.resources import SidecarResource, StoreResource
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
-from tsobs_pipelines.run_tags import tick_tags
+from tsobs_pipelines.run_tags import TICK_SCHEDULE, tick_tags
 from tsobs_pipelines.tailnet.changes import ConnectionChange
 from tsobs_pipelines.tailnet.collection import Collector, DayCollection
 from tsobs_pipelines.tailnet.summary import summary_rows

@@ -22,9 +22,6 @@ from sqlalchemy import ColumnElement, DateTime, Engine, Float, String, column, f
 from tsobs_pipelines.database import DatabaseError, engine_for, existing_sqlite, reading
 from tsobs_pipelines.settings import Settings
 
-TICK_SCHEDULE = "collect_every_5_minutes"
-"""The schedule that collects the tailnet's rounds."""
-
 STATUSES = ("STARTED", "SKIPPED", "SUCCESS", "FAILURE")
 """What a tick can be."""
 
