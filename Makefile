@@ -13,7 +13,7 @@ UV_LOCKED := --universal --generate-hashes --python-version 3.11 -o
 
 define COMPILE_LOCKS
 $(UV_COMPILE) --group build $(UV_LOCKED) requirements.lock >/dev/null
-$(UV_COMPILE) --group build --group dev --extra entsoe --extra celery -c requirements.lock $(UV_LOCKED) requirements-dev.lock >/dev/null
+$(UV_COMPILE) --group build --group dev --extra entsoe --extra celery --extra k8s -c requirements.lock $(UV_LOCKED) requirements-dev.lock >/dev/null
 endef
 
 SCRIPTS = .ci/run $(shell git ls-files '*.sh')

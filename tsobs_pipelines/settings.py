@@ -120,6 +120,12 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_RUN_LAUNCHER",
         description="run launcher: `default` on this machine, `celery` or `k8s` (extras) on several",
     )
+    run_launcher_config: LocalPath | None = Field(
+        None,
+        validation_alias="TSOBS_RUN_LAUNCHER_CONFIG",
+        description="YAML file with the run launcher's own configuration, as dagster-k8s and dagster-celery "
+        "document it",
+    )
     dagster_patches: Literal["on", "off"] = Field(
         "on",
         validation_alias="TSOBS_DAGSTER_PATCHES",

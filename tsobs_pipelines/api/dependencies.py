@@ -38,7 +38,7 @@ class Incidents(Protocol):
 
 
 class Dagster(Protocol):
-    """What the API asks of Dagster's records; see ``dagster_storage/records.py`` for the errors."""
+    """What the API asks of Dagster's records; see ``dagster_records.py`` for the errors."""
 
     def heartbeats(self) -> Sequence[Heartbeat]: ...  # noqa: D102
     def newest_ticks(self) -> Sequence[Tick]: ...  # noqa: D102

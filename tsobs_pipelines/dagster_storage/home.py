@@ -172,7 +172,7 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
     """The content of ``dagster.yaml`` in Dagster's home.
 
     Raises:
-        SettingsError: the run launcher's package is not installed.
+        SettingsError: the run launcher's package is not installed, or its configuration can't be read.
     """
     base = base_configuration()
     return {
@@ -217,7 +217,22 @@ def _launcher(settings: Settings) -> Mapping[str, object]:
     if find_spec(str(launcher["module"]).partition(".")[0]) is None:
         name = settings.run_launcher
         raise SettingsError(f"TSOBS_RUN_LAUNCHER={name}: expected tsobs[{name}] to be installed")
-    return launcher
+    return {**launcher, "config": _launcher_config(settings.run_launcher_config)}
+
+
+def _launcher_config(file: Path | None) -> Mapping[str, object]:
+    """What the file says; the launcher itself knows which names there are."""
+    if file is None:
+        return {}
+    shown = f"TSOBS_RUN_LAUNCHER_CONFIG={shown_value(str(file), 300)}"
+    try:
+        loaded = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(f"{shown}: expected a YAML file that can be read ({reason})") from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"{shown}: expected a mapping of names to values, not {shown_value(str(loaded))}")
+    return loaded
 
 
 def _at_level(value: object, level: str) -> object:
@@ -268,7 +283,7 @@ def initialise_instance(settings: Settings) -> None:
     Webserver, daemon and workers that start together on an empty directory race in Dagster's migrations.
 
     Raises:
-        SettingsError: the storage can't be used.
+        SettingsError: the storage can't be used, or the launcher does not accept its configuration.
     """
     home = dagster_home(settings)
     done = home.root / "initialised"
@@ -292,7 +307,7 @@ def initialise_instance(settings: Settings) -> None:
         # SQLAlchemy ends its texts with the statement and a link.
         said = [line for line in child.stderr.splitlines() if line.strip() and line[0] not in "([ "]
         last = said[-1] if said else f"status {child.returncode}"
-        raise SettingsError(f"Dagster's storage can't be used: {last[:300]}")
+        raise SettingsError(f"Dagster can't be set up: {last[:300]}")
     done.write_text(state, "utf-8")
 
 
@@ -307,6 +322,10 @@ def _initialise() -> None:
         instance.get_runs(limit=1)
         instance.event_log_storage.get_maximum_record_id()
         instance.all_instigator_state()
+        try:
+            _ = instance.run_launcher
+        except dg.DagsterInvalidConfigError as error:
+            sys.exit("; ".join(one.message for one in error.errors))
 
 
 @contextlib.contextmanager
