@@ -1,4 +1,9 @@
-"""Time from the onset of a degradation to its message: 20 nodes that become relayed one after the other."""
+"""Time from the onset of a degradation to its message: 20 nodes of each kind, each at a moment of its own.
+
+A running tsobs with the schedule and the sensors of production reads the journal of a real sidecar that only
+serves. The rounds, one a minute, are written by this program: in real time, each a few seconds late as the
+sampler's are. ``idle`` as an argument measures what the sensor that looks between two ticks costs instead.
+"""
 
 from __future__ import annotations
 
@@ -6,166 +11,247 @@ import contextlib
 import json
 import random
 import statistics
+import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.harness import machine, table
-from tests.lab.alerting.test_truth import LAUNCH, SCHEDULE, STOP
+from tests.lab.alerting.test_truth import LOCATION, SCHEDULE, STOP
 from tests.support import bot_api as api
-from tests.support.journals import round_line
 from tests.support.lab.processes import Server
 from tests.support.lab.timelapse import quiet_interval
 from tests.support.ports import free_port
 from tests.support.running import Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
-from tsobs_pipelines.alerting import outbox
-from tsobs_pipelines.database import engine_for
+from tests.support.watching import cpu_seconds, idle, named_processes
 
-NODES = tuple(f"node-{number:02}" for number in range(1, 21))
-EVERY_S = 10.0
-RUN = """query($id: ID!) {runOrError(runId: $id) {... on Run {status startTime endTime}}}"""
+EACH = 20
+INTERVAL = timedelta(minutes=1)
+SPAN = timedelta(minutes=5)
+SILENT_FOR = timedelta(minutes=15)
+TAKES_S = 5.0
+"""A round is in the journal so long after its time."""
+
+HISTORY = 20
+"""Rounds before the start in which all is well."""
+
+KINDS = {"relay": 18, "latency": 18, "stopped": 5, "absent": 5}
+"""The minutes in which a kind's onsets are; the last two need fifteen more to be told."""
+
+LIMITS = {"relay": (60, 90), "latency": (30, 30), "stopped": (60, 90), "absent": (60, 90)}
+"""Seconds after the evidence is complete within which half of them and all of them should be told."""
+
+IDLE_S = 90
+SENSOR = "relay_alert_sensor"
+SENSOR_STATE = f"""{{sensorOrError(sensorSelector: {{{LOCATION}, sensorName: "{SENSOR}"}}) {{
+  ... on Sensor {{sensorState {{id}}}}}}}}"""
+STOP_SENSOR = """mutation($id: String!) {stopSensor(id: $id) {__typename}}"""
 
 
-@dataclass
-class Trial:
-    """When what happened, in seconds since the epoch; ``run`` is that of the collection."""
+@dataclass(frozen=True)
+class Onset:
+    """When a node degrades; from the first round at or after it on, the journal shows it."""
 
     node: str
-    confirmed: float
-    run: str
+    kind: str
+    at: datetime
+
+    @property
+    def seen(self) -> datetime:
+        """The first round that shows it."""
+        return datetime.fromtimestamp(-(-self.at.timestamp() // 60) * 60, UTC)
+
+    @property
+    def confirmed(self) -> datetime:
+        """When the evidence is complete by the rule's own definition."""
+        if self.kind == "relay":
+            return self.seen + INTERVAL
+        if self.kind == "latency":
+            return datetime.fromtimestamp((self.seen.timestamp() // 300 + 1) * 300, UTC)
+        return self.seen + SILENT_FOR
 
 
-def write(journal: Path, at: datetime, relayed: set[str]) -> None:
-    """One round in which these nodes are relayed and the others direct."""
-    line = json.loads(round_line(at, nodes=NODES))
-    over_derp = json.loads(round_line(at, relay="fra", nodes=NODES))["pings"]
-    line["pings"] |= {node: over_derp[node] for node in relayed}
+def onsets(start: datetime) -> list[Onset]:
+    """All of them, at moments that a seed gives."""
+    dice = random.Random(13)  # noqa: S311 - moments, not secrets
+    return [
+        Onset(f"{kind}-{number:02}", kind, start + timedelta(minutes=dice.uniform(0.5, minutes)))
+        for kind, minutes in KINDS.items()
+        for number in range(1, EACH + 1)
+    ]
+
+
+def node(number: int, onset: Onset, at: datetime) -> dict[str, object]:
+    """A node as the sampler writes it; the round may be one in which it is degraded."""
+    bad = onset.kind if at >= onset.seen else ""
+    if bad == "absent":
+        return {"unprobed": "absent"}
+    ping: dict[str, object] = {"Endpoint": f"10.88.2.{number}:41641", "LatencySeconds": [0.012] * 6}
+    if bad == "relay":
+        ping = {"DERPRegionID": 9, "DERPRegionCode": "fra", "LatencySeconds": [0.024] * 6}
+    elif bad == "latency":
+        ping["LatencySeconds"] = [1.2] * 6
+    elif bad == "stopped":
+        ping = {"Err": "no reply within 2 s", "times": 6}
+    return {
+        "HostName": onset.node,
+        "DNSName": f"{onset.node}.bench.ts.net.",
+        "Online": bad != "stopped",
+        "TailscaleIPs": [f"100.64.0.{number}"],
+        "RxBytes": int(at.timestamp()) % 10**8,
+        "TxBytes": int(at.timestamp()) % 10**8,
+        "pings": [ping],
+    }
+
+
+def write(journal: Path, at: datetime, watched: Sequence[Onset]) -> None:
+    """One round."""
+    line = {
+        "v": 2,
+        "at": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "interval": INTERVAL.seconds,
+        "took": TAKES_S,
+        "daemon": "1.102.5",
+        "state": "Running",
+        "every": False,
+        "self": {"HostName": "observer", "DNSName": "observer.bench.ts.net.", "Online": True},
+        "nodes": {one.node: node(number, one, at) for number, one in enumerate(watched, start=2)},
+    }
     with (journal / f"{at:%Y-%m-%d}.ndjson").open("a", encoding="ascii") as file:
         file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def launch(tsobs: Running) -> str:
-    """The tick that the schedule would launch; its run id."""
-    now = datetime.now(UTC)
-    tags = [
-        {"key": "dagster/partition", "value": f"{now:%Y-%m-%d}"},
-        {"key": "tsobs/scheduled_at", "value": now.isoformat()},
-    ]
-    answer = tsobs.graphql(LAUNCH, tags=tags)["launchRun"]
-    assert isinstance(answer, dict)
-    return str(answer["run"]["runId"])
+@contextlib.contextmanager
+def sampling(journal: Path, watched: Sequence[Onset]) -> Iterator[None]:
+    """A round each minute while the block runs."""
+    over = threading.Event()
+
+    def work() -> None:
+        at = datetime.now(UTC).replace(second=0, microsecond=0)
+        while True:
+            at += INTERVAL
+            if over.wait(max(0.0, at.timestamp() + TAKES_S - time.time())):
+                return
+            write(journal, at, watched)
+
+    thread = threading.Thread(target=work, name="sampler")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
-def run_of(tsobs: Running, run: str) -> dict[str, object]:
-    """Status and times of a run."""
-    found = tsobs.graphql(RUN, id=run)["runOrError"]
-    assert isinstance(found, dict)
-    return found
-
-
-def trials(tsobs: Running, journal: Path) -> list[Trial]:
-    """One after the other, at moments that fall anywhere into the sensors' 30 seconds."""
-    dice, relayed, found = random.Random(4), set[str](), []  # noqa: S311 - moments, not secrets
-    for node in NODES:
-        relayed.add(node)
-        now = datetime.now(UTC).replace(microsecond=0)
-        write(journal, now - timedelta(seconds=1), relayed)
-        write(journal, now, relayed)
-        confirmed = time.time()
-        found.append(Trial(node, confirmed, launch(tsobs)))
-        time.sleep(max(0.0, confirmed + EVERY_S + dice.uniform(-2, 2) - time.time()))
-    return found
-
-
-def stages(tsobs: Running, bot: api.BotApi, trial: Trial) -> tuple[float, float, float]:
-    """Seconds of collecting, until the sensor has decided, and until the message has arrived."""
-    number = next(place for place, text in enumerate(bot.texts) if trial.node in text)
-    engine = engine_for(f"sqlite:///{tsobs.state / 'tsobs.db'}")
-    sent = next(
-        one for one in outbox.newest(engine, 100) if one.html == bot.texts[number] and one.fate == "sent"
-    )
-    collected = float(str(run_of(tsobs, trial.run)["endTime"]))
-    decided, arrived = sent.created_at.timestamp(), bot.arrived_at[number]
-    return collected - trial.confirmed, decided - collected, arrived - decided
-
-
-def measure(place: Path) -> list[tuple[float, float, float]]:
-    """The stages of all trials."""
+@contextlib.contextmanager
+def observed(place: Path, watched: Sequence[Onset], bot: api.BotApi) -> Iterator[Running]:
+    """A tsobs over the journal, whose rounds are taken while the block runs."""
     journal = place / "journal"
     journal.mkdir()
-    port = free_port()
+    begin = datetime.now(UTC).replace(second=0, microsecond=0)
+    for minute in range(HISTORY, -1, -1):
+        write(journal, begin - minute * INTERVAL, watched)
+    port, names = free_port(), ",".join(one.node for one in watched)
     server = Server(
         name="sidecar",
         command=[ENTRYPOINT],
         log=place / "sidecar.log",
         environment={
             "SIDECAR_PORT": str(port),
-            "SAMPLE_HOSTS": ",".join(NODES),
+            "SAMPLE_HOSTS": names,
             "SAMPLE_INTERVAL": str(quiet_interval()),
             "JOURNAL_DIR": str(journal),
             "TAILSCALE_BIN": str(FAKE_TAILSCALE),
         },
     )
-    begin = datetime.now(UTC).replace(second=0, microsecond=0)
-    for minute in range(20, 0, -1):
-        write(journal, begin - timedelta(minutes=minute), set())
     with contextlib.ExitStack() as parts:
         parts.callback(server.stop)
         server.start()
-        bot = parts.enter_context(api.bot_api())
-        tsobs = parts.enter_context(
+        parts.enter_context(sampling(journal, watched))
+        yield parts.enter_context(
             running(
                 place,
                 TSOBS_SIDECAR_URL=f"http://127.0.0.1:{port}",
-                TSOBS_CRITICAL_NODES=",".join(NODES),
+                TSOBS_CRITICAL_NODES=names,
                 TELEGRAM_API_URL=bot.url,
                 TELEGRAM_BOT_TOKEN=api.TOKEN,
                 TELEGRAM_CHAT_ID=api.CHAT,
             )
         )
+
+
+def told_at(bot: api.BotApi, one: Onset) -> float | None:
+    """When the first message that names the node arrived."""
+    arrivals = zip(bot.texts, bot.arrived_at, strict=False)
+    return next((moment for text, moment in arrivals if one.node in text), None)
+
+
+def measure(place: Path) -> None:
+    """Print how long it took until each onset was told."""
+    # Half a minute for the start, and a first tick before the first onset.
+    watched = onsets(datetime.now(UTC) + timedelta(minutes=2))
+    last = max(one.confirmed for one in watched)
+    with api.bot_api() as bot, observed(place, watched, bot):
+        while time.time() < last.timestamp() + 120 and any(told_at(bot, one) is None for one in watched):
+            time.sleep(5)
+        rows = []
+        for kind, (half, most) in LIMITS.items():
+            mine = [one for one in watched if one.kind == kind]
+            told = [(one, moment) for one in mine if (moment := told_at(bot, one)) is not None]
+            after = sorted(moment - one.confirmed.timestamp() for one, moment in told)
+            whole = [moment - one.at.timestamp() for one, moment in told]
+            rows.append(
+                (
+                    kind,
+                    f"{len(told)} of {len(mine)}",
+                    f"{statistics.median(after):.0f}",
+                    f"{after[-1]:.0f}",
+                    f"{half}, {most}",
+                    f"{statistics.median(whole):.0f}",
+                    f"{max(whole):.0f}",
+                )
+            )
+        head = ["onset", "told", "after confirmation: median s", "worst s", "targets s"]
+        print(table([*head, "after the onset: median s", "worst s"], rows))
+        print(f"\n{len(bot.texts)} messages")
+
+
+def measure_idle(place: Path) -> None:
+    """Print the CPU of everything between two ticks, with the sensor that looks ahead and without it."""
+    watched = [Onset(name, "none", datetime(2999, 1, 1, tzinfo=UTC)) for name in ("git", "dev", "factory")]
+    with api.bot_api() as bot, observed(place, watched, bot) as tsobs:
+        eventually(lambda: idle(tsobs), 120, "the first filling is over")
         schedule = tsobs.graphql(SCHEDULE)["scheduleOrError"]
+        sensor = tsobs.graphql(SENSOR_STATE)["sensorOrError"]
         assert isinstance(schedule, dict)
+        assert isinstance(sensor, dict)
         tsobs.graphql(STOP, id=schedule["scheduleState"]["id"])
-        first = launch(tsobs)
-        eventually(lambda: run_of(tsobs, first)["status"] == "SUCCESS", 90, "the first tick")
-        found = trials(tsobs, journal)
-        eventually(
-            lambda: all(any(one.node in text for text in bot.texts) for one in found), 90, "all messages"
-        )
-        return [stages(tsobs, bot, one) for one in found]
+        with_it = spent(tsobs)
+        tsobs.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])
+        without = spent(tsobs)
+        difference = with_it - without
+        rows = [(f"with {SENSOR}", f"{with_it:.3f}"), ("without it", f"{without:.3f}")]
+        print(table(["idle", "CPU-s a minute"], [*rows, ("difference", f"{difference:.3f}")]))
+
+
+def spent(tsobs: Running) -> float:
+    """CPU seconds a minute of all processes."""
+    before = {pid: cpu_seconds(pid) for pid in named_processes(tsobs)}
+    time.sleep(IDLE_S)
+    after = {pid: cpu_seconds(pid) for pid in named_processes(tsobs)}
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items()) * 60 / IDLE_S
 
 
 def main() -> None:
-    """Print the stages, and what a minute between rounds and five between ticks add to them."""
+    """Print what was asked for."""
     print(f"{machine()}\n")
     with tempfile.TemporaryDirectory() as name:
-        found = measure(Path(name))
-    totals = [sum(one) for one in found]
-    whole = statistics.mean(totals)
-    rows = []
-    for place, stage in enumerate(("tick launched → collected", "→ sensor has decided", "→ in the Bot API")):
-        seconds = [one[place] for one in found]
-        share = f"{100 * statistics.mean(seconds) / whole:.0f} %"
-        rows.append((stage, f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", share))
-    rows.append(("all of it, measured", f"{statistics.median(totals):.1f}", f"{max(totals):.1f}", "100 %"))
-    print(table(["stage", "median s", "worst s", "share"], rows))
-    extra = [
-        ("relay: two rounds a minute apart, then a tick every 5 minutes", 90 + 150, 120 + 300),
-        ("latency: the rest of the 5-minute span, in step with the tick", 150, 300),
-    ]
-    print("\nComputed, for onsets at any moment, on top of what was measured:\n")
-    print(
-        table(
-            ["waiting for evidence and tick", "median s", "worst s", "with the above, median s", "worst s"],
-            [
-                (name, middle, most, f"{middle + statistics.median(totals):.0f}", f"{most + max(totals):.0f}")
-                for name, middle, most in extra
-            ],
-        )
-    )
+        (measure_idle if "idle" in sys.argv[1:] else measure)(Path(name))
 
 
 if __name__ == "__main__":
