@@ -1,6 +1,7 @@
 """The alert sensors and assets in a real Dagster instance, from a materialisation to the Bot API."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -93,14 +94,15 @@ def reason_of(result: dg.SensorResult | dg.SkipReason) -> str:
     return str(skipped.skip_message if isinstance(skipped, dg.SkipReason) else skipped)
 
 
-@pytest.fixture
-def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+@contextmanager
+def watching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> Iterator[Watch]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", api.TOKEN)
     monkeypatch.setenv("TELEGRAM_CHAT_ID", api.CHAT)
-    (tmp_path / "dagster").mkdir()
-    with api.bot_api() as bot, dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with api.bot_api() as bot, instance:
         monkeypatch.setenv("TELEGRAM_API_URL", bot.url)
         settings = load_settings()
         store = SqlStore(settings.database_url)
@@ -111,6 +113,20 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
             monkeypatch.setattr(module, "utc_now", lambda: made.now)
         yield made
         store.close()
+
+
+@pytest.fixture
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    """Dagster's records in memory: on the disk each run has a database of its own."""
+    with watching(tmp_path, monkeypatch, dg.DagsterInstance.ephemeral(str(tmp_path))) as made:
+        yield made
+
+
+@pytest.fixture
+def watch_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
+    (tmp_path / "dagster").mkdir()
+    with watching(tmp_path, monkeypatch, dg.DagsterInstance.local_temp(str(tmp_path / "dagster"))) as made:
+        yield made
 
 
 def unavailable(*_: object) -> list[ConnectionRow]:
@@ -400,7 +416,8 @@ def test_without_a_token_the_outbox_keeps_the_message(watch: Watch, monkeypatch:
     assert outbox.NO_CHANNEL in str(watch.run("latency_alerts", request)["fate"])
 
 
-def test_the_token_shows_nowhere_in_dagster(watch: Watch) -> None:
+def test_the_token_shows_nowhere_in_dagster(watch_on_disk: Watch) -> None:
+    watch = watch_on_disk
     watch.bot.order(api.hang_up)
     watch.collect(rows([150] * 10, start=600))
     at(watch, 610)

@@ -68,7 +68,7 @@ def observatory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obs
     monkeypatch.setenv("TSOBS_SIDECAR_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("TSOBS_START_DATE", str(DAYS[0].date()))
     (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with dg.DagsterInstance.ephemeral(str(tmp_path / "dagster")) as instance:
         settings = load_settings()
         store = SqlStore(settings.database_url)
         made = Observatory(settings, store, instance)

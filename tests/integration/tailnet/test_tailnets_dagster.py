@@ -115,7 +115,7 @@ def two(
         "TELEGRAM_API_URL": bot.url,
     }.items():
         monkeypatch.setenv(name, value)
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with dg.DagsterInstance.ephemeral(str(tmp_path / "dagster")) as instance:
         settings = load_settings()
         store = SqlStore(settings.database_url)
         made = TwoTailnets(settings, store, instance, repository)
