@@ -98,9 +98,11 @@ audit: .venv/.installed-dev
 
 # CycloneDX, from the lock with its hashes, the same for the same lock, and held against CycloneDX's own schema. The
 # licences are checked by tests/unit/project/test_licences.py.
+SBOM := $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --spec-version 1.6 \
+  --output-reproducible --validate --of JSON -o
+
 sbom: .venv/.installed-dev
-	$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --spec-version 1.6 \
-	  --output-reproducible --validate --of JSON -o sbom.json
+	$(SBOM) sbom.json
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m bench
@@ -115,7 +117,7 @@ lab: .venv/.installed-dev
 
 # VERSION=1.2.3: writes the version, builds wheel and SBOM into dist/, commits and tags. Pushes nothing.
 release: .venv/.installed-dev
-	[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "release: VERSION=$(VERSION): expected 1.2.3" >&2; exit 1; }
+	@[[ "$(VERSION)" =~ ^[0-9]+\.[0-9]+\.[0-9]+$$ ]] || { echo "release: VERSION=$(VERSION): expected 1.2.3" >&2; exit 1; }
 	[[ -z "$$(git status --porcelain)" ]] || { echo "release: commit first" >&2; exit 1; }
 	grep -q '^## \[$(VERSION)\] - ' CHANGELOG.md ||
 	{ echo "release: CHANGELOG.md has no section '## [$(VERSION)] - <date>'" >&2; exit 1; }
@@ -124,10 +126,10 @@ release: .venv/.installed-dev
 	sed -i 's/tag: "[0-9.]*"/tag: "$(VERSION)"/' deploy/dagster-values.yaml
 	rm -rf dist
 	$(BIN)/python -m hatchling build -t wheel -d dist
-	$(MAKE) sbom && mv sbom.json 'dist/tsobs-$(VERSION).cdx.json'
+	$(SBOM) 'dist/tsobs-$(VERSION).cdx.json'
 	git commit -q --allow-empty -m 'Release $(VERSION)' pyproject.toml deploy/dagster-values.yaml
 	git tag -a 'v$(VERSION)' -m 'tsobs $(VERSION)'
-	@echo "tagged v$(VERSION); dist/ has the wheel and the SBOM. To publish: git push --follow-tags"
+	echo "tagged v$(VERSION); dist/ has the wheel and the SBOM. To publish: git push --follow-tags"
 
 # The newest Dagster whose whole family can be had, in an environment of its own: what breaks? .rehearsal/ is left
 # for a look; the versions to put into pyproject.toml are printed at the end.
