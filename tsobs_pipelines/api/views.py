@@ -5,63 +5,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 
 from anyio import CapacityLimiter
 
 from tsobs_pipelines.alerting.depth import Depth
+from tsobs_pipelines.api import answers
+from tsobs_pipelines.api.answers import ProbeKey, available
 from tsobs_pipelines.api.cache import Shared
 from tsobs_pipelines.api.dependencies import Parts
-from tsobs_pipelines.api.errors import NotFoundError, UnavailableError, shown
+from tsobs_pipelines.api.errors import NotFoundError, shown
 from tsobs_pipelines.api.fresh import FreshReader, FreshRounds
-from tsobs_pipelines.api.incidents import alert_of
-from tsobs_pipelines.api.missing import rounds_missing
 from tsobs_pipelines.api.network import live_network, stored_network
 from tsobs_pipelines.api.nodes import (
     KNOWN_FOR,
     RECENT,
     Live,
     Seen,
-    live_status,
     names_of,
-    newest_rows,
     snapshot,
 )
 from tsobs_pipelines.api.payload import Payload
-from tsobs_pipelines.api.price_forecast import forecast_day, is_known
 from tsobs_pipelines.api.schemas import (
-    AlertsAnswer,
-    ConnectionStats,
     ConnectionStatsAnswer,
-    MetricsHistory,
-    ModelMetrics,
-    ModelVerdict,
     NodesAnswer,
     PartState,
-    PingStats,
 )
-from tsobs_pipelines.api.self_metrics import COUNTED_SPAN, Records
+from tsobs_pipelines.api.self_metrics import Records
 from tsobs_pipelines.api.series import latency_history
 from tsobs_pipelines.api.strips import PastDays, past_days, read_recent, strips
-from tsobs_pipelines.database import DatabaseError
 from tsobs_pipelines.forecasting.delivery import market_of
-from tsobs_pipelines.forecasting.history_file import HistoryError, MetricsRow
-from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
-from tsobs_pipelines.forecasting.prices.open import open_price_source
-from tsobs_pipelines.forecasting.scoring import Subject
-from tsobs_pipelines.forecasting.verdict import ForecastVerdict, describe, judge
 from tsobs_pipelines.tailnet.errors import SidecarError
-from tsobs_pipelines.tailnet.peers import PeerError, peer_names
+from tsobs_pipelines.tailnet.peers import peer_names
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.schema import ConnectionRow
-from tsobs_pipelines.timeseries.store import StoreError
 
 LIVE_PATIENCE_S = 2.0
 """How long the latest state waits for the sidecar before it is answered without."""
 
 FRESH_PATIENCE_S = 0.3
-"""How long an answer waits for the newest rounds; the look goes on, and the next answer has them."""
+"""How long an answer waits for the newest rounds; the read goes on, and the next answer has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +59,6 @@ class HistoryKey:
 
 
 @dataclass(frozen=True, slots=True)
-class LookKey:
-    """Which node to look at now."""
-
-    tailnet: str
-    hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastKey:
-    """Which model's forecast of which delivery day."""
-
-    model_name: str
-    day: date
-
-
-@dataclass(frozen=True, slots=True)
 class SharedNodes:
     """The nodes, and the same as bytes."""
 
@@ -99,7 +67,7 @@ class SharedNodes:
 
 
 class _FreshShared(Shared[Tailnet, FreshRounds]):
-    """Looks at a journal again when another round must be there: about once an interval, however many ask."""
+    """Reads a journal again when another round must be there: about once an interval, for all who ask."""
 
     def fresh_for(self, value: FreshRounds) -> float:
         """Until the next round is written."""
@@ -123,11 +91,15 @@ class Views:
         self._stored_until: dict[str, datetime | None] = {}
         self._reader = FreshReader(parts.sidecars, parts.clock)
         self._fresh = _FreshShared(self._read_fresh, fresh_s=0, stale_s=0, limiter=sidecar)
-        self._recent = Shared(partial(self._read_rows, RECENT), fresh_s=4, stale_s=8, limiter=store)
+        self._recent = Shared(
+            partial(answers.latest_rows, parts, RECENT), fresh_s=4, stale_s=8, limiter=store
+        )
         # A month is 100 times as much to read, and only tells of nodes that have been silent for a day.
-        self._older = Shared(partial(self._read_rows, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store)
+        self._older = Shared(
+            partial(answers.latest_rows, parts, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store
+        )
         self._nodes = Shared(self._read_nodes, fresh_s=5, stale_s=10, limiter=store)
-        self._live = Shared(self._read_live, fresh_s=4, stale_s=4, limiter=sidecar)
+        self._live = Shared(partial(answers.tailscaled_status, parts), fresh_s=4, stale_s=4, limiter=sidecar)
         # An entry of 2,000 points takes 0.3 MB in both encodings: the size bounds what a process can grow to.
         self._histories = Shared(self._read_history, fresh_s=10, stale_s=60, limiter=histories, size=32)
         # A month of rounds is much to read, and its past days change by a backfill only.
@@ -135,13 +107,25 @@ class Views:
         self._past_days: dict[str, PastDays] = {}
         self._networks = Shared(self._read_network, fresh_s=60, stale_s=600, limiter=netchecks)
         self._strips = Shared(self._read_strips, fresh_s=5, stale_s=10, limiter=store)
-        self._alerts = Shared(self._read_alerts, fresh_s=3, stale_s=6, limiter=database, size=8)
-        self._forecasts = Shared(self._read_forecast, fresh_s=30, stale_s=60, limiter=store, size=16)
-        self._models = Shared(self._read_model, fresh_s=5, stale_s=10, limiter=tracker, size=8)
-        self._records = Shared(self._read_records, fresh_s=5, stale_s=5, limiter=database, size=1)
-        self._outbox = Shared(self._read_outbox, fresh_s=5, stale_s=5, limiter=database, size=1)
-        self._missing = Shared(self._read_missing, fresh_s=30, stale_s=120, limiter=store, size=1)
-        self._looks = Shared(self._look, fresh_s=1, stale_s=1, limiter=pings)
+        self._alerts = Shared(partial(answers.alerts, parts), fresh_s=3, stale_s=6, limiter=database, size=8)
+        self._forecasts = Shared(
+            partial(answers.forecast, parts), fresh_s=30, stale_s=60, limiter=store, size=16
+        )
+        self._models = Shared(
+            partial(answers.metrics_history, parts), fresh_s=5, stale_s=10, limiter=tracker, size=8
+        )
+        self._records = Shared(
+            partial(answers.records, parts), fresh_s=5, stale_s=5, limiter=database, size=1
+        )
+        self._outbox = Shared(
+            partial(answers.outbox_depth, parts), fresh_s=5, stale_s=5, limiter=database, size=1
+        )
+        self._missing = Shared(
+            partial(answers.missing_rounds, parts), fresh_s=30, stale_s=120, limiter=store, size=1
+        )
+        self._connection_stats = Shared(
+            partial(answers.connection_stats, parts), fresh_s=1, stale_s=1, limiter=pings
+        )
 
     async def nodes(self, tailnet: Tailnet) -> SharedNodes:
         """The latest state of every node of a tailnet."""
@@ -196,7 +180,7 @@ class Views:
     async def forecast(self, model_name: str, day: date | None) -> Payload:
         """A model's forecast of a delivery day, today's where none is named."""
         today = market_of(self._parts.settings).day_of(self._parts.clock())
-        return await self._forecasts.get(ForecastKey(model_name, day or today))
+        return await self._forecasts.get(answers.ForecastKey(model_name, day or today))
 
     async def records(self) -> Records:
         """What Dagster's records say of now and the last hour."""
@@ -210,9 +194,9 @@ class Views:
         """How many rounds of the last day each node of each tailnet lacks."""
         return await self._missing.get(None)
 
-    async def look(self, key: LookKey) -> ConnectionStatsAnswer:
-        """A live look at one node."""
-        return await self._looks.get(key)
+    async def connection_stats(self, key: ProbeKey) -> ConnectionStatsAnswer:
+        """The path to a node and its latency, from pings at most a second old."""
+        return await self._connection_stats.get(key)
 
     async def _see(self, tailnet: Tailnet) -> Seen:
         live, fresh = await asyncio.gather(self.live(tailnet), self.fresh(tailnet))
@@ -221,26 +205,15 @@ class Views:
     async def _newest(self, tailnet: Tailnet) -> Mapping[str, ConnectionRow]:
         return {**await self._older.get(tailnet.name), **await self._recent.get(tailnet.name)}
 
-    def _read_rows(self, span: timedelta, tailnet: str) -> Mapping[str, ConnectionRow]:
-        try:
-            return newest_rows(self._parts.store, tailnet, self._parts.clock(), span)
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
-
     def _read_nodes(self, tailnet: Tailnet) -> SharedNodes:
         parts, seen = self._parts, self._seen[tailnet.name]
-        try:
+        with available():
             answer = snapshot(parts.store, tailnet, seen, parts.clock())
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
         return SharedNodes(answer, Payload.of_model(answer))
-
-    def _read_live(self, tailnet: str) -> Live:
-        return live_status(self._parts.sidecars[tailnet])
 
     def _read_history(self, key: HistoryKey) -> Payload:
         parts = self._parts
-        try:
+        with available():
             answer = latency_history(
                 parts.store,
                 key.tailnet.name,
@@ -250,8 +223,6 @@ class Views:
                 now=parts.clock(),
                 fresh=self._reader.held(key.tailnet.name),
             )
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
         return Payload.of_model(answer)
 
     def _read_fresh(self, tailnet: Tailnet) -> FreshRounds:
@@ -260,20 +231,16 @@ class Views:
     def _read_past_days(self, key: tuple[Tailnet, date]) -> PastDays:
         tailnet, _today = key
         store, now = self._parts.store, self._parts.clock()
-        try:
+        with available():
             step = read_recent(store, tailnet.name, self._reader.held(tailnet.name), now).step
             return past_days(store, tailnet.name, self._names(tailnet), now, step)
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
 
     def _read_strips(self, tailnet: Tailnet) -> Payload:
         store, now = self._parts.store, self._parts.clock()
-        try:
+        with available():
             recent = read_recent(store, tailnet.name, self._reader.held(tailnet.name), now)
             past = self._past_days[tailnet.name]
             answer = strips(store, tailnet.name, self._names(tailnet), past, recent)
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
         return Payload.of_model(answer)
 
     def _read_network(self, tailnet: Tailnet) -> Payload:
@@ -283,10 +250,8 @@ class Views:
         try:
             answer = live_network(parts.sidecars[tailnet.name], tailnet.name, codes, home_code, now)
         except SidecarError as error:
-            try:
+            with available():
                 answer = stored_network(parts.store, tailnet.name, codes, str(error), now)
-            except StoreError as store_error:
-                raise UnavailableError(str(store_error)) from store_error
         return Payload.of_model(answer)
 
     def _names(self, tailnet: Tailnet) -> list[str]:
@@ -294,117 +259,6 @@ class Views:
         seen = self._seen[tailnet.name]
         return [name for name in names_of(tailnet, seen.rows) if not seen.live.peer(name)[1]]
 
-    def _read_alerts(self, key: tuple[int, int]) -> Payload:
-        hours, limit = key
-        since = self._parts.clock() - timedelta(hours=hours)
-        try:
-            firing = self._parts.incidents.firing()
-            recent = self._parts.incidents.recent(since, limit)
-        except DatabaseError as error:
-            raise UnavailableError(str(error)) from error
-        settings = self._parts.settings
-        answer = AlertsAnswer(
-            firing=[alert_of(incident, settings) for incident in firing],
-            recent=[alert_of(incident, settings) for incident in recent],
-        )
-        return Payload.of_model(answer)
-
-    def _read_model(self, key: tuple[str, int]) -> Payload:
-        model_name, limit = key
-        try:
-            rows = self._parts.tracker.rows(model_name)
-        except (HistoryError, OSError) as error:
-            raise UnavailableError(f"the metrics history can't be read: {error}") from error
-        if not rows and model_name != DEFAULT_MODEL:
-            raise NotFoundError(f"no model {shown(model_name)} in the metrics history")
-        verdict = judge(rows)
-        answer = MetricsHistory(
-            model_name=model_name,
-            metrics=[_metrics(row) for row in rows[-limit:]],
-            verdict=None if verdict is None else _verdict(verdict),
-        )
-        return Payload.of_model(answer)
-
-    def _read_forecast(self, key: ForecastKey) -> Payload:
-        store, settings = self._parts.store, self._parts.settings
-        market = market_of(settings)
-        subject = Subject(open_price_source(settings).name, key.model_name, market)
-        try:
-            answer = forecast_day(store, subject, key.day)
-            known = (
-                key.model_name == DEFAULT_MODEL
-                or answer.issued_at is not None
-                or is_known(store, subject, self._parts.clock())
-            )
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
-        if not known:
-            raise NotFoundError(f"no forecast of a model {shown(key.model_name)}")
-        return Payload.of_model(answer)
-
-    def _read_records(self, _key: None) -> Records:
-        dagster, since = self._parts.dagster, self._parts.clock() - COUNTED_SPAN
-        try:
-            return Records(
-                dagster.heartbeats(),
-                dagster.newest_ticks(),
-                dagster.tick_counts(since),
-                dagster.ended_runs(since),
-            )
-        except DatabaseError as error:
-            raise UnavailableError(str(error)) from error
-
-    def _read_outbox(self, _key: None) -> Depth:
-        try:
-            return self._parts.outbox()
-        except DatabaseError as error:
-            raise UnavailableError(str(error)) from error
-
-    def _read_missing(self, _key: None) -> Mapping[str, Mapping[str, int]]:
-        store, now = self._parts.store, self._parts.clock()
-        try:
-            return {one.name: rounds_missing(store, one, now) for one in self._parts.settings.tailnets}
-        except StoreError as error:
-            raise UnavailableError(str(error)) from error
-
-    def _look(self, key: LookKey) -> ConnectionStatsAnswer:
-        try:
-            stats, pings = self._parts.sidecars[key.tailnet].observe_peer(key.hostname)
-        except PeerError as error:
-            raise NotFoundError(str(error)) from error
-        except SidecarError as error:
-            raise UnavailableError(str(error)) from error
-        return ConnectionStatsAnswer(
-            hostname=key.hostname,
-            connection_stats=ConnectionStats.model_validate(stats),
-            ping_stats=PingStats.model_validate(pings),
-        )
-
 
 def _silent(detail: str) -> Live:
     return Live(PartState(ok=False, detail=detail), {}, peer_names({}))
-
-
-def _metrics(row: MetricsRow) -> ModelMetrics:
-    fixed: dict[str, object] = {
-        "timestamp": row.window_end,
-        "window_start": row.window_start,
-        "window_end": row.window_end,
-        "version": row.version,
-        "logged_at": row.logged_at,
-    }
-    return ModelMetrics.model_validate({**row.metrics, **fixed})
-
-
-def _verdict(verdict: ForecastVerdict) -> ModelVerdict:
-    return ModelVerdict(
-        mae=verdict.mae,
-        baseline=verdict.baseline,
-        days=verdict.days,
-        degraded=verdict.degraded,
-        naive_mae=verdict.naive_mae,
-        naive_failed=verdict.naive_failed,
-        skill_warning=verdict.skill_warning,
-        window_end=verdict.window_end,
-        text=describe(verdict),
-    )

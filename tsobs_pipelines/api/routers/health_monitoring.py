@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from tsobs_pipelines.api.answers import ProbeKey
 from tsobs_pipelines.api.errors import NotFoundError, documented, shown
 from tsobs_pipelines.api.routers.access import POLLED, UNKEPT, InContext
 from tsobs_pipelines.api.schemas import (
@@ -16,7 +17,7 @@ from tsobs_pipelines.api.schemas import (
     StripsAnswer,
 )
 from tsobs_pipelines.api.series import MAX_HOURS, MAX_POINTS
-from tsobs_pipelines.api.views import HistoryKey, LookKey
+from tsobs_pipelines.api.views import HistoryKey
 
 router = APIRouter(prefix="/health-monitoring", tags=["nodes"])
 
@@ -85,7 +86,7 @@ async def connection_stats(
 ) -> ConnectionStatsAnswer:
     """Ping a node now, through the sidecar, and report its path; takes seconds if it does not answer."""
     response.headers["Cache-Control"] = UNKEPT
-    return await context.views.look(LookKey(context.tailnet(tailnet).name, _plausible(hostname)))
+    return await context.views.connection_stats(ProbeKey(context.tailnet(tailnet).name, _plausible(hostname)))
 
 
 def _plausible(hostname: str) -> str:
