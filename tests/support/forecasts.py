@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from tests.support.prices import MARKET
 from tests.support.week_mean import WeekMean
+from tsobs_pipelines.defs.common import resources
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.forecast.assets import forecast_definitions
 from tsobs_pipelines.defs.forecast.keys import SCORING_DAYS, ForecastKeys
 from tsobs_pipelines.forecasting.delivery import DAY
 from tsobs_pipelines.forecasting.metrics_tracker import ModelMetricsTracker
 from tsobs_pipelines.forecasting.models.interface import ForecastModel
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.scoring import FrozenForecast, frozen_from_rows, prices_from_rows
-from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES, Value
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
@@ -106,3 +109,28 @@ def check_results(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckE
 def days_of(frozen: Sequence[FrozenForecast]) -> set[date]:
     """The delivery days of forecasts."""
     return {MARKET.day_of(each.hour) for each in frozen}
+
+
+def opened_forecasts(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    price_source: str,
+    start: date,
+    model: ForecastModel | None = None,
+) -> Iterator[Forecasts]:
+    """The assets over a price source, from the first partition on, with a store below the directory."""
+    monkeypatch.setenv("TSOBS_STATE_DIR", str(directory / "var"))
+    monkeypatch.setenv("TSOBS_MODELS_DIR", str(directory / "models"))
+    monkeypatch.setenv("TSOBS_PRICE_SOURCE", price_source)
+    monkeypatch.setenv("TSOBS_START_DATE", str(start))
+    monkeypatch.delenv("TSOBS_DATABASE_URL", raising=False)
+    (directory / "var").mkdir()
+    settings = load_settings()
+    store = SqlStore(settings.database_url)
+    monkeypatch.setattr(resources.opened, "settings", lambda: settings)
+    monkeypatch.setattr(resources.opened, "store", lambda: store)
+    source = open_price_source(settings).name
+    # In memory: on the disk each run has a database of its own, which takes longer than most runs.
+    with dg.DagsterInstance.ephemeral(str(directory)) as instance:
+        yield Forecasts(settings, store, instance, source, model or WeekMean())
+    store.close()

@@ -52,6 +52,7 @@ def api(parts: Parts) -> Iterator[Api]:
         yield made
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode))
 def test_every_answer_is_a_documented_one(api: Api, mode: schemathesis.GenerationMode) -> None:
     """No 5xx, no undocumented status, media type or body, for parameters that keep the document and not."""

@@ -246,6 +246,7 @@ def test_nul_bytes_are_read_over_before_anything_is_checked(
     status_in_time(sidecar)
 
 
+@pytest.mark.long
 def test_header_floods(new_sidecar: Sidecar) -> None:
     new_sidecar.settings["SIDECAR_REQUEST_SECONDS"] = "20"
     with running(new_sidecar) as sidecar:
@@ -290,6 +291,7 @@ def crowd(sidecar: Sidecar, count: int, first: bytes) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", [b"", b"GET /status HTTP/1.1\r\nX: "])
 def test_two_hundred_idle_connections_at_once(new_sidecar: Sidecar, first: bytes) -> None:
     new_sidecar.settings["SIDECAR_REQUEST_SECONDS"] = "60"
@@ -298,6 +300,7 @@ def test_two_hundred_idle_connections_at_once(new_sidecar: Sidecar, first: bytes
         poll(lambda: answered_in_time(sidecar), 30, "an answer within 2 s")
 
 
+@pytest.mark.long
 def test_two_hundred_requests_at_once_share_what_they_ask(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     with ThreadPoolExecutor(200) as pool:
         replies = list(pool.map(lambda _: sidecar.get("/status"), range(200)))
@@ -305,6 +308,7 @@ def test_two_hundred_requests_at_once_share_what_they_ask(sidecar: Sidecar, tail
     assert len(tailscale.calls) < 100
 
 
+@pytest.mark.long
 def test_slow_pings_starve_nobody(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     tailscale.hang("ping", 3)
     with ThreadPoolExecutor(24) as pool:
@@ -319,6 +323,7 @@ def test_slow_pings_starve_nobody(sidecar: Sidecar, tailscale: FakeTailscale) ->
     assert sum(call.startswith("ping") for call in tailscale.calls) == statuses.count(200)
 
 
+@pytest.mark.long
 def test_too_much_debugging_is_refused(sidecar: Sidecar, tailscale: FakeTailscale) -> None:
     tailscale.linger("watch-ipn")
     with ThreadPoolExecutor(4) as pool:
