@@ -24,16 +24,18 @@ YAMLS = $(shell git ls-files '*.yaml' '*.yml')
 .DEFAULT_GOAL := up
 
 $(UV):
+	@echo "installing into .venv/, which takes a minute or two …"
 	$(PYTHON) -c 'import sys; sys.exit("tsobs needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 .venv/.installed: $(UV) requirements.lock pyproject.toml
-	$(UV_INSTALL) --require-hashes -r requirements.lock
+	@$(UV_INSTALL) --require-hashes -r requirements.lock
 	$(UV_INSTALL) --no-build-isolation --no-deps -e .
 	touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
+	@echo "installing what the tests need …"
 	$(UV_INSTALL) --require-hashes -r requirements-dev.lock
 	touch $@
 

@@ -193,7 +193,7 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 def _notice_replaced_file(
     _connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
 ) -> None:
-    # A pooled connection to a file that was moved away would go on writing where nobody reads.
+    # A pooled connection to a file that was replaced would write to the old file.
     known = record.info.get(_FILE)
     if known is not None and _inode(known[0]) != known[1]:
         msg = "the SQLite file was replaced"
@@ -294,7 +294,7 @@ def _leave_connections_of_parent_alone() -> None:
 
 
 def _close_kept() -> None:
-    # Not carried over at all: the child would believe to have the locks of its parent's open file.
+    # The child must not inherit the connection: it would believe that it holds the locks of its parent.
     for engine in _kept:
         engine.dispose()
 

@@ -28,5 +28,5 @@ def backfill_tags(max_runtime_s: int = 3600) -> dict[str, str]:
 
 
 def _bounds(max_runtime_s: int) -> dict[str, str]:
-    # From the failed step, as Dagster has it, nothing is left to do for a run that was killed after its last.
+    # FROM_FAILURE, Dagster's default, has no step left for a run that was killed after its last one.
     return {MAX_RUNTIME_TAG: str(max_runtime_s), RETRY_STRATEGY_TAG: "ALL_STEPS"}

@@ -360,7 +360,7 @@ class Settings(BaseSettings):
     def local_models(self) -> Path | None:
         """The directory of models and metrics history; ``None`` where it is not on the local disk."""
         place = self.models_dir.get_secret_value().removeprefix("file://")
-        # Absolute, and a link stays one.
+        # Absolute, without resolving symbolic links.
         return None if "://" in place else Path(os.path.abspath(place))  # noqa: PTH100
 
     @property

@@ -71,7 +71,7 @@ def observe_forecasts(alert_store: AlertStore, rule: Rule, now: datetime) -> Obs
         midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
         start = before.evaluated_until if before else midnight - _LIVE_DAYS
         signals = evidence.signals(read_observations(alert_store, start, now + _INSTANT))
-        # What says nothing yet is not passed by: late prices may make a verdict of it.
+        # Progress stops before a day without a verdict: late prices may still give it one.
         until = max([one.time + _INSTANT for mine in signals.values() for one in mine], default=start)
         return Observed(start, until, signals)
 

@@ -230,7 +230,7 @@ def _speak(state: TopicState, at: datetime, changed: Kind | None) -> Change | No
     if changed is Kind.STILL and state.spoken is state.status:
         return _change(state, changed, Voice.NOW, at)
     if state.spoken is state.status:
-        # It went there and back while it was held: the last word is true again.
+        # It changed and changed back while it was held: the last message is true again.
         state.held += 1
         return _change(state, changed, Voice.HELD, at) if changed else None
     recent = [time for time in state.spoken_at if at - time < state.damping]

@@ -25,7 +25,7 @@ EMOJI: Mapping[Severity, str] = {
 class Source:
     """The source of an evaluation's data, and the pages that a message links to.
 
-    ``mark`` is put before what is told: that the data are simulated, or which of several tailnets they are
+    ``mark`` is put before the text: that the data are simulated, or which of several tailnets they are
     of. It is empty where nothing has to be said.
     """
 

@@ -75,7 +75,7 @@ def _rounds(parts: Parts, moment: Moment) -> PartState:
 def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
     where = {"tailnet": tailnet}
     try:
-        # Small looks: the last minutes, and only without a round in them the accounts of whole days.
+        # Cheap reads first: the last minutes; the accounts of whole days only if those hold no round.
         stale_after = sampling_at(parts.store, tailnet, moment.now).stale_after
         recent = Window(moment.now - stale_after, moment.now + timedelta(minutes=1))
         rows = parts.store.read(CONNECTIONS, recent, where)

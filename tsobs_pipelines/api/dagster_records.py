@@ -143,7 +143,7 @@ class DagsterRecords:
         seconds = _runs.c.end_time - _runs.c.start_time
         statement = (
             select(_runs.c.pipeline_name, _runs.c.status, func.count(), func.avg(seconds), func.max(seconds))
-            # Never before the end, and with an index, which the time of the end has not.
+            # Never earlier than the end of the run, and indexed, which the end time is not.
             .where(_runs.c.status.in_(_ENDED), _runs.c.update_timestamp >= since)
             .where(_runs.c.end_time >= since.timestamp())
             .group_by(_runs.c.pipeline_name, _runs.c.status)

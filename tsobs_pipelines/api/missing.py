@@ -30,7 +30,7 @@ def rounds_missing(store: TimeSeriesStore, tailnet: Tailnet, now: datetime) -> M
     store raises.
     """
     window = Window(now - ON_THEIR_WAY - SPAN, now - ON_THEIR_WAY)
-    # A day's summary is a row for each node: a small look into the past.
+    # The daily summary has one row a node, which is cheap to read.
     past = Window(window.start - _WEEK, window.start.replace(hour=0, minute=0, second=0, microsecond=0))
     known = {row.hostname for row in store.latest(SUMMARY, past, {"tailnet": tailnet.name})}
     interval = sampling_at(store, tailnet.name, now).interval

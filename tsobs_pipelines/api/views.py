@@ -94,7 +94,7 @@ class Views:
         self._recent = Shared(
             partial(answers.latest_rows, parts, RECENT), fresh_s=4, stale_s=8, limiter=store
         )
-        # A month is 100 times as much to read, and only tells of nodes that have been silent for a day.
+        # A month is 100 times as much to read, and adds only nodes that have been silent for a day.
         self._older = Shared(
             partial(answers.latest_rows, parts, KNOWN_FOR), fresh_s=120, stale_s=600, limiter=store
         )

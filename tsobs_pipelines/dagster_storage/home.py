@@ -179,7 +179,7 @@ def instance_configuration(settings: Settings) -> dict[str, object]:
         **base,
         "python_logs": _at_level(base["python_logs"], settings.log_level),
         "storage": _storage(settings),
-        # Runs log as JSON; capturing stdout would start two processes for each step.
+        # Runs log as JSON; capturing stdout would start two processes a step.
         "compute_logs": {
             "module": "dagster._core.storage.noop_compute_log_manager",
             "class": "NoOpComputeLogManager",
@@ -197,7 +197,7 @@ def _run_queue(settings: Settings) -> Mapping[str, object]:
     limits: list[dict[str, object]] = [
         {"key": "dagster/backfill", "limit": backfills},
         {"key": QUEUE_TAG, "value": BACKFILLS, "limit": backfills},
-        # What one schedule asks for happens in its order, and so what one sensor asks for.
+        # Runs of one schedule are executed in order, and so are those of one sensor.
         {"key": "dagster/schedule_name", "value": one_of_each, "limit": 1},
         {"key": "dagster/sensor_name", "value": one_of_each, "limit": backfills},
     ]

@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"demo tailnet: can't listen on {HOST} port {options.port}: {error}\n")
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
-        # shutdown() waits for the loop, which runs in this very thread: call it from another.
+        # shutdown() waits for the loop, which runs in this thread, so another thread calls it.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     sys.stdout.write(f"demo tailnet on {server.url}\n")
     sys.stdout.flush()

@@ -258,7 +258,7 @@ def _whole_lines(fd: int, offset: int) -> tuple[list[bytes], int]:
     data = os.pread(fd, MOST_BYTES, offset)
     end = data.rfind(b"\n") + 1
     if end == 0:
-        # A hole is passed over at once, a line longer than a look in pieces.
+        # A hole is skipped at once; a line longer than one read is skipped in pieces.
         end = len(data) if len(data) == MOST_BYTES else len(data) - len(data.lstrip(b"\0"))
     return data[:end].splitlines(keepends=True) if end else [], offset + end
 

@@ -147,7 +147,7 @@ def run_up(settings: Settings) -> NoReturn:
     plan = Plan(
         tuple(parts(settings, home)), str(home.fork_socket), begun, banner(settings), "tsobs has ended"
     )
-    # The terminal is for a few lines; what is logged goes to the day's file.
+    # The terminal shows a few lines only; logs go to the file of the day.
     become_supervisor(settings, plan, INTAKE_ENVIRONMENT)
 
 
@@ -162,7 +162,7 @@ def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -
         "TSOBS_START_DATE": settings.start_date.isoformat(),
     }
     sys.stdout.flush()
-    # multiprocessing removes what killed processes leave in /dev/shm: nothing that a person has to hear of.
+    # multiprocessing warns that it removes what killed processes left in /dev/shm, which is harmless.
     quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
     command = [sys.executable, "-W", quiet, "-m", "tsobs_pipelines.processes", "supervisor"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell

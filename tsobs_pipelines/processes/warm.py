@@ -103,7 +103,7 @@ def rehearse(settings: Settings) -> None:
 @contextmanager
 def _instance(place: Path, settings: Settings) -> Iterator[dg.DagsterInstance]:
     own = settings.model_copy(update={"state_dir": place, "dagster_database_url": None})
-    # Without the handlers that file what runs log: this one is no run of anybody's.
+    # Without the handlers that write the logs of runs: this run is not a user's.
     configuration = {key: value for key, value in instance_configuration(own).items() if key != "python_logs"}
     home = dagster_home(own).root
     home.mkdir()

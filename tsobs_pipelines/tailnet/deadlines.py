@@ -33,7 +33,7 @@ def until(deadline: float) -> Iterator[None]:
 def deadline_transport(verify: ssl.SSLContext | Literal[True]) -> httpx.HTTPTransport:
     """A transport that keeps to :func:`until`; a connection that fails to open is tried once more."""
     transport = httpx.HTTPTransport(retries=1, verify=verify)
-    # httpx lets nobody hand in the backend of its pool.
+    # httpx has no public way to set the network backend of its pool.
     transport._pool._network_backend = _Backend(transport._pool._network_backend)  # noqa: SLF001
     return transport
 

@@ -53,7 +53,7 @@ class SidecarTransport:
         self.base_url = masked(base_url)
         """Where it is, for people."""
         self._token_file = token_file
-        # No proxy from the environment: the sidecar is a neighbour, and the token is meant for it alone.
+        # No proxy from the environment: the token is for the sidecar alone.
         self._client = httpx.Client(
             base_url=base_url,
             transport=transport or deadline_transport(_trust(base_url)),
@@ -129,7 +129,7 @@ class SidecarTransport:
             headers={"Accept-Encoding": request.coding, **self._authorization()},
             timeout=timeout,
         )
-        # One deadline for all of it: a sidecar that sends a byte a second would never be late for one read.
+        # One deadline for the whole response: a byte a second never exceeds a read timeout.
         end = time.monotonic() + request.deadline_s
         with until(end):
             response = self._send(request, message)

@@ -120,7 +120,7 @@ function heardHistory(answer) {
   askTheRest();
 }
 
-/** Ask for what is not needed for the first chart, once that is there: it must not hold it up. */
+/** Fetch what the first chart does not need, after that chart is drawn, so as not to delay it. */
 function askTheRest() {
   if (state.complete) return;
   state.complete = true;
@@ -140,7 +140,7 @@ function select(hostname, hours) {
 
 const choose = (hostname) => select(hostname, state.hours);
 
-/** Show another tailnet: nothing that is known of the one before says anything about it. */
+/** Show another tailnet, and drop all data of the previous one. */
 function enter(tailnet, hostname) {
   Object.assign(state, { tailnet, nodes: [], sidecar: null, heardAt: null, problem: null, strips: null, network: null });
   announced.clear();
@@ -152,7 +152,7 @@ function enter(tailnet, hostname) {
   if (state.complete) for (const poll of [stripsPoll, networkPoll]) poll.run();
 }
 
-/** Say all times in UTC, or in the browser's zone again. */
+/** Show all times in UTC, or in the browser's zone again. */
 function speakUtc(on) {
   useUtc(on);
   showZone();
@@ -229,7 +229,7 @@ function bannerOf() {
   return ["", ""];
 }
 
-/** Tell those who listen that a node is reached differently from before. */
+/** Announce to screen readers that the path to a node has changed. */
 function announce(nodes) {
   const news = [];
   for (const node of nodes) {
@@ -241,7 +241,7 @@ function announce(nodes) {
   if (news.length) setText(byId("announce"), news.join(". "));
 }
 
-/** What of this page is simulated; of the tailnets only the first one can be. */
+/** Which data of this page are simulated; of the tailnets only the first one can be. */
 function showDemo() {
   const { about, tailnet } = state;
   const demo = [about?.demo_tailnet && tailnet === null && "tailnet", about?.demo_prices && "prices"].filter(Boolean);

@@ -165,7 +165,7 @@ def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]
         asked = _numbers(context.run.tags.get(MESSAGES_TAG))
         keys = {rule.key for rule in rules_of(alert)}
         numbers = asked or [message.number for message in outbox.pending(engine) if message.rule in keys]
-        # What is to be told now does not wait for the past.
+        # New messages are sent before past days are replayed.
         outbox.deliver(engine, channels_of(config), utc_now, SEND_AT_ONCE)
         replayed = _replay_all(config, store.get, alert, models)
         metadata = alert_metadata(config, engine, numbers, replayed)

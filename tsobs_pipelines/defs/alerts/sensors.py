@@ -94,7 +94,7 @@ def evaluate_connections(
         complete_to = min(collected.complete_to, now)
         observe = observe_collected(store, tailnet, rule, complete_to, sampling)
         evaluate(alert_store, rule, observe, source, now)
-        # Once data stop, nobody knows whether it still fires: silence tells that, no reminder does.
+        # Only with new data is it known whether it still fires; without, the silence rule speaks.
         alert_store.remind(rule, source, now)
     if (
         isinstance(rule.evidence, RowEvidence)
@@ -320,7 +320,7 @@ def alert_sensors(
     for alert in alert_assets():
         job = jobs[alert.name]
         if of_forecasts(alert):
-            # The first model's sensor has the name that it had when there was one model.
+            # The first model's sensor keeps the name from when there was one model.
             names = [
                 f"{alert.sensor}_{model}" if place else alert.sensor for place, model in enumerate(models)
             ]

@@ -118,7 +118,7 @@ def observe_runs(
         records = instance.get_run_records(
             dg.RunsFilter(
                 statuses=[dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS],
-                # What ended just before the last look may have been written just after it.
+                # A run that ended just before the last evaluation may have been recorded just after it.
                 updated_after=start - _OVERLAP,
             ),
             limit=_MOST_RUNS,

@@ -58,7 +58,7 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
             dg.AssetDep(PRICES_KEY, partition_mapping=days_before(SCORING_DAYS, last=0)),
         ],
         partitions_def=days.evaluations,
-        # One run, which takes the days in order: what a day is held against is logged by those before it.
+        # One run that evaluates the days in order: the baseline of a day is computed from the days before it.
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[

@@ -37,7 +37,7 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         group_name=GROUP,
         kinds={"prices"},
         partitions_def=days.prices,
-        # Prices come a month a request, in no time.
+        # One request fetches a month of prices, so days share a run.
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[

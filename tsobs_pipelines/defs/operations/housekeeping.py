@@ -134,7 +134,7 @@ def keep_house(
         "time series": lambda: tidy_series(store(), settings, now),
         "models": lambda: tidy_models(store(), settings, now),
         "temporary folders": lambda: tidy_temporary(settings),
-        # Last: the others have made the room.
+        # Last, since the steps before it free the space that this one returns to the disk.
         "SQLite files": lambda: tidy_sqlite(instance, settings),
     }
     figures: dict[str, int] = {}

@@ -168,7 +168,7 @@ def parse(files: Iterable[tuple[str, bytes]], market: Market, first: date, last:
     start, end = market.start_of(first), market.end_of(last)
     table = csv_rows.Table(market, start - _MARGIN, end + _MARGIN)
     for name, data in files:
-        # What is not UTF-8 can only be in a column that nobody reads, or costs its row.
+        # Bytes that are not UTF-8 are in a column that is not read, or make their row invalid.
         text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="replace", newline=None)
         if omie.is_omie(data):
             table.timed.extend(omie.parse(text, market, name, table.remark))
@@ -187,7 +187,7 @@ def _identity(place: str) -> str:
     """What tells one place from another: a path however it is written, a URL without its user."""
     if "://" in place.removeprefix("file://"):
         return _without_credentials(place)
-    # Not through links: a link to the newest file is one source, whatever it leads to.
+    # Links are not resolved: a link to the newest file is one source, whichever file that is.
     return os.path.abspath(Path(place.removeprefix("file://")).expanduser())  # noqa: PTH100
 
 

@@ -32,7 +32,7 @@ export function showAlerts(answer, now, find) {
   });
 }
 
-/** Nothing is known; what was shown before stays. */
+/** No answer: what was shown before stays. */
 export function showAlertsProblem(problem) {
   if (byId("recent").children.length) return;
   setText(byId("recent-empty"), `Not known: ${problem.message}.`);

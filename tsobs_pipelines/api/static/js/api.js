@@ -1,9 +1,9 @@
-// Asking the API, again and again, without asking while nobody looks.
+// Polls the API, but not while the page is hidden.
 
 const PATIENCE_MS = 12000;
 const RETRY_MS = 5000; // after a failure: who waits for the API should not wait for a whole turn more
 
-/** What the API said instead of an answer; `status` is 0 when it said nothing. */
+/** An error response of the API; `status` is 0 when there was no response. */
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);

@@ -11,7 +11,7 @@ const WIDTH = 100;
 const HEIGHT = 32;
 const LOOK_PATIENCE_MS = 30000; // five pings at an unreachable node take their time
 
-/** Rounds that were taken and say nothing of the node. */
+/** Evidence of rounds that were taken without a result for the node. */
 const withoutVerdict = new Set(["absent", "ambiguous", "not-sampled", "not-probed", "no-answer"]);
 
 /** After how many seconds without a round the newest one is too old to speak of now, as the API says. */
@@ -118,7 +118,7 @@ function facts(card, { day }, state) {
   ];
 }
 
-/** Bytes in one direction, which no end of a line takes apart. */
+/** Bytes in one direction, with no line break within. */
 const arrow = (sign, count) => `${sign} ${bytes(count)}`.replaceAll(" ", "\u00a0");
 
 /** The shares as numbers with a bar below, in an element that stays. */
@@ -135,7 +135,7 @@ function share(card, day) {
   return card.shareBox;
 }
 
-/** The day as a line: a break where nothing came back, shaded where a relay was used. */
+/** The latency of the last day as a line, broken where no ping was answered, shaded where a relay was used. */
 function drawSpark(svg, spark, now) {
   const start = now - 86400000;
   const x = (time) => Math.max(0, Math.min(WIDTH, ((time - start) / 86400000) * WIDTH));

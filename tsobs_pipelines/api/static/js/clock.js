@@ -1,10 +1,10 @@
-// Which time zone the page speaks in: the browser's own, or UTC.
+// The time zone in which the page shows times: the browser's own, or UTC.
 
 let utc = false;
 
 export const isUtc = () => utc;
 
-/** Speak in UTC, or in the browser's zone again; who shows times has to be drawn anew. */
+/** Switch to UTC, or back to the browser's zone; the caller redraws whatever shows times. */
 export function useUtc(on) {
   utc = on;
   for (const remake of remakers) remake();

@@ -94,7 +94,7 @@ export class HistoryPanel {
     markFirst();
   }
 
-  /** Say why there is no picture; one that is there already stays, the banner tells its age. */
+  /** Say why there is no chart; an earlier one stays, and the banner says how old it is. */
   showProblem(problem) {
     if (this.series && !byId("latency-panel").classList.contains("waiting")) return;
     this.showPicture(false);
@@ -102,7 +102,7 @@ export class HistoryPanel {
     this.note(`Not known: ${problem.message}.`);
   }
 
-  /** An empty picture would say that there were no rounds: what is not known is not drawn. */
+  /** Draws nothing: an empty chart would mean that there were no rounds. */
   showPicture(known) {
     for (const id of PICTURE) setHidden(byId(id), !known);
     if (!known) byId("marks").replaceChildren();
@@ -174,7 +174,7 @@ function newRow() {
   return row;
 }
 
-/** When the first picture was on the screen, for who measures it. */
+/** When the first chart was painted, for the benchmark. */
 function markFirst() {
   if (performance.getEntriesByName("chart-drawn").length) return;
   requestAnimationFrame(() => setTimeout(() => performance.mark("chart-drawn")));

@@ -82,7 +82,7 @@ export class LatencyChart {
     return [left, right];
   }
 
-  /** Put the reader's mark on one point, as the mouse would; -1 takes it away. */
+  /** Show the tooltip of one point, as the mouse would; -1 hides it. */
   mark(index) {
     const point = this.series?.points[index];
     const place = point ? this.chart.data.datasets[2]?.data.findIndex((each) => each.x === point.x) : -1;
@@ -176,7 +176,7 @@ export class LatencyChart {
   }
 }
 
-/** Whether the line of a point has no neighbour to go to. */
+/** Whether a point has no neighbour to draw a line to. */
 function alone(values, place) {
   const broken = (at) => at < 0 || at >= values.length || Number.isNaN(values[at].y);
   return !broken(place) && broken(place - 1) && broken(place + 1);
@@ -194,7 +194,7 @@ export function wordsOf(point) {
   return lines;
 }
 
-/** The picture in one sentence, for those who can't see it. */
+/** The chart in one sentence, for screen readers. */
 export function summaryOf(hostname, series, sums) {
   const length = span(series.hours * 3600000);
   if (!series.points.length) return `No round of ${hostname} in the last ${length}.`;

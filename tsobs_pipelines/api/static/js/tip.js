@@ -1,4 +1,4 @@
-// The one tooltip of the page, for what is drawn without text of its own. Readers of a screen hear the same words
+// The one tooltip of the page, for what is drawn without text of its own. Screen readers get the same text
 // from the element that it points at.
 
 import { byId, make, setHidden } from "./dom.js";
