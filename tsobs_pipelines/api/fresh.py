@@ -80,7 +80,7 @@ class FreshReader:
             fresh = FreshRounds(kept, str(error), LONGEST_WAIT_S, held.regions)
         else:
             rows = [*kept, *connection_rows(found, tailnet.critical_nodes, tailnet.name)]
-            wait_s = _wait_s([row.time for row in rows], now)
+            wait_s = _wait_s([*known, *(row.time for row in rows)], now)
             fresh = FreshRounds(rows, "", wait_s, {**held.regions, **_regions(found)})
         self._held[tailnet.name] = fresh
         return fresh

@@ -12,6 +12,7 @@ import pytest
 from tests.support.api_world import NODES, NOW, Api, api_of, demo_sidecar, parts_of, settings_of
 from tsobs_pipelines.api import views
 from tsobs_pipelines.api.dependencies import Parts
+from tsobs_pipelines.api.fresh import FreshReader
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.tailnet.errors import SidecarUnavailableError
@@ -110,6 +111,16 @@ def test_the_journal_is_asked_once_however_many_ask(api: Api, world: World) -> N
         for route in NODE_ROUTES:
             assert api.get(route).status_code == 200
     assert world.sidecar.asked == [(NOW.date(), STORED_UNTIL)]
+
+
+def test_the_next_look_is_when_the_round_after_the_stored_ones_is_due(world: World) -> None:
+    """Also where the first look found nothing: the page is a minute behind, not two."""
+    tailnet = world.parts.settings.first_tailnet
+    reader = FreshReader({tailnet.name: world.sidecar}, world.clock)
+    world.clock.now = NOW + timedelta(seconds=40)
+    found = reader.read(tailnet, stored_until=NOW)
+    assert list(found.rows) == []
+    assert found.wait_s == 25
 
 
 def test_a_sidecar_that_is_cut_off_leaves_what_was_read(api: Api, world: World) -> None:

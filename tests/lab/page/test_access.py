@@ -16,8 +16,10 @@ from tests.support.lab.browser import (
     assert_accessible,
     assert_clean,
     card_of,
+    open_details,
     opened,
     wait_for_chart,
+    wait_for_panels,
 )
 from tests.support.lab.live_api import LiveApi
 
@@ -79,18 +81,16 @@ def test_wcag_aa_in_both_schemes(
 ) -> None:
     api: LiveApi = request.getfixturevalue(state)
     with opened(browser, api, scheme=scheme) as seen:
-        wait_for_chart(seen.page)
-        for summary in seen.page.locator("summary:visible").all():
-            summary.click()
+        wait_for_panels(seen.page)
+        open_details(seen.page)
         assert_accessible(seen.page)
 
 
 @pytest.mark.parametrize("width", [320, PHONE[0], 768])
 def test_no_width_scrolls_sideways(browser: Browser, month: LiveApi, width: int) -> None:
     with opened(browser, month, size=(width, 740)) as seen:
-        wait_for_chart(seen.page)
-        for summary in seen.page.locator("summary:visible").all():
-            summary.click()
+        wait_for_panels(seen.page)
+        open_details(seen.page)
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 

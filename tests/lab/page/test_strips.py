@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.lab.browser import ZONE, assert_clean, card_of, opened, until, wait_for_chart
+from tests.support.lab.browser import (
+    ZONE,
+    assert_clean,
+    card_of,
+    opened,
+    until,
+    wait_for_chart,
+    wait_for_panels,
+)
 from tests.support.lab.live_api import LiveApi, fill, live_api, store_of, utc_now
 from tsobs_pipelines.demo.tailnet import OFFLINE_NIGHT, RELAYED_AFTERNOON
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -80,11 +89,12 @@ def test_what_is_not_collected_yet_is_there_and_said(browser: Browser, tmp_path:
     now = utc_now()
     fill(tmp_path, now, days=1)
     store = store_of(tmp_path)
-    store.delete(CONNECTIONS, Window(now.replace(minute=0, second=0) if now.minute > 5 else now, now))
+    store.delete(CONNECTIONS, Window.trailing(now, timedelta(minutes=20)))
     store.close()
     with live_api(tmp_path) as api, opened(browser, api, "#node=git&range=1") as seen:
         page = seen.page
         wait_for_strips(page)
+        wait_for_panels(page)
         until(page, "document.querySelector('#age').textContent.includes('not collected yet')", 90)
         until(page, "document.querySelector('.strip .s-fresh') !== null", 90)
         assert "not collected yet" in words_of(page, "git", 0)[-1]

@@ -22,6 +22,16 @@ PHONE = (360, 740)
 TURN_MS = 45_000
 """Within so long the page shows what is new: it asks every 15 or 30 s, the API may hold an answer for 10."""
 
+_PANELS = """[
+    ["#age"],
+    [".strip .strip-sum", "#nodes-empty:not([hidden])"],
+    ["#network-sub"],
+    ["#recent", "#recent-empty:not([hidden])"],
+    ["#price-sub", "#price-note:not([hidden])"],
+    ["#forecast-sub", "#forecast-note:not([hidden])"],
+]"""
+"""What each panel shows once its first answer is there: one of these has text."""
+
 WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
 Scheme = Literal["light", "dark"]
@@ -90,6 +100,14 @@ def wait_for_chart(page: Page) -> None:
     until(page, "performance.getEntriesByName('chart-drawn').length > 0")
 
 
+def wait_for_panels(page: Page) -> None:
+    """Wait until every panel shows its first answer: from then on, only what is new changes the page."""
+    wait_for_chart(page)
+    until(
+        page, f"({_PANELS}).every((ids) => ids.some((id) => document.querySelector(id)?.textContent.trim()))"
+    )
+
+
 def opened(
     browser: Browser,
     api: LiveApi,
@@ -100,6 +118,13 @@ def opened(
 ) -> AbstractContextManager[Visit]:
     """A visit to the page of this API."""
     return visit(browser, f"{api.url}/vpn.html{fragment}", size=size, scheme=scheme)
+
+
+def open_details(page: Page) -> None:
+    """Open whatever can be opened on the page."""
+    summaries = page.locator("details:not([open]) > summary:visible")
+    while summaries.count():
+        summaries.first.click()
 
 
 def card_of(page: Page, hostname: str) -> Locator:
