@@ -28,6 +28,9 @@ METADATA = """{assetNodeOrError(assetKey: {path: ["forecast_evaluation"]}) {
   ... on AssetNode {assetMaterializations(limit: 60) {partition metadataEntries {label
     ... on MarkdownMetadataEntry {mdStr} ... on TextMetadataEntry {text}}}}}}"""
 
+STATUS = """{assetNodes {assetKey {path} staleStatus
+  assetMaterializations(limit: 1) {runId}}}"""
+
 HIDDEN = timedelta(minutes=31)
 """What goes on at the first start, or ended just before, is news."""
 
@@ -121,6 +124,20 @@ def test_the_demos_incidents_are_history_and_nobody_was_told(tsobs: Running, bot
     told = outbox.newest(engine_for(f"sqlite:///{tsobs.state / 'tsobs.db'}"), 1000)
     assert [message.html for message in told if message.fate == "sent"] == bot.texts[::-1]
     assert not [text for text in bot.texts if any(topic.partition("_")[2] in text for topic in expected())]
+
+
+def test_after_the_first_day_s_filling_nothing_looks_like_a_fault(tsobs: Running) -> None:
+    def ill() -> dict[str, object]:
+        nodes = tsobs.graphql(STATUS)["assetNodes"]
+        assert isinstance(nodes, list)
+        known = {"/".join(node["assetKey"]["path"]): node for node in nodes}
+        return {
+            name: node["staleStatus"]
+            for name, node in known.items()
+            if not node["assetMaterializations"] or node["staleStatus"] != "FRESH"
+        }
+
+    eventually(lambda: ill() == {}, 240, "every asset is materialised and in sync")
 
 
 def test_the_command_shows_them_as_well(tsobs: Running) -> None:

@@ -13,7 +13,7 @@ from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from sqlalchemy import Table, func, select, update
 
 from tsobs_pipelines.defs.operations.housekeeping import tidy_runs
-from tsobs_pipelines.defs.operations.run_history import event_storage, sweep
+from tsobs_pipelines.defs.operations.run_history import event_storage, remove_runless, sweep
 from tsobs_pipelines.settings import Settings, load_settings
 
 DAYS = dg.DailyPartitionsDefinition("2026-11-01", timezone="UTC", end_date="2026-11-08")
@@ -202,6 +202,19 @@ def check_orphans_go(instance: dg.DagsterInstance) -> None:
     lately = history.recent
     instance.run_storage.delete_run(lately)
     assert sweep(instance, NOW - timedelta(days=1)).runs == 0, "younger than a day: its run may be beginning"
+
+
+def check_looks_go(instance: dg.DagsterInstance) -> None:
+    """Materialisations without a run go by their tag and age, but for the newest of an asset."""
+    tag = "tests/look"
+    for tags in ({tag: "1"}, {tag: "1"}, {}, {tag: "1"}):
+        instance.report_runless_asset_event(dg.AssetMaterialization(SUMMARY, tags=tags))
+    lately = NOW - timedelta(days=1)
+    age(instance, "", lately)
+    assert remove_runless(instance, tag, lately - timedelta(days=1)) == 0
+    assert remove_runless(instance, tag, NOW) == 2
+    left = instance.fetch_materializations(SUMMARY, limit=10).records
+    assert [dict(one.event_log_entry.tags or {}) for one in left] == [{tag: "1"}, {}]
 
 
 def event_count(instance: dg.DagsterInstance, run_id: str) -> int:

@@ -41,6 +41,10 @@ def test_orphans_go(instance: dg.DagsterInstance) -> None:
     contract.check_orphans_go(instance)
 
 
+def test_looks_go(instance: dg.DagsterInstance) -> None:
+    contract.check_looks_go(instance)
+
+
 def test_no_file_of_a_removed_run_is_left(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     history = contract.make_history(instance)
     victim, survivor = history.superseded[0], history.recent

@@ -26,8 +26,13 @@ def instance(
 
 @pytest.mark.parametrize(
     "check",
-    [contract.check_status_survives, contract.check_rows_level_off, contract.check_orphans_go],
-    ids=["status", "rows", "orphans"],
+    [
+        contract.check_status_survives,
+        contract.check_rows_level_off,
+        contract.check_orphans_go,
+        contract.check_looks_go,
+    ],
+    ids=["status", "rows", "orphans", "looks"],
 )
 def test_history(instance: dg.DagsterInstance, check: Check) -> None:
     check(instance)

@@ -51,6 +51,7 @@ SCHEDULES = {
 }
 SENSORS = {
     "alert_delivery_sensor": 60,
+    "first_upkeep_sensor": 120,
     "forecast_healing_sensor": 45,
     "healing_sensor": 60,
     "latency_alert_sensor": 15,

@@ -34,6 +34,7 @@ from tsobs_pipelines.defs.alerts.assets import (
     of_forecasts,
 )
 from tsobs_pipelines.defs.alerts.early import early_requests
+from tsobs_pipelines.defs.alerts.looks import Scope, look_event, seen_before, seen_tags
 from tsobs_pipelines.defs.alerts.materializations import (
     Materialization,
     collections,
@@ -186,13 +187,17 @@ def run_request(
 
 
 def _answer(
-    requests: Sequence[dg.RunRequest], upstream: Sequence[dg.AssetKey], new: int, cursor: str
+    requests: Sequence[dg.RunRequest],
+    upstream: Sequence[dg.AssetKey],
+    new: int,
+    cursor: str,
+    looks: Sequence[dg.AssetMaterialization],
 ) -> dg.SensorResult:
     if requests:
-        return dg.SensorResult(run_requests=requests, cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=cursor, asset_events=looks)
     named = ", ".join(key.to_user_string() for key in upstream)
     reason = f"{new} new materialisations of {named}, nothing to tell." if new else f"Nothing new in {named}."
-    return dg.SensorResult(skip_reason=reason, cursor=cursor)
+    return dg.SensorResult(skip_reason=reason, cursor=cursor, asset_events=looks)
 
 
 def _connection_sensor(
@@ -232,15 +237,29 @@ def _connection_sensor(
             requests = [one for one in [run_request(config, alert, alert_stores, now)] if one is not None]
             if ticks:
                 requests += early_requests(config, store.get(), SidecarResource().of, cursors, now)
-            return _answer(requests, upstream, count, written_cursors(cursors))
+            seen = {metrics: cursors[metrics.to_user_string()] for metrics in upstream}
+            looks = [look_event(alert, _tailnet_scopes(config), seen)] if count else []
+            return _answer(requests, upstream, count, written_cursors(cursors), looks)
         except (StoreUnavailableError, DatabaseUnavailableError) as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
     return sensor
 
 
+def _tailnet_scopes(settings: Settings) -> list[Scope]:
+    return [
+        Scope("" if tailnet.first else tailnet.name, tailnet_alert_store(settings, tailnet))
+        for tailnet in settings.tailnets
+    ]
+
+
+def _model_scopes(settings: Settings, models: Sequence[str]) -> list[Scope]:
+    # A model's name is the subject of its topics.
+    return [Scope("", model_alert_store(settings, model)) for model in models]
+
+
 def _forecast_sensor(
-    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, model: str
+    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, model: str, models: Sequence[str]
 ) -> dg.SensorDefinition:
     evaluation = ForecastKeys.of(model).evaluation
 
@@ -260,7 +279,10 @@ def _forecast_sensor(
             if new:
                 evaluate_forecasts(config, rules_of(alert), model, new, now)
             request = run_request(config, alert, [model_alert_store(config, model)], now)
-            return _answer([request] if request else [], [evaluation], len(new), cursor)
+            others = seen_before(context.instance, alert) if new and len(models) > 1 else {}
+            seen = {ForecastKeys.of(one).evaluation: None for one in models} | others | {evaluation: cursor}
+            looks = [look_event(alert, _model_scopes(config, models), seen)] if new else []
+            return _answer([request] if request else [], [evaluation], len(new), cursor, looks)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
 
@@ -274,7 +296,9 @@ def _delivery_sensor() -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sends what no run has sent: retries, messages held by a 429, runs that died.",
     )
-    def sensor(settings: SettingsResource) -> dg.SensorResult | dg.SkipReason:
+    def sensor(
+        context: dg.SensorEvaluationContext, settings: SettingsResource
+    ) -> dg.SensorResult | dg.SkipReason:
         config, now = settings.get(), utc_now()
         engine = alert_engine(config)
         try:
@@ -290,7 +314,8 @@ def _delivery_sensor() -> dg.SensorDefinition:
             dg.AssetMaterialization(
                 asset_key=asset.name,
                 metadata=alert_metadata(config, engine, [message.number], Replayed((), 0)),
-                tags={},
+                # It tells what a look has found, and looks at nothing itself.
+                tags=seen_tags(seen) if (seen := seen_before(context.instance, asset)) else {},
             )
             for message in waiting
             if message.number not in still and (asset := _asset_of(message.rule)) is not None
@@ -325,7 +350,8 @@ def alert_sensors(
                 f"{alert.sensor}_{model}" if place else alert.sensor for place, model in enumerate(models)
             ]
             sensors += [
-                _forecast_sensor(name, alert, job, model) for name, model in zip(names, models, strict=True)
+                _forecast_sensor(name, alert, job, model, models)
+                for name, model in zip(names, models, strict=True)
             ]
         else:
             sensors.append(_connection_sensor(alert, job, ticks if alert.reads_ahead else ()))

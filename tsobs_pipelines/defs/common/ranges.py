@@ -15,12 +15,13 @@ _START_TAG = "dagster/asset_partition_range_start"
 _END_TAG = "dagster/asset_partition_range_end"
 _REASON_TAG = "tsobs/healing"
 
-_UNDER_WAY = [
+UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
+"""Of a run that has not ended."""
 
 
 def range_tags(first: date, last: date, reason: str = "") -> dict[str, str]:
@@ -36,7 +37,7 @@ def at_work(
 
     What such a run will bring is still missing: who asked for what is missing now would ask twice.
     """
-    for run in instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
         if run.job_name in job_names:
             return run.job_name
         if keys & (run.asset_selection or frozenset()):

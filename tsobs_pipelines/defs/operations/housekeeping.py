@@ -11,12 +11,15 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.alerting.retention import forget
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.forecast.assets import MODELS
+from tsobs_pipelines.defs.operations.first_day import first_day_sensor
 from tsobs_pipelines.defs.operations.run_history import (
     ended_before,
     newest_runs,
+    remove_runless,
     remove_runs,
     shard_directory,
     sweep,
@@ -44,6 +47,8 @@ GROUP = "operations"
 HOUSEKEEPING_CRON = "40 3 * * *"
 DISK_CRON = "25 * * * *"
 ORPHANS_AFTER = timedelta(days=1)
+LOOKS_KEPT_FOR = timedelta(days=2)
+"""Each alert asset has one every five minutes; what they tell of the past is in the store as well."""
 
 Figures = Mapping[str, int]
 log = logging.getLogger(__name__)
@@ -58,11 +63,13 @@ def tidy_runs(instance: dg.DagsterInstance, settings: Settings, now: datetime) -
     selection = select(old, newest_runs(instance))
     removed = remove_runs(instance, selection.going)
     swept = sweep(instance, now - ORPHANS_AFTER)
+    looks = remove_runless(instance, LOOK_TAG, now - LOOKS_KEPT_FOR)
     return {
         "runs_removed": removed,
         "old_runs_kept": selection.kept,
         "runs_left_for_tomorrow": selection.left_for_later,
         "orphans_removed": swept.runs + swept.files,
+        "looks_removed": looks,
     }
 
 
@@ -246,5 +253,9 @@ def housekeeping_definitions() -> dg.Definitions:
         )
     ]
     return dg.Definitions(
-        assets=housekeeping_assets(), asset_checks=[free_disk], jobs=[house, disk], schedules=schedules
+        assets=housekeeping_assets(),
+        asset_checks=[free_disk],
+        jobs=[house, disk],
+        schedules=schedules,
+        sensors=[first_day_sensor({HOUSEKEEPING: house, DISK_USE: disk})],
     )

@@ -12,11 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+
+Id = TypeVar("Id", str, int)
 
 EVENTS = SqlEventLogStorageTable.c
 CHECKS = AssetCheckExecutionsTable.c
@@ -32,6 +35,8 @@ _TELLING = [
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value,
 ]
 _INDEX = "index.db"
+_NO_RUN = ""
+"""Dagster files what belongs to no run under this id."""
 
 
 class UnknownStorageError(RuntimeError):
@@ -113,8 +118,9 @@ def sweep(instance: dg.DagsterInstance, before: datetime) -> Swept:
     existing = set(instance.get_run_ids())
     old = EVENTS.timestamp < before.replace(tzinfo=None)
     with event_storage(instance).index_connection() as connection:
-        # Dagster files what belongs to no run under an empty id.
-        queries = [select(of.run_id).where(of.run_id > "").group_by(of.run_id) for of in (EVENTS, CHECKS)]
+        queries = [
+            select(of.run_id).where(of.run_id > _NO_RUN).group_by(of.run_id) for of in (EVENTS, CHECKS)
+        ]
         known = {run_id for query in queries for (run_id,) in connection.execute(query)} - existing
         young = {
             run_id
@@ -130,6 +136,31 @@ def sweep(instance: dg.DagsterInstance, before: datetime) -> Swept:
     for path in files:
         _remove_files(instance, path.stem)
     return Swept(len(gone), len(files))
+
+
+def remove_runless(instance: dg.DagsterInstance, tag: str, before: datetime) -> int:
+    """Remove materialisations that belong to no run, have this tag and are older than ``before``; how many.
+
+    The newest materialisation of an asset stays: it is the asset's status.
+    """
+    storage = event_storage(instance)
+    materialized = EVENTS.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value
+    newest = select(func.max(EVENTS.id)).where(materialized).group_by(EVENTS.asset_key)
+    # Dagster files tags of partitions only: of others, the event's text alone tells.
+    tagged = EVENTS.event.contains(f'"{tag}"', autoescape=True)
+    old = (
+        (EVENTS.run_id == _NO_RUN) & materialized & (EVENTS.timestamp < before.replace(tzinfo=None)) & tagged
+    )
+    with storage.index_connection() as connection:
+        going = connection.scalars(select(EVENTS.id).where(old, EVENTS.id.not_in(newest))).all()
+    for batch in _batches(going):
+        with storage.index_connection() as connection:
+            connection.execute(delete(SqlEventLogStorageTable).where(EVENTS.id.in_(batch)))
+    if going and shard_directory(instance) is not None:
+        # SQLite keeps a second copy of each in a file of its own, which nothing reads.
+        with storage.run_connection(_NO_RUN) as connection:
+            connection.execute(delete(SqlEventLogStorageTable).where(old))
+    return len(going)
 
 
 def _remove_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
@@ -164,6 +195,6 @@ def _older(path: Path, before: datetime) -> bool:
         return False
 
 
-def _batches(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(run_ids), BATCH):
-        yield run_ids[start : start + BATCH]
+def _batches(ids: Sequence[Id]) -> Iterator[Sequence[Id]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]
