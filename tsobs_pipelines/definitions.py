@@ -11,6 +11,7 @@ from tsobs_pipelines.defs.common.freshness import with_freshness
 from tsobs_pipelines.defs.common.partitions import utc_days
 from tsobs_pipelines.defs.common.resources import default_resources
 from tsobs_pipelines.defs.common.run_logs import run_loggers
+from tsobs_pipelines.defs.common.shown import with_presentation
 from tsobs_pipelines.defs.forecast.assets import MODELS, forecast_definitions
 from tsobs_pipelines.defs.operations.housekeeping import housekeeping_definitions
 from tsobs_pipelines.defs.tailnet.assets import connection_assets, tick_job, tick_schedule
@@ -63,7 +64,7 @@ def build_defs(settings: Settings | None = None) -> dg.Definitions:
         ),
         housekeeping_definitions(),
     )
-    return with_freshness(merged)
+    return with_presentation(with_freshness(merged), settings)
 
 
 defs = build_defs()

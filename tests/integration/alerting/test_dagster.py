@@ -147,6 +147,8 @@ def test_from_a_relayed_node_to_one_message_and_its_evidence(watch: Watch) -> No
     assert request.tags["tsobs/topic"] == "relay_git"
     assert request.tags["tsobs/source_partition"] == "2026-11-24"
     assert request.tags["tsobs/source_run_id"] == source
+    assert "WARNING [DEMO data] git is reached through DERP relay fra" in request.tags["tsobs/told"]
+    assert "\n" not in request.tags["tsobs/told"]
     metadata = watch.run("relay_alerts", request)
     assert watch.bot.texts
     assert "git is reached through DERP relay fra" in str(metadata["text"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.api_world import settings_of
 from tsobs_pipelines.definitions import build_defs
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.tailnet_settings import Tailnet
 
 ASSETS = {
@@ -63,6 +65,9 @@ SENSORS = {
 }
 """The shortest interval of each, in seconds."""
 
+DOMAINS = {"tailnet", "forecast", "alerts", "operations"}
+ROOT = Path(__file__).parents[3]
+
 OFFICE = Tailnet(name="office", sidecar_url="http://office:8765", critical_nodes=("printer",))
 STALE_NEVER = {"latency_alerts", "relay_alerts", "silence_alerts", "mae_alerts", "tailnet_journal"}
 """What has no freshness policy: nothing renews it by itself."""
@@ -115,3 +120,43 @@ def test_what_renews_itself_has_a_freshness_policy(defs: dg.Definitions) -> None
         if graph.get(key).freshness_policy is not None
     }
     assert found == ASSETS - STALE_NEVER
+
+
+def test_every_definition_says_what_it_is_whose_it_is_and_where_to_read_on(defs: dg.Definitions) -> None:
+    repository, graph = defs.get_repository_def(), defs.resolve_asset_graph()
+    assets = [graph.get(key) for key in graph.get_all_asset_keys()]
+    jobs = [repository.get_job(name) for name in repository.job_names if not name.startswith("__")]
+    owned = {
+        **{asset.key.to_user_string(): asset for asset in assets},
+        **{one.name: one for one in [*jobs, *repository.schedule_defs, *repository.sensor_defs]},
+    }
+    assert [name for name, one in owned.items() if list(one.owners or ()) != ["team:tsobs"]] == []
+    assert [name for name, one in owned.items() if one.tags.get("tsobs/domain") not in DOMAINS] == []
+    checks = {spec.name: spec for asset in graph.assets_defs for spec in asset.check_specs}
+    described = {**owned, **checks}
+    assert len(described) == len(ASSETS) + len(CHECKS) + len(JOBS) + len(SCHEDULES) + len(SENSORS)
+    for name, one in described.items():
+        text, _, links = (one.description or "").partition("\n\n")
+        assert len(text) > 10, name
+        assert "/vpn.html)" in links, name
+        (document,) = re.findall(r"`(docs/[A-Z_]+\.md)`", links)
+        assert (ROOT / document).is_file(), name
+
+
+def test_every_asset_says_where_its_data_are(tmp_path: Path) -> None:
+    secret = "hunter2hunter2"
+    settings = settings_of(
+        tmp_path,
+        further_tailnets=(OFFICE,),
+        database_url_override=SecretUrl(f"postgresql://tsobs:{secret}@db/tsobs"),
+    )
+    graph = build_defs(settings).resolve_asset_graph()
+    places = {
+        key.to_user_string(): str(graph.get(key).metadata.get("dagster/uri"))
+        for key in graph.get_all_asset_keys()
+    }
+    assert [name for name, place in places.items() if "://" not in place and place != "demo:tailnet"] == []
+    assert places["connection_metrics"].endswith("db/tsobs#tailscale_connections")
+    assert places["office/tailnet_journal"] == "http://office:8765/samples"
+    assert places["forecast_evaluation"].endswith("/metrics_history.csv")
+    assert secret not in str(places)

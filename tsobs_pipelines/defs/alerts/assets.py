@@ -18,6 +18,7 @@ from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, model_alert_store, tailnet_alert_store
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import tick_tags
@@ -32,6 +33,10 @@ TOPIC_TAG = "tsobs/topic"
 SOURCE_RUN_TAG = "tsobs/source_run_id"
 SOURCE_PARTITION_TAG = "tsobs/source_partition"
 MESSAGES_TAG = "tsobs/messages"
+TOLD_TAG = "tsobs/told"
+"""What happened, in a line: the first one of the run's messages."""
+
+_LINE_CHARS = 200
 
 SEND_AT_ONCE = 20
 
@@ -109,6 +114,23 @@ def alert_metadata(
     return metadata
 
 
+def told_in_a_line(texts: Sequence[str]) -> str:
+    """What happened, of the texts of a run's messages; empty without any."""
+    if not texts:
+        return ""
+    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+    return f"{clean(texts[0].strip().partition(chr(10))[0], _LINE_CHARS)}{more}"
+
+
+def _happened(engine: Engine, numbers: Sequence[int], replayed: Replayed) -> str:
+    """What a run did, in a line of its log."""
+    found = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
+    line = told_in_a_line([plain(message.html) for message in found])
+    past = f"{replayed.incidents} incidents found in {len(replayed.days)} days of the past"
+    parts = [line, past if replayed.days else ""]
+    return "; ".join(filter(None, parts)) or "Nothing waits to be told."
+
+
 def _numbers(tag: str | None) -> list[int]:
     return [int(number) for number in (tag or "").split(",") if number.isdecimal()]
 
@@ -169,6 +191,7 @@ def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]
         outbox.deliver(engine, channels_of(config), utc_now, SEND_AT_ONCE)
         replayed = _replay_all(config, store.get, alert, models)
         metadata = alert_metadata(config, engine, numbers, replayed)
+        context.log.info(_happened(engine, numbers, replayed))
         return dg.MaterializeResult(metadata=metadata)
 
     return alerts
@@ -185,9 +208,8 @@ def alert_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
         alert.name: dg.define_asset_job(
             job_name(alert),
             selection=dg.AssetSelection.assets(alert.name),
-            tags=tick_tags(),
             executor_def=dg.in_process_executor,
-            description=f"Sends and shows: {alert.description}",
+            **shown("alerts", f"Sends and shows: {alert.description}", tick_tags()),
         )
         for alert in alert_assets()
     }

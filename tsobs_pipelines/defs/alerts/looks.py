@@ -38,7 +38,7 @@ _METADATA_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The alert state of a tailnet or model, and the name that its topics bear in the metadata, empty for the first one."""
+    """The alert state of a tailnet or model, and its name in the metadata; empty for the first one."""
 
     name: str
     store: AlertStore

@@ -23,15 +23,18 @@ from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_r
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
 from tsobs_pipelines.alerting.store import AlertStore, Progress
+from tsobs_pipelines.alerting.text import plain
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.assets import (
     MESSAGES_TAG,
     SOURCE_PARTITION_TAG,
     SOURCE_RUN_TAG,
+    TOLD_TAG,
     TOPIC_TAG,
     alert_metadata,
     job_name,
     of_forecasts,
+    told_in_a_line,
 )
 from tsobs_pipelines.defs.alerts.early import early_requests
 from tsobs_pipelines.defs.alerts.looks import Scope, look_event, seen_before, seen_tags
@@ -52,6 +55,7 @@ from tsobs_pipelines.defs.alerts.scopes import (
 )
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
@@ -180,6 +184,7 @@ def run_request(
         topics = dict.fromkeys(change.topic for change in outbox.changes_in(engine, numbers))
         tags[MESSAGES_TAG] = ",".join(map(str, numbers))
         tags[TOPIC_TAG] = ",".join(topics)[:_TAG_CHARS]
+        tags[TOLD_TAG] = told_in_a_line([plain(message.html) for message in waiting])
         tags[SOURCE_RUN_TAG] = waiting[-1].source_run
         tags[SOURCE_PARTITION_TAG] = waiting[-1].source_partition
     kept_tags = {name: value for name, value in tags.items() if value}
@@ -212,7 +217,7 @@ def _connection_sensor(
         jobs=[job, *ticks],
         minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=alert.description,
+        **shown("alerts", f"Evaluates the rules at new evidence, and asks for messages: {alert.description}"),
     )
     def sensor(
         context: dg.SensorEvaluationContext,
@@ -268,7 +273,7 @@ def _forecast_sensor(
         job=job,
         minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=alert.description,
+        **shown("alerts", f"Evaluates the rules at new evidence, and asks for messages: {alert.description}"),
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource
@@ -294,7 +299,7 @@ def _delivery_sensor() -> dg.SensorDefinition:
         name="alert_delivery_sensor",
         minimum_interval_seconds=DELIVERY_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Sends what no run has sent: retries, messages held by a 429, runs that died.",
+        **shown("alerts", "Sends what no run has sent: retries, messages held by a 429, runs that died."),
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource

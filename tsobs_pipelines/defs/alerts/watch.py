@@ -23,6 +23,7 @@ from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, tailnet_alert_store, tailnet_source
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
@@ -76,7 +77,9 @@ def silence_sensor() -> dg.SensorDefinition:
         name="silence_sensor",
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="No fresh round of any node for 15 minutes. Sends directly, since runs may be failing.",
+        **shown(
+            "alerts", "No fresh round of any node for 15 minutes. Sends directly, since runs may be failing."
+        ),
     )
     def sensor(settings: SettingsResource, store: StoreResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
@@ -163,7 +166,10 @@ def run_failure_sensor() -> dg.SensorDefinition:
         name="run_failure_sensor",
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="A run of a job failed for good; resolved when one of its runs succeeds. Sends directly.",
+        **shown(
+            "alerts",
+            "A job's run failed for good; resolved when one of its runs succeeds. Sends directly.",
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()

@@ -15,6 +15,7 @@ from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.network import NETWORK_RETRIES
 from tsobs_pipelines.defs.common.reports import EvaluationReport, Plain
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import described
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import (
     BASELINE_DAYS,
@@ -63,12 +64,16 @@ def evaluation_asset(model_name: str, keys: ForecastKeys, days: DeliveryDays) ->
         retry_policy=NETWORK_RETRIES,
         check_specs=[
             dg.AssetCheckSpec(
-                MAE_CHECK, asset=keys.evaluation, description="The MAE is at most twice its baseline."
+                MAE_CHECK,
+                asset=keys.evaluation,
+                description=described("forecast", "The MAE is at most twice its baseline."),
             ),
             dg.AssetCheckSpec(
                 SKILL_CHECK,
                 asset=keys.evaluation,
-                description=f"The 7-day error is at most {SKILL_LIMIT} x the naive one.",
+                description=described(
+                    "forecast", f"The 7-day error is at most {SKILL_LIMIT} x the naive one."
+                ),
             ),
         ],
         description=f"{model_name}: frozen forecasts scored against the actual prices.",

@@ -9,6 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.forecast.io import tracker_of
 from tsobs_pipelines.defs.forecast.keys import PRICES_KEY, DeliveryDays, ForecastKeys
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
@@ -37,16 +38,36 @@ MIDNIGHT_GRACE = timedelta(minutes=10)
 
 def forecast_jobs(days: DeliveryDays, model_names: Sequence[str]) -> dg.Definitions:
     """The jobs, schedules and sensors: prices once, the others for each model."""
-    poll = _job("fetch_prices", [PRICES_KEY], tick_tags())
-    fill_prices = _job("fill_prices", [PRICES_KEY], backfill_tags())
+    poll = _job("fetch_prices", "Fetches the prices that are out.", [PRICES_KEY], tick_tags())
+    fill_prices = _job(
+        "fill_prices", "Fetches the prices of past days that are lacking.", [PRICES_KEY], backfill_tags()
+    )
     parts = [dg.Definitions(jobs=[poll, fill_prices], schedules=[_poll_schedule(poll)])]
     for position, name in enumerate(model_names):
         keys = ForecastKeys.of(name)
         suffix = f"_{name}" if position else ""
-        issue = _job(f"issue_forecast{suffix}", [keys.model, keys.forecast], tick_tags(600))
-        score = _job(f"evaluate_forecast{suffix}", [keys.evaluation], tick_tags())
-        fill = _job(f"fill_forecasts{suffix}", [keys.model, keys.forecast], backfill_tags())
-        rescore = _job(f"fill_evaluations{suffix}", [keys.evaluation], backfill_tags())
+        issued = [keys.model, keys.forecast]
+        issue = _job(
+            f"issue_forecast{suffix}", f"{name}: fits, and issues the next day.", issued, tick_tags(600)
+        )
+        score = _job(
+            f"evaluate_forecast{suffix}",
+            f"{name}: scores the 24 hours to now.",
+            [keys.evaluation],
+            tick_tags(),
+        )
+        fill = _job(
+            f"fill_forecasts{suffix}",
+            f"{name}: forecasts of past days that are lacking, from what was known then.",
+            issued,
+            backfill_tags(),
+        )
+        rescore = _job(
+            f"fill_evaluations{suffix}",
+            f"{name}: evaluations of past days that are lacking or outdated.",
+            [keys.evaluation],
+            backfill_tags(),
+        )
         parts.append(
             dg.Definitions(
                 jobs=[issue, score, fill, rescore],
@@ -91,9 +112,14 @@ def healing_requests(
     return requests
 
 
-def _job(name: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> UnresolvedAssetJobDefinition:
+def _job(
+    name: str, text: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]
+) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
-        name, selection=dg.AssetSelection.assets(*keys), tags=tags, executor_def=dg.in_process_executor
+        name,
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        **shown("forecast", text, tags),
     )
 
 
@@ -108,6 +134,7 @@ def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.Sch
         cron_schedule=f"{at.time.minute} {at.time.hour} * * *",
         execution_timezone=at.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        **shown("forecast", "Issues the forecast of tomorrow, ahead of the publication of its prices."),
     )
     def issue(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         tomorrow = market.day_to_issue(context.scheduled_execution_time)
@@ -125,6 +152,7 @@ def _evaluate_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.
         cron_schedule=EVALUATE_CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        **shown("forecast", "Scores the frozen forecast of the 24 hours to now against the actual prices."),
     )
     def every_5_minutes(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         at = context.scheduled_execution_time
@@ -145,6 +173,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
         cron_schedule=POLL_CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        **shown("forecast", "Fetches the prices of recent days that are out and not here."),
     )
     def fetch_when_due(
         context: dg.ScheduleEvaluationContext, settings: SettingsResource, store: StoreResource
@@ -185,7 +214,7 @@ def _healing_sensor(
         jobs=list(jobs),
         minimum_interval_seconds=HEALING_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Requests runs for delivery days that lack prices, a forecast or an evaluation.",
+        **shown("forecast", "Requests runs for delivery days that lack prices, a forecast or an evaluation."),
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource

@@ -11,6 +11,7 @@ from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.failures import permanent_failures_at_once
 from tsobs_pipelines.defs.common.network import NETWORK_RETRIES
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import described
 from tsobs_pipelines.defs.forecast.keys import GROUP, PRICES_CHECK, PRICES_KEY, DeliveryDays
 from tsobs_pipelines.forecasting.delivery import Market, market_of
 from tsobs_pipelines.forecasting.prices.fetching import fetch_days
@@ -41,7 +42,11 @@ def price_asset(days: DeliveryDays) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=NETWORK_RETRIES,
         check_specs=[
-            dg.AssetCheckSpec(PRICES_CHECK, asset=PRICES_KEY, description="Each due hour has one price.")
+            dg.AssetCheckSpec(
+                PRICES_CHECK,
+                asset=PRICES_KEY,
+                description=described("forecast", "Each due hour has one price."),
+            )
         ],
         description="Hourly electricity prices of each delivery day, EUR/kWh.",
     )

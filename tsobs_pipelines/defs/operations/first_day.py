@@ -13,6 +13,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from tsobs_pipelines.defs.common.ranges import UNDER_WAY
 from tsobs_pipelines.defs.common.resources import SettingsResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
 
@@ -47,7 +48,9 @@ def first_day_sensor(jobs: Mapping[dg.AssetKey, UnresolvedAssetJobDefinition]) -
         jobs=list(jobs.values()),
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Requests the first housekeeping and the first look at the disk after the first filling.",
+        **shown(
+            "operations", "Requests the first housekeeping and look at the disk after the first filling."
+        ),
     )
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
         metrics = [TailnetKeys.of(tailnet).metrics for tailnet in settings.get().tailnets]

@@ -14,6 +14,7 @@ from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import described, shown
 from tsobs_pipelines.defs.forecast.assets import MODELS
 from tsobs_pipelines.defs.operations.first_day import first_day_sensor
 from tsobs_pipelines.defs.operations.run_history import (
@@ -211,7 +212,7 @@ def housekeeping_assets() -> list[dg.AssetsDefinition]:
     name=FREE_DISK,
     # Blocking, so that too little fails the run: that is what the alert about failed runs tells.
     blocking=True,
-    description="Free space on the disk of the state directory.",
+    description=described("operations", "Free space on the disk of the state directory."),
 )
 def free_disk(settings: SettingsResource) -> dg.AssetCheckResult:
     """Judge the free space: little is a warning, too little an error."""
@@ -229,9 +230,8 @@ def _job(name: str, key: dg.AssetKey, tags: dict[str, str], description: str) ->
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(key),
-        tags=tags,
         executor_def=dg.in_process_executor,
-        description=description,
+        **shown("operations", description, tags),
     )
 
 
@@ -246,10 +246,11 @@ def housekeeping_definitions() -> dg.Definitions:
             cron_schedule=cron,
             execution_timezone="UTC",
             default_status=dg.DefaultScheduleStatus.RUNNING,
+            **shown("operations", text),
         )
-        for name, job, cron in (
-            ("keep_house_every_night", house, HOUSEKEEPING_CRON),
-            ("measure_disk_every_hour", disk, DISK_CRON),
+        for name, job, cron, text in (
+            ("keep_house_every_night", house, HOUSEKEEPING_CRON, "Housekeeping, at 03:40 UTC."),
+            ("measure_disk_every_hour", disk, DISK_CRON, "A look at the disk, each hour."),
         )
     ]
     return dg.Definitions(

@@ -16,6 +16,7 @@ from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.reports import CollectionReport
 from tsobs_pipelines.defs.common.resources import SidecarResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import TICK_SCHEDULE, tick_tags
 from tsobs_pipelines.tailnet.changes import ConnectionChange
@@ -187,9 +188,8 @@ def tick_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         tailnet.suffixed("collect_connections"),
         selection=TailnetKeys.of(tailnet).collected,
-        tags=tick_tags(),
         executor_def=dg.in_process_executor,
-        description="Collects new rounds of the journal, and updates the daily summary.",
+        **shown("tailnet", "Collects new rounds of the journal, and updates the daily summary.", tick_tags()),
     )
 
 
@@ -211,6 +211,7 @@ def tick_schedule(job: UnresolvedAssetJobDefinition, tailnet: Tailnet) -> dg.Sch
         cron_schedule=TICK_CRON,
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
+        **shown("tailnet", "Collects the rounds since the last tick, every five minutes."),
     )
     def collect_every_5_minutes(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         return tick_requests(context.scheduled_execution_time)

@@ -10,6 +10,7 @@ import dagster as dg
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.resources import StoreResource
+from tsobs_pipelines.defs.common.shown import described
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.tailnet.health import (
     LATENCY_SPAN,
@@ -29,16 +30,11 @@ from tsobs_pipelines.timeseries.store import Window
 
 def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
     """The checks on the tailnet's metrics."""
-    metrics = TailnetKeys.of(tailnet).metrics
-    latency = dg.AssetCheckSpec("latency_within_limit", asset=metrics, description="No node is slow.")
-    path = dg.AssetCheckSpec("reached_directly", asset=metrics, description="No node is relayed.")
-    fresh = dg.AssetCheckSpec("journal_is_fresh", asset=metrics, description="The newest round is recent.")
-    complete = dg.AssetCheckSpec(
-        "rounds_complete", asset=metrics, description="At least 95 % of the last hour's rounds were taken."
-    )
-    seen = dg.AssetCheckSpec(
-        "nodes_are_seen", asset=metrics, description="Each critical node is in the tailnet and can be probed."
-    )
+    latency = _spec(tailnet, "latency_within_limit", "No node is slow.")
+    path = _spec(tailnet, "reached_directly", "No node is relayed.")
+    fresh = _spec(tailnet, "journal_is_fresh", "The newest round is recent.")
+    complete = _spec(tailnet, "rounds_complete", "At least 95 % of the last hour's rounds were taken.")
+    seen = _spec(tailnet, "nodes_are_seen", "Each critical node is in the tailnet and can be probed.")
 
     @dg.multi_asset_check(
         name=tailnet.suffixed("check_connections"),
@@ -63,6 +59,11 @@ def check_connections(tailnet: Tailnet) -> dg.AssetChecksDefinition:
         yield _result(seen, judge_evidence(rows))
 
     return check
+
+
+def _spec(tailnet: Tailnet, name: str, text: str) -> dg.AssetCheckSpec:
+    metrics = TailnetKeys.of(tailnet).metrics
+    return dg.AssetCheckSpec(name, asset=metrics, description=described("tailnet", text))
 
 
 def _result(spec: dg.AssetCheckSpec, verdict: HealthVerdict) -> dg.AssetCheckResult:

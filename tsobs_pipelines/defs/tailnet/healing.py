@@ -14,6 +14,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
+from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.tailnet.keys import TailnetKeys
 from tsobs_pipelines.run_tags import backfill_tags
 from tsobs_pipelines.tailnet.client import SidecarUnavailableError
@@ -44,9 +45,10 @@ def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         tailnet.suffixed(JOB),
         selection=TailnetKeys.of(tailnet).collected.without_checks(),
-        tags=backfill_tags(),
         executor_def=dg.in_process_executor,
-        description="Collects whole days again whose rounds are missing in the store.",
+        **shown(
+            "tailnet", "Collects whole days again whose rounds are missing in the store.", backfill_tags()
+        ),
     )
 
 
@@ -116,7 +118,9 @@ def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) ->
         jobs=jobs,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Requests collections of days that have more rounds in the journal than in the store.",
+        **shown(
+            "tailnet", "Requests collections of days that have more rounds in the journal than in the store."
+        ),
     )
     def sensor(
         context: dg.SensorEvaluationContext,
