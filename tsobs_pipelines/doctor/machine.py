@@ -117,9 +117,10 @@ def _listening(name: str, setting: str, host: str, port: int, why: str) -> Findi
     import httpx  # noqa: PLC0415 - only where something listens
 
     target = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared only
-    path, mark = ("server_info", "dagster_version") if name == "Dagster UI" else ("about", "demo_tailnet")
+    # The API's health is open to everybody, also where its other routes want a user of the tailnet.
+    path, mark = ("server_info", "dagster_version") if name == "Dagster UI" else ("healthz", "parts")
     try:
-        body = httpx.get(f"http://{target}:{port}/{path}", timeout=5, trust_env=False).json()
+        body = httpx.get(f"http://{target}:{port}/{path}", timeout=10, trust_env=False).json()
     except (httpx.HTTPError, ValueError):
         body = {}
     if isinstance(body, dict) and mark in body:

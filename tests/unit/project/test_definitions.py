@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -126,14 +127,13 @@ def test_every_definition_says_what_it_is_whose_it_is_and_where_to_read_on(defs:
     repository, graph = defs.get_repository_def(), defs.resolve_asset_graph()
     assets = [graph.get(key) for key in graph.get_all_asset_keys()]
     jobs = [repository.get_job(name) for name in repository.job_names if not name.startswith("__")]
-    owned = {
-        **{asset.key.to_user_string(): asset for asset in assets},
-        **{one.name: one for one in [*jobs, *repository.schedule_defs, *repository.sensor_defs]},
-    }
+    owned: dict[str, Any] = {asset.key.to_user_string(): asset for asset in assets}
+    owned |= {one.name: one for one in jobs}
+    owned |= {one.name: one for one in repository.schedule_defs}
+    owned |= {one.name: one for one in repository.sensor_defs}
     assert [name for name, one in owned.items() if list(one.owners or ()) != ["team:tsobs"]] == []
     assert [name for name, one in owned.items() if one.tags.get("tsobs/domain") not in DOMAINS] == []
-    checks = {spec.name: spec for asset in graph.assets_defs for spec in asset.check_specs}
-    described = {**owned, **checks}
+    described = owned | {spec.name: spec for asset in graph.assets_defs for spec in asset.check_specs}
     assert len(described) == len(ASSETS) + len(CHECKS) + len(JOBS) + len(SCHEDULES) + len(SENSORS)
     for name, one in described.items():
         text, _, links = (one.description or "").partition("\n\n")
