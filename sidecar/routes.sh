@@ -6,6 +6,8 @@
 readonly WHOIS_SLOTS=16 PING_SLOTS=16 TEXT_PING_SLOTS=8 NETCHECK_SLOTS=8 DEBUG_SLOTS=2
 readonly BURST=5 BURST_US=20000000
 readonly NETCHECK_KEPT_US=60000000
+# The control server changes its map of relays rarely.
+readonly REGIONS_KEPT_US=3600000000
 # Who looks at a node asks for /status and then pings: both are of one status.
 readonly NODES_KEPT_US=1000000
 readonly DEBUG_SECONDS=5 DEBUG_EVENTS=50
@@ -151,11 +153,23 @@ raw_whois() {
 }
 
 route_netcheck() {
-  local status=0
+  local status=0 report
   slot netcheck "$NETCHECK_SLOTS"
   shared netcheck "$((STARTED - NETCHECK_KEPT_US))" produce_netcheck || status=$?
   ended "$status"
-  answer 200 application/json "$SHARED"
+  report=$SHARED
+  # The netcheck knows regions by their numbers only; without their codes it is one still.
+  if [[ $report == *[!{}]* ]] && shared regions "$((STARTED - REGIONS_KEPT_US))" produce_regions; then
+    report="${report%\}},\"RegionCode\":$SHARED}"
+  fi
+  answer 200 application/json "$report"
+}
+
+# produce_regions: the codes of DERP regions by their numbers, if the LocalAPI can be asked.
+produce_regions() {
+  api_usable || return 1
+  api "$SIDECAR_CLI_SECONDS" derpmap | jq_tailnet -acn 'include "tailnet"; input | region_codes' 2>/dev/null
+  first_failure "${PIPESTATUS[@]}"
 }
 
 # check_name NAME: refuse what can't be the name of a node; its status into SHARED else, with the nodes there are.

@@ -27,6 +27,10 @@ def whois: need("object")
 
 def netcheck: need("object");
 
+# The codes of the regions of the DERP map, by their numbers.
+def region_codes: need("object")
+  | .Regions | object | map_values(.RegionCode? | strings | .[0:32]);
+
 # --- names ---------------------------------------------------------------------------------------------------
 # tsobs_pipelines/tailnet/peers.py has the same rule; tests/data/names.json drives the tests of both.
 

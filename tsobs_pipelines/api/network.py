@@ -10,6 +10,7 @@ from tsobs_pipelines.api.schemas import DerpRegion, NetworkAnswer, PartState
 from tsobs_pipelines.api.series import number
 from tsobs_pipelines.tailnet.localapi import Netcheck, read_fields
 from tsobs_pipelines.tailnet.path import NO_RELAY
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.timeseries.schema import NETCHECK
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
@@ -27,7 +28,8 @@ def live_network(
     answer = sidecar.get_network_diagnostics()
     report = read_fields(answer, Netcheck)
     home = str(report.preferred) if report.preferred else None
-    known = {**codes, **({home: home_code} if home and home_code else {})}
+    named = {region: clean(code) for region, code in (report.region_codes or {}).items()}
+    known = {**codes, **({home: home_code} if home and home_code else {}), **named}
     latencies = {region: seconds * 1e3 for region, seconds in (report.region_s or {}).items()}
     latencies |= {region: nanoseconds / 1e6 for region, nanoseconds in (report.region_ns or {}).items()}
     mappings = {"UPnP": report.upnp, "NAT-PMP": report.pmp, "PCP": report.pcp}
@@ -75,7 +77,7 @@ def stored_network(
         regions=_sorted(
             DerpRegion(
                 id=row.region,
-                code=codes.get(row.region),
+                code=codes.get(row.region) or row.code,
                 latency_ms=number(row.latency),
                 home=row.preferred == 1,
             )

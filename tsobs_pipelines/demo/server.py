@@ -20,6 +20,7 @@ from tsobs_pipelines.demo.tailnet import (
     DEMO_LOGIN,
     NODES,
     OWN,
+    REGIONS,
     DemoNode,
     DemoTailnet,
     Json,
@@ -126,9 +127,13 @@ class DemoHandler(BaseHTTPRequestHandler):
         return {
             "/healthz": lambda: self._healthz(now),
             "/status": lambda: self._send_json(tailnet.status(now)),
-            "/netcheck": lambda: self._send_json(tailnet.netcheck(now.replace(second=0, microsecond=0))),
+            "/netcheck": lambda: self._netcheck(now),
             "/samples": lambda: self._send_json(journal.index(now)),
         }
+
+    def _netcheck(self, now: datetime) -> None:
+        report = self.server.tailnet.netcheck(now.replace(second=0, microsecond=0))
+        self._send_json({**report, "RegionCode": {str(number): code for number, code, _ in REGIONS}})
 
     def _healthz(self, now: datetime) -> None:
         ok = self.server.tailnet.running(now)

@@ -63,6 +63,8 @@ class Netcheck(msgspec.Struct, frozen=True):
     preferred: int | None = msgspec.field(name="PreferredDERP", default=None)
     region_ns: _Latencies | None = msgspec.field(name="RegionLatency", default=None)
     region_s: _Latencies | None = msgspec.field(name="DERPLatency", default=None)
+    region_codes: dict[str, str] | None = msgspec.field(name="RegionCode", default=None)
+    """Codes of regions by their numbers, which the sidecar adds."""
 
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)

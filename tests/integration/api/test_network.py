@@ -66,6 +66,7 @@ def test_the_demo_s_network_with_its_home_region(tmp_path: Path) -> None:
     assert isinstance(regions, list)
     assert regions[0] | {"latency_ms": 0} == {"id": "4", "code": "fra", "latency_ms": 0, "home": True}
     assert [region["home"] for region in regions[1:]] == [False, False, False]
+    assert {region["code"] for region in regions} == {"fra", "nue", "par", "lhr"}
     others = [region["latency_ms"] for region in regions[1:]]
     assert others == sorted(others)
     assert (found["udp"], found["ipv6"], found["nat"]) == (True, False, "easy")

@@ -28,6 +28,14 @@ from tests.support.sidecar_process import (
 )
 
 ANSWERED = [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.000327] * 6}]
+RELAY_MAP = {
+    "Regions": {
+        "4": {"RegionCode": "fra", "RegionName": "SECRET", "Nodes": [{"HostName": "SECRET"}]},
+        "18": {"RegionCode": "par"},
+        "26": {"RegionCode": 7},
+    },
+    "OmitDefaultRegions": False,
+}
 SILENT = [{"Err": "no reply within 2 s", "times": 6}]
 
 
@@ -49,6 +57,8 @@ class Daemon:
         self.asked.append(asked.path)
         if asked.path in self.refusals:
             return Answer(b"SECRET refusal\n", self.refusals[asked.path])
+        if asked.path == "derpmap":
+            return Answer(json.dumps(RELAY_MAP).encode())
         if asked.path == "ping":
             return await self._ping(asked.query["ip"])
         return self._known(asked)
@@ -187,6 +197,28 @@ def test_a_daemon_that_is_gone_is_told(new_sidecar: Sidecar, daemon: Daemon) -> 
         daemon.refusals = {}
         poll(lambda: sidecar.get("/healthz").json["state"] == "Stopped", 5, "the state to show")
         assert sidecar.get("/ping/git?format=json").status == 502
+
+
+def test_a_netcheck_names_the_regions_of_the_relay_map(
+    new_sidecar: Sidecar, daemon: Daemon, tailscale: FakeTailscale
+) -> None:
+    tailscale.say("netcheck", {"UDP": True, "RegionLatency": {"4": 18_000_000}})
+    with running(new_sidecar) as sidecar:
+        report = sidecar.get("/netcheck").json
+        assert sidecar.get("/netcheck").json == report
+    assert report["RegionCode"] == {"4": "fra", "18": "par"}
+    assert report["UDP"] is True
+    assert "SECRET" not in json.dumps(report)
+    assert daemon.asked.count("derpmap") == 1
+
+
+def test_a_daemon_without_a_relay_map_gives_its_netcheck(
+    new_sidecar: Sidecar, daemon: Daemon, tailscale: FakeTailscale
+) -> None:
+    daemon.refusals = {"derpmap": 404}
+    tailscale.say("netcheck", {"UDP": True})
+    with running(new_sidecar) as sidecar:
+        assert sidecar.get("/netcheck").json == {"UDP": True}
 
 
 def test_a_round_over_the_local_api(sampled: Sidecar, daemon: Daemon, tailscale: FakeTailscale) -> None:

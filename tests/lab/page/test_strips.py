@@ -119,6 +119,29 @@ def test_the_network_around_the_sidecar(browser: Browser, month: LiveApi) -> Non
             expect(facts).to_contain_text(words)
         expect(page.locator("#regions .home")).to_have_text(re.compile(r"^fra[\d.]+ ms, home$"))
         expect(page.locator("#regions li")).to_have_count(4)
+        codes = page.locator("#regions .code").all_inner_texts()
+        assert sorted(codes) == ["fra", "lhr", "nue", "par"]
+
+
+def test_a_relayed_node_s_card_says_the_likely_cause(browser: Browser, month: LiveApi) -> None:
+    script = """async (state) => {
+        const { causesOf } = await import("/js/alerts.js");
+        const { expectCauses, showCards } = await import("/js/cards.js");
+        const { nodes } = await (await fetch("/health-monitoring/nodes")).json();
+        const node = { ...nodes[0], state, relay_node: "fra", online: true, evidence: "" };
+        const detail = "fra: only git: its side, for others are direct; try: look at its NAT: UDP 41641";
+        const alert = { topic: `relay_${node.hostname}`, subject: node.hostname, tailnet: "demo", detail };
+        expectCauses(causesOf({ firing: [alert] }, (tailnet) => tailnet === "demo"));
+        showCards([node], null, null, Date.now(), () => {});
+        return document.querySelector(".card .cause").innerText;
+    }"""
+    with opened(browser, month) as seen:
+        wait_for_strips(seen.page)
+        said: str = seen.page.evaluate(script, "relay")
+        assert said == (
+            "Likely cause: only git: its side, for others are direct. Try: look at its NAT: UDP 41641."
+        )
+        assert seen.page.evaluate(script, "direct") == ""
 
 
 def test_an_incident_leads_from_the_chart_to_its_data(browser: Browser, month: LiveApi) -> None:

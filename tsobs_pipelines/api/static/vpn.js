@@ -1,9 +1,9 @@
 // The page: what is asked when, and which part shows it. What is chosen is in the address: #node=git&range=24,
 // tailnet=… where it is not the first one, and zone=utc where times are to be in UTC.
 
-import { marksOf, openIncident, showAlerts, showAlertsProblem } from "./js/alerts.js";
+import { causesOf, marksOf, openIncident, showAlerts, showAlertsProblem } from "./js/alerts.js";
 import { get, inTailnet, Poll, Problem } from "./js/api.js";
-import { expectRounds, isOld, showCards, showStrips, stateNow } from "./js/cards.js";
+import { expectCauses, expectRounds, isOld, showCards, showStrips, stateNow } from "./js/cards.js";
 import { isUtc, useUtc, zone } from "./js/clock.js";
 import { byId, setClass, setHidden, setText } from "./js/dom.js";
 import { ForecastPanel } from "./js/forecast.js";
@@ -64,6 +64,7 @@ function heardAlerts(alerts) {
   state.alerts = alerts;
   showAlerts(alerts, now(), find);
   showMarks();
+  show();
 }
 
 function heardNetwork(network) {
@@ -88,10 +89,12 @@ async function heardToday(today) {
   }
 }
 
-/** The incidents of the node that is shown, above its chart. */
+/** Whether a tailnet is the one on the page. */
+const isShown = (tailnet) => tailnet === (state.tailnet ?? state.about?.tailnet ?? tailnet);
+
+/** The incidents of the node that is shown, above its chart; and why nodes are relayed, in their cards. */
 function showMarks() {
-  const home = state.about?.tailnet ?? null;
-  const isShown = (tailnet) => tailnet === (state.tailnet ?? home ?? tailnet);
+  if (state.alerts) expectCauses(causesOf(state.alerts, isShown));
   history.setIncidents(state.alerts && state.chosen ? marksOf(state.alerts, state.chosen, isShown, now()) : []);
 }
 

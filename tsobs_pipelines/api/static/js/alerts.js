@@ -52,6 +52,14 @@ export function marksOf({ firing, recent }, node, isShown, now) {
     });
 }
 
+/** The likely cause of each relay that fires, by node, as the rule says it: [cause, what to try]. */
+export function causesOf({ firing }, isShown) {
+  const relays = firing.filter((alert) => alert.topic === `relay_${alert.subject}` && isShown(alert.tailnet));
+  // The detail is "<region>: <cause>; try: <remedy>".
+  const parts = relays.map(({ subject, detail }) => [subject, detail.split(/: (.*)/s)[1]?.split("; try: ") ?? []]);
+  return new Map(parts.filter(([, [cause]]) => cause));
+}
+
 /** Open an incident in the lists, and take the reader there. */
 export function openIncident(key) {
   for (const list of ["firing-list", "recent"]) {

@@ -20,6 +20,13 @@ let staleAfter = USUAL_STALE_S;
 /** Whether the newest round is too old to speak of now. */
 export const isOld = (node, now) => node.measured_at !== null && now - Date.parse(node.measured_at) > staleAfter * 1000;
 
+/** Why nodes are relayed, by host name: [the likely cause, what to try]. */
+let causes = new Map();
+
+export function expectCauses(found) {
+  causes = found;
+}
+
 /** The state to show: what the control server says now counts more than the last round. */
 export function stateNow(node) {
   if (node.online === false && node.state !== "self") return "offline";
@@ -57,7 +64,9 @@ function newCard(hostname, tailnet, choose) {
   handshake.append("Last handshake ", make("span"));
   const strips = make("div", "strips");
   strips.append(newStrip("last hour", hostname), newStrip("last 30 days", hostname));
-  card.append(head, latest, make("p", "reason"), handshake, strips, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
+  const cause = make("p", "cause");
+  cause.append(make("strong"), make("span"));
+  card.append(head, latest, make("p", "reason"), cause, handshake, strips, make("p", "period", "Last 24 hours"), make("dl", "facts"), newCheck(hostname, tailnet));
   return card;
 }
 
@@ -87,10 +96,19 @@ function fill(card, node, chosen, now) {
   drawSpark(card.querySelector(".spark"), node.day.spark, now);
   setText(card.querySelector(".reason"), node.reason ? `${node.reason[0].toUpperCase()}${node.reason.slice(1)}.` : "");
   setHidden(card.querySelector(".reason"), !node.reason);
+  showCause(card.querySelector(".cause"), state === "relay" ? causes.get(node.hostname) : undefined);
   setText(card.querySelector(".handshake span"), ago(node.last_handshake, now));
   definitions(card.querySelector(".facts"), facts(card, node, state));
   for (const part of [".handshake", ".period", ".strips"]) setHidden(card.querySelector(part), state === "self");
   setHidden(card.querySelector(".check"), state === "self");
+}
+
+function showCause(place, found) {
+  setHidden(place, !found);
+  if (!found) return;
+  const [cause, remedy] = found;
+  setText(place.children[0], `Likely cause: ${cause}.`);
+  setText(place.children[1], remedy ? ` Try: ${remedy}.` : "");
 }
 
 function showLatest(value, node, state, old) {
