@@ -195,12 +195,22 @@ def _simple(value: object) -> object:
 def _listed(value: object) -> object:
     """What numpy's and pandas' arrays, columns and scalars hold, as Python's own values."""
     tolist = getattr(value, "tolist", None)
-    if not callable(tolist) or getattr(getattr(value, "dtype", None), "kind", "") in {"m", "M"}:
-        return value  # numpy's times would become whole numbers of nanoseconds
-    size = getattr(value, "size", 1)
+    if not callable(tolist):
+        return value
+    kind, size = getattr(getattr(value, "dtype", None), "kind", ""), getattr(value, "size", 1)
     if isinstance(size, int) and size > LONGEST_COLLECTION:
         return f"[{type(value).__name__} of {size} values]"
+    if kind in {"m", "M"}:  # as numbers they would be nanoseconds
+        return _texts_of_times(value.astype("U").tolist())  # type: ignore[attr-defined] # numpy's and pandas'
+    if type(value).__name__ == "longdouble":
+        return float(value)  # type: ignore[arg-type] # its tolist() is itself
     return tolist()
+
+
+def _texts_of_times(texts: object) -> object:
+    if isinstance(texts, list):
+        return [_texts_of_times(text) for text in texts]
+    return None if texts == "NaT" else str(texts)
 
 
 def _described(value: object) -> object:

@@ -9,10 +9,19 @@ NAMES = tuple(RANKS)
 
 _OTHER_NAMES = {
     "TRACE": "DEBUG",
+    "VERBOSE": "DEBUG",
+    "INFORMATION": "INFO",
+    "INFORMATIONAL": "INFO",
     "NOTICE": "INFO",
     "WARN": "WARNING",
+    "ERR": "ERROR",
     "EXCEPTION": "ERROR",
+    "ALERT": "CRITICAL",
+    "CRIT": "CRITICAL",
+    "EMERG": "CRITICAL",
+    "EMERGENCY": "CRITICAL",
     "FATAL": "CRITICAL",
+    "DPANIC": "CRITICAL",
     "PANIC": "CRITICAL",
 }
 
@@ -23,8 +32,11 @@ def name_of_number(number: int) -> str:
 
 
 def name_of_text(text: object) -> str | None:
-    """The level that another program means by ``text``; None when that is not a level."""
-    name = str(text).upper()
+    """The level that another program means by ``text``; None when that is not a level.
+
+    A number is none: 30 is a warning to Python and information to Bunyan.
+    """
+    name = str(text).strip().upper()
     return name if name in RANKS else _OTHER_NAMES.get(name)
 
 

@@ -25,8 +25,12 @@ def _finite(text: str) -> float | str:
 _decode = json.JSONDecoder(parse_float=_finite, parse_constant=str).decode
 """Python's NaN and Infinity, which are no JSON, are read as text."""
 
-_TIME_KEYS = ("timestamp", "time", "ts", "at")
+_TIME_KEYS = ("timestamp", "@timestamp", "time", "ts", "at")
+_LEVEL_KEYS = ("level", "severity", "lvl", "levelname", "log.level", "loglevel")
 _MESSAGE_KEYS = ("event", "message", "msg")
+
+_LATEST_SECOND = 1e11
+"""A larger number of a timestamp (seconds to the year 5138) counts milliseconds."""
 
 
 def stamp_of(instant: datetime) -> str:
@@ -43,10 +47,11 @@ def own_stamp(line: bytes | bytearray, start: int = 0) -> str | None:
 
 
 def parse_stamp(value: object) -> str | None:
-    """A foreign timestamp (RFC 3339, or seconds since 1970) in the form of the log files."""
+    """A foreign timestamp (RFC 3339, or seconds or ms since 1970) in the form of the log files."""
     try:
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return stamp_of(datetime.fromtimestamp(value, UTC))
+            seconds = value / 1000 if value > _LATEST_SECOND else value
+            return stamp_of(datetime.fromtimestamp(seconds, UTC))
         instant = datetime.fromisoformat(str(value))
         return stamp_of(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
     except (ValueError, OverflowError, OSError):
@@ -70,14 +75,15 @@ def from_mapping(found: dict[str, object]) -> Entry | None:
     """The entry that another program's JSON object means; None without a time, a level or a message."""
     time_key = next((key for key in _TIME_KEYS if key in found), None)
     message_key = next((key for key in _MESSAGE_KEYS if isinstance(found.get(key), str)), None)
-    level = name_of_text(found.get("level", found.get("severity")))
+    level_key = next((key for key in _LEVEL_KEYS if key in found), None)
+    level = name_of_text(found[level_key]) if level_key else None
     stamp = parse_stamp(found[time_key]) if time_key else None
     if stamp is None or message_key is None or level is None:
         return None
     rest = {
         key: value
         for key, value in found.items()
-        if key not in {time_key, message_key, "level", "severity", "logger", "module", "function", "line"}
+        if key not in {time_key, message_key, level_key, "level", "logger", "module", "function", "line"}
     }
     return {
         "timestamp": stamp,

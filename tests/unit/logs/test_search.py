@@ -239,6 +239,9 @@ FOREIGN = [
     ('{"timestamp": "2026-11-24T11:59:00Z", "level": "error", "event": "m"}', "ERROR"),
     ('{"msg":"m","severity":"warn","time":"2026-11-24T11:59:00Z"}', "WARNING"),
     ('  {"level":"INFO","message":"m","ts":1795521540}', "INFO"),
+    ('{"lvl":"err","message":"m","ts":1795521540}', "ERROR"),
+    ('{"levelname": "Warning", "message": "m", "time": 1795521540123}', "WARNING"),
+    ('{"log.level":"fatal","message":"m","@timestamp":"2026-11-24T11:59:00.000Z"}', "CRITICAL"),
 ]
 
 
