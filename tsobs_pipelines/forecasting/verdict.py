@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from math import fsum
 from statistics import median
 
-from tsobs_pipelines.degradation import is_degraded
+from tsobs_pipelines.degradation import is_degraded, naive_failed, reason_text
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 
 BASELINE_DAYS = 30
@@ -111,11 +111,7 @@ def judge(rows: Sequence[MetricsRow], as_of: datetime | None = None) -> Forecast
         degraded=degraded,
         naive_mae=naive_mae,
         naive_baseline=naive_baseline,
-        naive_failed=(
-            is_degraded(naive_mae, naive_baseline)
-            if naive_mae is not None and naive_baseline is not None
-            else None
-        ),
+        naive_failed=naive_failed(naive_mae, naive_baseline),
         skill_ratio=ratio,
         skill_warning=warned,
         since=_since(known, newest) if degraded else None,
@@ -204,19 +200,13 @@ def _skill_since(rows: Sequence[MetricsRow], newest: MetricsRow) -> datetime:
 
 
 def _naive_words(verdict: ForecastVerdict) -> str:
-    if verdict.naive_failed is None or verdict.naive_mae is None or verdict.naive_baseline is None:
-        return "Whether the naive forecast failed as well can't be said."
-    naive = (
-        f"the same hour of the day before {_per_mwh(verdict.naive_mae)} €/MWh "
-        f"against {_per_mwh(verdict.naive_baseline)} usually"
-    )
-    if verdict.naive_failed:
-        return f"The naive forecast failed as well ({naive}): the market moved, not only the model."
-    return f"The naive forecast did not fail ({naive}): look at the model."
+    now, usual = _per_mwh(verdict.naive_mae), _per_mwh(verdict.naive_baseline)
+    reason = reason_text(failed=verdict.naive_failed, errors=f"{now} €/MWh against {usual} usually")
+    return f"{reason[0].upper()}{reason[1:]}."
 
 
-def _per_mwh(eur_per_kwh: float) -> str:
-    return f"{eur_per_kwh * 1000:.2f}"
+def _per_mwh(eur_per_kwh: float | None) -> str:
+    return "?" if eur_per_kwh is None else f"{eur_per_kwh * 1000:.2f}"
 
 
 def _minute(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from tsobs_pipelines.alerting.machine import Change, Confirmation, Signal
 from tsobs_pipelines.alerting.rule import AlertAsset, Doc, Example, Icon, Rule, Severity, Unit, price_text
 from tsobs_pipelines.alerting.rules.limits import above
 from tsobs_pipelines.alerting.rules.models import by_model
-from tsobs_pipelines.degradation import DEGRADED_FACTOR, degraded_limit, is_degraded
+from tsobs_pipelines.degradation import DEGRADED_FACTOR, degraded_limit, naive_failed, reason_text
 
 MAE_ALERTS = AlertAsset(
     name="mae_alerts",
@@ -31,15 +31,8 @@ def _signal(seen: ForecastObservation) -> Signal | None:
 
 
 def _naive_too(seen: ForecastObservation) -> str:
-    if seen.naive_mae is None or seen.mae is None:
-        return "no naive forecast to compare with"
-    if seen.naive_baseline is not None:
-        if is_degraded(seen.naive_mae, seen.naive_baseline):
-            return f"repeating yesterday failed as well ({price_text(seen.naive_mae)}): the market moved"
-        return f"repeating yesterday did not fail ({price_text(seen.naive_mae)}): look at the model"
-    if seen.naive_mae >= seen.mae:
-        return f"repeating yesterday was no better ({price_text(seen.naive_mae)}): the market moved"
-    return f"repeating yesterday was better ({price_text(seen.naive_mae)}): look at the model"
+    failed = naive_failed(seen.naive_mae, seen.naive_baseline)
+    return reason_text(failed=failed, errors=price_text(seen.naive_mae))
 
 
 def _times(change: Change) -> str:
