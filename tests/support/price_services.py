@@ -91,7 +91,8 @@ def entsoe_document(start: datetime, prices: Sequence[float], minutes: int, curv
     return (
         '<?xml version="1.0" encoding="utf-8"?>'
         '<Publication_MarketDocument xmlns="urn:iec62325.351:tc57wg16:451-3:publicationdocument:7:3">'
-        f"<TimeSeries><mRID>1</mRID><curveType>{curve}</curveType>"
+        "<TimeSeries><mRID>1</mRID><currency_Unit.name>EUR</currency_Unit.name>"
+        f"<price_Measure_Unit.name>MWH</price_Measure_Unit.name><curveType>{curve}</curveType>"
         f"<Period><timeInterval>{span}</timeInterval><resolution>PT{minutes}M</resolution>{points}</Period>"
         "</TimeSeries></Publication_MarketDocument>"
     )

@@ -132,6 +132,37 @@ def test_semicolons_and_decimal_commas(tmp_path: Path) -> None:
     assert found.remarks == ()
 
 
+@pytest.mark.parametrize(
+    ("cell", "price"),
+    [
+        ("1.041,5", 1041.5),
+        ("-1.041,50", -1041.5),
+        (",5", 0.5),
+        ("12.5", 12.5),
+        ("nan", None),
+        ("1,041.5", None),
+        ("1.04,5", None),
+        ("1,041,5", None),
+    ],
+)
+def test_separators_of_thousands_are_left_out_and_never_guessed(
+    tmp_path: Path, cell: str, price: float | None
+) -> None:
+    text = f"date;hour;price_eur_per_mwh\n2026-05-12;0;{cell}\n2026-05-12;1;7,5\n"
+    found = source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    expected = [7.5] if price is None else [price, 7.5]
+    assert [point.price * 1000 for point in found] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("form", ["{:02}:00", "{}:00:00", "{}.0", " {:02} "])
+@pytest.mark.parametrize("first", [0, 1])
+def test_hours_written_as_clock_times_are_labels(tmp_path: Path, form: str, first: int) -> None:
+    rows = "".join(f"2026-05-12,{form.format(hour + first)},{hour}\n" for hour in range(24))
+    found = source_of(HEADER + rows, tmp_path).fetch(DAY_1, DAY_1)
+    assert [point.start for point in found] == MADRID.hours_of(DAY_1)
+    assert [point.price for point in found] == pytest.approx([hour / 1000 for hour in range(24)])
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
 def test_every_line_end_is_one(tmp_path: Path, end: str) -> None:
     text = (HEADER + "".join(f"2026-05-12,{hour},{hour}\n" for hour in range(24))).replace("\n", end)
@@ -145,10 +176,14 @@ def test_every_line_end_is_one(tmp_path: Path, end: str) -> None:
         ("9999-12-31,3,1", "line 3: year 9999, expected 1970 to 2200"),
         ("2026-05-12,3,41,5", "line 3: 4 cells, expected 3"),
         ("2026-05-12,3", "line 3: 2 cells, expected 3"),
-        ("2026-05-12,3,1_0", "line 3: could not convert string to float"),
-        ("2026-05-12,-1,1", "line 3: hour -1, expected"),
-        ("2026-05-12,3.5,1", "line 3: invalid literal"),
-        ("2026-13-45,3,1", "line 3: "),
+        ("2026-05-12,3,1_0", "line 3: price '1_0', expected a number"),
+        ('2026-05-12,3,"12,5"', "line 3: price '12,5', expected a number"),
+        ("2026-05-12,-1,1", "line 3: hour '-1', expected"),
+        ("2026-05-12,25,1", "line 3: hour 25, expected 0 to 23 or 1 to 24"),
+        ("2026-05-12,3.5,1", "line 3: hour '3.5', expected 0 to 23"),
+        ("2026-05-12,03:30,1", "parts of an hour need a column time with an offset"),
+        ("2026-13-45,3,1", "line 3: date '2026-13-45', expected YYYY-MM-DD"),
+        ("12/05/2026,3,1", "line 3: date '12/05/2026', expected YYYY-MM-DD"),
     ],
 )
 def test_a_row_that_cannot_be_read_costs_itself_and_is_named(tmp_path: Path, row: str, said: str) -> None:

@@ -139,7 +139,7 @@ def test_a_value_that_is_none_costs_its_hour(tmp_path: Path, cell: str) -> None:
     assert MADRID.hours_of(ORDINARY)[5] not in {point.start for point in found}
     assert bool(found.remarks) == (cell == "cheap")
     if found.remarks:
-        assert "line 7: could not convert string to float: 'cheap'" in found.remarks[0]
+        assert "line 7: price 'cheap', expected a number" in found.remarks[0]
 
 
 # Whatever becomes of the rows, a price that is read is the price of its hour.

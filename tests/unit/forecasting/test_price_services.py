@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import entsoe.entsoe
@@ -40,7 +40,7 @@ def redata() -> Iterator[redata_api.Redata]:
         yield stub
 
 
-def spoilt(first: date, last: date, changes: dict[int, object]) -> redata_api.Answer:
+def spoilt(first: date, last: date, changes: Mapping[int, object]) -> redata_api.Answer:
     body = json.loads(redata_api.document(first, last, redata_api.day_and_hour))
     for place, value in changes.items():
         body["included"][1]["attributes"]["values"][place]["value"] = value
@@ -48,14 +48,17 @@ def spoilt(first: date, last: date, changes: dict[int, object]) -> redata_api.An
 
 
 def test_a_null_among_three_days_costs_its_hour(redata: redata_api.Redata) -> None:
-    redata.moods.append(spoilt(DAY_1, DAY_1 + 2 * DAY, {30: None, 31: "much", 32: True}))
+    """As text, as numbers that JSON does not have, and as what is none."""
+    changes = {30: None, 31: "much", 32: True, 33: float("nan"), 34: "n/a", 35: "1_0", 36: [1], 37: "12.5"}
+    redata.moods.append(spoilt(DAY_1, DAY_1 + 2 * DAY, changes))
     found = RedataPrices(base_url=redata.url).fetch(DAY_1, DAY_1 + 2 * DAY)
-    assert len(found) == 72 - 3
+    assert len(found) == 72 - 7
     missing = judge_day(
         DAY_1 + DAY, [p for p in found if MARKET.day_of(p.start) == DAY_1 + DAY], MARKET
     ).missing
-    assert missing == tuple(MARKET.hours_of(DAY_1 + DAY)[6:9])
-    assert len(found.remarks) == 2, "a null is an hour without a price, the others are named"
+    assert missing == tuple(MARKET.hours_of(DAY_1 + DAY)[6:13])
+    assert [p.price for p in found if p.start == MARKET.hours_of(DAY_1 + DAY)[13]] == [0.0125]
+    assert len(found.remarks) == 4, "a null is an hour without a price, the others are named"
     assert "'much'" in found.remarks[0]
 
 
@@ -210,6 +213,19 @@ def test_entsoe_has_no_prices_yet(platform: Service) -> None:
     text = f"<Acknowledgement_MarketDocument>{reason}</Acknowledgement_MarketDocument>"
     platform.moods += [(200, "text/xml", text)]
     assert EntsoePrices(TOKEN, "ES", MARKET).fetch(DAY_1, DAY_1) == []
+
+
+def test_prices_in_another_currency_are_refused_by_its_name(platform: Service) -> None:
+    """Poland's were in PLN, Romania's in RON: as euros they would be several times too high."""
+    source = EntsoePrices(TOKEN, "PL", MARKET)
+    hours = [50.0] * 24
+    document = entsoe_document(MARKET.start_of(DAY_1), hours, 60)
+    platform.moods += [(200, "application/xml", document.replace(">EUR<", ">PLN<"))] * 2
+    for ask in (lambda: source.fetch(DAY_1, DAY_1), lambda: source.probe(DAY_1, 2.0)):
+        with pytest.raises(PriceSourceSetupError, match="prices in PLN, expected EUR") as caught:
+            ask()
+        assert TOKEN not in str(caught.value)
+    assert len(platform.asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ def test_nobody_there_is_worth_another_try() -> None:
 def test_no_prices_yet_is_no_error(service: api.Redata) -> None:
     service.moods.append(api.NO_VALUES)
     assert source(service).fetch(DAY, DAY) == []
+    service.moods.append((200, *api.NO_VALUES[1:]))
+    assert source(service).fetch(DAY, DAY) == []
     service.moods.append((200, "application/json", json.dumps({"data": {}, "included": []})))
     assert source(service).fetch(DAY, DAY) == []
 
@@ -135,6 +137,7 @@ def test_no_prices_yet_is_no_error(service: api.Redata) -> None:
     ("answer", "expected"),
     [
         ((400, "application/json", '{"errors": [{"detail": "bad date"}]}'), "HTTP 400.*bad date"),
+        ((200, "application/json", '{"errors": [{"detail": "upstream gone"}]}'), "HTTP 200.*upstream gone"),
         ((200, "application/json", "[1, 2"), "not JSON"),
         ((200, "application/json", '{"values": 3}'), "another form: KeyError"),
         ((200, "application/json", "[]"), "another form"),

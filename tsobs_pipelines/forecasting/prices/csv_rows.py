@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
+from math import isnan
 from typing import TextIO
 
 from tsobs_pipelines.forecasting.delivery import Market
@@ -18,6 +20,8 @@ PRICE_COLUMNS = {"price_eur_per_mwh": MWH_PER_KWH, "price_eur_per_kwh": 1.0}
 WITHOUT_PRICE = frozenset(
     {"", "-", "--", "–", "—", ".", "?", "null", "none", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "missing"}  # noqa: RUF001 - dashes of files
 )
+_WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+", re.ASCII)
+_HOUR = re.compile(r"(?P<hour>\d{1,3})(\.0+|:00(:00)?)?", re.ASCII)
 YEARS = range(1970, 2201)
 REMARKS_KEPT = 20
 
@@ -158,9 +162,7 @@ def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], 
             day = _day(text)
             highest[text] = table.days.setdefault(day, DayRows()), highest_label(day, table.market)
         rows, most = highest[text]
-        label = int(cells[columns.hour])
-        if not 0 <= label <= most:
-            raise ValueError(f"hour {label}, expected 0 to 23 or 1 to 24")
+        label = _hour_label(cells[columns.hour], most)
         try:
             price = _price(cells, columns)
         except ValueError:
@@ -179,6 +181,8 @@ def _price(cells: Sequence[str], columns: _Columns) -> float | None:
 def number(cell: str, *, decimal_comma: bool) -> float | None:
     """The number in a cell, ``None`` where it says that there is none.
 
+    With a decimal comma, dots between groups of three digits are left out.
+
     Raises:
         ValueError: it is no number.
     """
@@ -188,23 +192,43 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
         text = cell.strip()
         if text.lower() in WITHOUT_PRICE:
             return None
-        if not decimal_comma or "," not in text:
-            raise
+        if not decimal_comma or not _WITH_COMMA.fullmatch(text):
+            raise ValueError(f"price {text!r}, expected a number") from None
         price = float(text.replace(".", "").replace(",", "."))
     if "_" in cell:  # Python's own way of writing numbers
-        raise ValueError(f"could not convert string to float: {cell!r}")
-    return price
+        raise ValueError(f"price {cell!r}, expected a number")
+    return None if isnan(price) else price
+
+
+def _hour_label(cell: str, most: int) -> int:
+    """The label of an hour: ``7``, ``07`` or ``07:00``."""
+    found = _HOUR.fullmatch(cell.strip())
+    if found is None:
+        raise ValueError(
+            f"hour {cell!r}, expected 0 to 23 or 1 to 24, or 00:00 to 23:00; "
+            "parts of an hour need a column time with an offset"
+        )
+    label = int(found["hour"])
+    if label > most:
+        raise ValueError(f"hour {label}, expected 0 to 23 or 1 to 24")
+    return label
 
 
 def _day(text: str) -> date:
-    day = date.fromisoformat(text.strip())
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"date {text!r}, expected YYYY-MM-DD") from None
     if day.year not in YEARS:
         raise ValueError(f"year {day.year}, expected {YEARS[0]} to {YEARS[-1]}")
     return day
 
 
 def _time(text: str) -> datetime:
-    time = datetime.fromisoformat(text.strip())
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"time {text!r}, expected as 2026-05-12T14:00:00+02:00") from None
     if time.tzinfo is None:
         raise ValueError(f"time={text!r}, expected an offset such as +01:00 or Z")
     if time.year not in YEARS:

@@ -39,6 +39,9 @@ ZONES_OF_COUNTRIES = {"DE": "DE_LU", "LU": "DE_LU", "IE": "IE_SEM"}
 COUNTRIES_OF_SEVERAL_ZONES = frozenset({"DK", "IT", "NO", "SE"})
 
 
+_CURRENCY = re.compile(rb"<(?:\w+:)?currency_Unit\.name>\s*([A-Za-z]{2,8})\s*<")
+
+
 class EntsoePrices:
     """The day-ahead prices of one bidding zone."""
 
@@ -73,8 +76,10 @@ class EntsoePrices:
         from entsoe.exceptions import NoMatchingDataError  # noqa: PLC0415
 
         place = f"ENTSO-E, {self._zone}, {first} to {last}"
+        session = requests.Session()
+        session.hooks["response"].append(lambda answer, **_: check_currency(answer.content, place))
         client = EntsoePandasClient(
-            self._token, retry_count=attempts, retry_delay=2, timeout=math.ceil(timeout_s)
+            self._token, session, retry_count=attempts, retry_delay=2, timeout=math.ceil(timeout_s)
         )
         start, end = (pd.Timestamp(str(day), tz=self._market.timezone) for day in (first, last + DAY))
         try:
@@ -86,6 +91,8 @@ class EntsoePrices:
         except requests.RequestException as error:
             # Its text holds the address, and so the token.
             raise PriceSourceUnreachableError(f"{place}: {type(error).__name__}") from None
+        except PriceSourceError:
+            raise
         except Exception as error:  # noqa: BLE001 - the library reads an answer without a check
             text = " ".join(str(error).replace(self._token, "***").split())[:200]
             raise PriceSourceError(
@@ -132,6 +139,19 @@ def zone_of(market: Market) -> str | None:
     if home is None or home in COUNTRIES_OF_SEVERAL_ZONES:
         return None
     return ZONES_OF_COUNTRIES.get(home, home)
+
+
+def check_currency(document: bytes, place: str) -> None:
+    """Refuse prices that are not in euros: the library says nothing about their currency.
+
+    Raises:
+        PriceSourceSetupError: names the currencies.
+    """
+    others = {found.decode() for found in _CURRENCY.findall(document)} - {"EUR"}
+    if others:
+        raise PriceSourceSetupError(
+            f"{place}: prices in {', '.join(sorted(others))}, expected EUR; they are not converted"
+        )
 
 
 def _timed(series: pd.Series[float]) -> list[tuple[datetime, float]]:

@@ -75,7 +75,7 @@ def parse(answer: Answer, indicator: Indicator, place: str) -> Fetched:
         PriceSourceError: a refusal, or an answer in another form.
     """
     body = answer.body
-    if answer.status != 200:
+    if answer.status != 200 or (isinstance(body, Mapping) and "errors" in body and "included" not in body):
         errors = _errors(body)
         if "no values" in errors.lower():
             return Fetched()

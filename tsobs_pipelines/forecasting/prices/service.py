@@ -18,6 +18,7 @@ from tenacity import (
     wait_random,
 )
 
+from tsobs_pipelines.forecasting.prices.csv_rows import number
 from tsobs_pipelines.forecasting.prices.source import (
     MWH_PER_KWH,
     PriceSourceError,
@@ -95,24 +96,23 @@ class JsonService:
             raise PriceSourceError(f"{said}, not JSON ({kind})") from None
 
 
-def timed_values(
-    values: Iterable[Mapping[str, object]], place: str
-) -> tuple[list[tuple[datetime, float]], list[str]]:
+def timed_values(values: Iterable[object], place: str) -> tuple[list[tuple[datetime, float]], list[str]]:
     """Starts (UTC) and prices in EUR/kWh of ``{"value": EUR/MWh, "datetime": RFC 3339, …}``, and remarks.
 
-    A value of ``null`` is an hour without a price; one that can't be read costs itself.
+    A value of ``null`` or NaN is an hour without a price; one that can't be read costs itself.
 
     Raises:
         PriceSourceError: there are values, and none of them can be read.
-        TypeError: the values are no mappings.
     """
     timed, remarks, count = [], [], 0
     for value in values:
         count += 1
         try:
-            start, price = _time(value["datetime"]), value["value"]
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{value!r}, expected a value with its datetime")
+            start, price = _time(value["datetime"]), _number(value["value"])
             if price is not None:
-                timed.append((start, _number(price) * MWH_PER_KWH))
+                timed.append((start, price * MWH_PER_KWH))
         except (KeyError, ValueError, OverflowError) as error:
             remarks.append(f"{place}: {type(error).__name__}: {error}"[:300])
     if remarks and len(remarks) == count:
@@ -120,10 +120,12 @@ def timed_values(
     return timed, remarks[:20]
 
 
-def _number(value: object) -> float:
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"value={value!r}, expected a number")
-    return float(value)
+    return number(str(value), decimal_comma=False)
 
 
 def _time(text: object) -> datetime:
