@@ -187,9 +187,26 @@ def test_the_version_changes_with_the_parameters_and_the_libraries(monkeypatch: 
         assert ProphetPriceForecast().version != MODEL.version
 
 
-def test_a_model_of_another_version_is_refused() -> None:
+def test_the_version_of_a_fit_changes_with_the_zone_and_the_country() -> None:
+    """Holidays change the forecast: errors made with those of another country are not compared."""
+    others = [
+        Market("Europe/Madrid", "FR"),
+        Market("Atlantic/Canary"),
+        Market("Europe/Lisbon"),
+        Market("CET"),
+    ]
+    versions = {MODEL.version_in(market) for market in [MARKET, *others]}
+    assert len(versions) == len(others) + 1
+    assert MODEL.version_in(Market("Europe/Madrid", "ES")) == MODEL.version_in(MARKET)
+
+
+def test_a_model_of_another_version_or_market_is_refused() -> None:
     day = date(2025, 6, 12)
     prices = market_prices(day, 40)
-    old = dataclasses.replace(MODEL.fit(prices, day, MARKET), version="1.abcdef")
+    fitted = MODEL.fit(prices, day, MARKET)
+    assert fitted.version == MODEL.version_in(MARKET)
+    with pytest.raises(ValueError, match=r"expected .*: fit it again"):
+        MODEL.predict(fitted, prices, Market("Europe/Madrid", "FR"))
+    old = dataclasses.replace(fitted, version="1.abcdef")
     with pytest.raises(ValueError, match=r"of version 1\.abcdef, expected .*: fit it again"):
         MODEL.predict(old, prices, MARKET)

@@ -13,9 +13,13 @@ from tsobs_pipelines.forecasting.models.features import Matrix
 DAYS = 120
 HOUR_HALF_LIFE_DAYS = 45.0
 QUANTILE_HALF_LIFE_DAYS = 45.0
-RECENT_DAYS = 7
-RECENT_POWER = 0.85
+RECENT_DAYS = 28
+RECENT_HALF_LIFE_DAYS = 4.0
+RECENT_POWER = 0.9
 """How far the size of the errors of the last days is followed: 0 not at all, 1 wholly."""
+
+FIRST_SCORE = 7
+"""So many days of errors come before the first one that is a score."""
 WIDENING = 1.03
 """By how much a forecast's errors are larger than those of days left out, which were known to the penalty."""
 LEAST = 0.2
@@ -31,11 +35,9 @@ def interval(errors: Matrix) -> tuple[Matrix, Matrix]:
     usual = _usual_by_slot(there)
     normal = there / usual
     by_day = np.nanmean(np.abs(normal), axis=1)
-    first = min(RECENT_DAYS, len(normal) - 1)
+    first = min(FIRST_SCORE, len(normal) - 1)
     # For each day from ``first`` on, and for the next day: the errors of the days before it.
-    lately = np.array(
-        [by_day[max(0, row - RECENT_DAYS) : row].mean() for row in range(first, len(normal) + 1)]
-    )
+    lately = np.array([_lately(by_day[:row]) for row in range(first, len(normal) + 1)])
     size = np.maximum(lately, LEAST) ** RECENT_POWER
     scores = normal[first:] / size[:-1, None]
     weights = np.repeat(_fading(len(scores), QUANTILE_HALF_LIFE_DAYS), scores.shape[1])
@@ -51,6 +53,12 @@ def _usual_by_slot(errors: Matrix) -> Matrix:
     sizes = total / np.maximum(weights.sum(axis=0), 1e-12)
     smooth = np.convolve(np.pad(sizes, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
     return np.asarray(np.maximum(smooth, max(0.25 * float(smooth.mean()), 1e-9)))
+
+
+def _lately(sizes: Matrix) -> float:
+    """The mean of the last days' sizes, recent days first."""
+    last = sizes[-RECENT_DAYS:]
+    return float(np.average(last, weights=_fading(len(last), RECENT_HALF_LIFE_DAYS)))
 
 
 def _fading(count: int, half_life: float) -> Matrix:

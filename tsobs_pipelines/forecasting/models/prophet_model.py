@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 # Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
 
-REVISION = "4"
+REVISION = "5"
 MINIMUM_TRAINING_DAYS = 14
 LIBRARIES = ("prophet", "holidays")
 """What changes forecasts with its own version."""
@@ -94,7 +94,15 @@ class ProphetPriceForecast:
     @cached_property
     def version(self) -> str:
         """The revision of the code and a digest of the parameters and of the libraries that it fits with."""
-        made_of = {**asdict(self.parameters), **{name: metadata.version(name) for name in LIBRARIES}}
+        return self._version_with({})
+
+    def version_in(self, market: Market) -> str:
+        """The version of what is fitted for a market: its zone and its holidays change forecasts as well."""
+        return self._version_with({"timezone": market.timezone, "country": market.home})
+
+    def _version_with(self, more: Mapping[str, str | None]) -> str:
+        libraries = {name: metadata.version(name) for name in LIBRARIES}
+        made_of = {**asdict(self.parameters), **libraries, **more}
         digest = sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
         return f"{REVISION}.{digest[:6]}"
 
@@ -126,7 +134,7 @@ class ProphetPriceForecast:
         low, high = interval(errors)
         return FittedModel(
             model_name=self.name,
-            version=self.version,
+            version=self.version_in(market),
             day=day,
             trained_from=_moment(usable["ds"].iloc[0], market),
             trained_to=min(_moment(usable["ds"].iloc[-1], market) + HOUR, market.start_of(day)),
@@ -147,12 +155,13 @@ class ProphetPriceForecast:
 
         Raises:
             NotEnoughPricesError: a lagged price is absent and no price of the week before can stand for it.
-            ValueError: another version of the model was fitted.
+            ValueError: another version of the model was fitted, or for another market.
         """
-        if fitted.version != self.version:
+        expected = self.version_in(market)
+        if fitted.version != expected:
             raise ValueError(
                 f"the model fitted for {fitted.day} is of version {fitted.version}, "
-                f"expected {self.version}: fit it again"
+                f"expected {expected}: fit it again"
             )
         days = lay_out(prices, fitted.day, 2 * LAG_DAYS, market)
         frame = frame_of(days, market)[-SLOTS:]
