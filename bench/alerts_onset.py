@@ -21,12 +21,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.harness import machine, table
-from tests.lab.alerting.test_truth import LOCATION, SCHEDULE, STOP
 from tests.support import bot_api as api
 from tests.support.lab.processes import Server
 from tests.support.lab.timelapse import quiet_interval
 from tests.support.ports import free_port
-from tests.support.running import Running, eventually, running
+from tests.support.running import LOCATION, Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
 from tests.support.watching import cpu_seconds, idle, named_processes
 
@@ -226,11 +225,9 @@ def measure_idle(place: Path) -> None:
     watched = [Onset(name, "none", datetime(2999, 1, 1, tzinfo=UTC)) for name in ("git", "dev", "factory")]
     with api.bot_api() as bot, observed(place, watched, bot) as tsobs:
         eventually(lambda: idle(tsobs), 120, "the first filling is over")
-        schedule = tsobs.graphql(SCHEDULE)["scheduleOrError"]
         sensor = tsobs.graphql(SENSOR_STATE)["sensorOrError"]
-        assert isinstance(schedule, dict)
         assert isinstance(sensor, dict)
-        tsobs.graphql(STOP, id=schedule["scheduleState"]["id"])
+        tsobs.stop_collecting()
         with_it = spent(tsobs)
         tsobs.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])
         without = spent(tsobs)

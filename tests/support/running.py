@@ -21,6 +21,14 @@ _Found = TypeVar("_Found")
 
 ROOT = Path(__file__).parents[2]
 
+LOCATION = 'repositoryLocationName: "tsobs", repositoryName: "__repository__"'
+"""The code location, in a selector of Dagster's GraphQL."""
+
+_SCHEDULE = f"""{{scheduleOrError(scheduleSelector: {{
+  {LOCATION}, scheduleName: "collect_every_5_minutes"}}) {{
+  ... on Schedule {{scheduleState {{id}}}}}}}}"""
+_STOP_SCHEDULE = """mutation($id: String!) {stopRunningSchedule(id: $id) {__typename}}"""
+
 
 def eventually(look: Callable[[], _Found | None], seconds: float, what: str) -> _Found:
     """Look until there is something to see; fail with ``what`` after ``seconds``."""
@@ -56,6 +64,12 @@ class Running:
     def processes(self, name: str) -> list[int]:
         """The process ids of what has this name, such as ``run``."""
         return [pid for pid in self.descendants() if name_of(pid) == name]
+
+    def stop_collecting(self) -> None:
+        """Stop the schedule of the collection, whose ticks follow the machine's clock."""
+        schedule = self.graphql(_SCHEDULE)["scheduleOrError"]
+        assert isinstance(schedule, dict)
+        self.graphql(_STOP_SCHEDULE, id=schedule["scheduleState"]["id"])
 
     def graphql(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster's webserver."""

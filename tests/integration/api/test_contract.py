@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -11,8 +10,7 @@ import schemathesis
 from hypothesis import given, settings
 from schemathesis.core.result import Ok
 
-from tests.support.api_world import Api, api_of, demo_sidecar, parts_of, seed, settings_of
-from tsobs_pipelines.api.dependencies import Parts
+from tests.support.api_world import Api
 
 HOSTILE = (
     '") |> yield()',
@@ -35,21 +33,6 @@ HOSTILE = (
     " ",
 )
 ROUTES = ("/health-monitoring/connection-stats/{}", "/health-monitoring/latency-history/{}")
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    with demo_sidecar() as url:
-        made = parts_of(settings_of(tmp_path_factory.mktemp("api")), url)
-        seed(made)
-        yield made
-        made.store.close()
-
-
-@pytest.fixture(scope="module")
-def api(parts: Parts) -> Iterator[Api]:
-    with api_of(parts) as made:
-        yield made
 
 
 @pytest.mark.long

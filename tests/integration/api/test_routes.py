@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,6 @@ from tests.support.api_world import (
     listening,
     parts_of,
     rounds,
-    seed,
     settings_of,
     write_log,
 )
@@ -40,21 +38,6 @@ POLLED = [
     "/health-monitoring/strips",
     "/vpn.html",
 ]
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    with demo_sidecar() as url:
-        parts = parts_of(settings_of(tmp_path_factory.mktemp("api")), url)
-        seed(parts)
-        yield parts
-        parts.store.close()
-
-
-@pytest.fixture(scope="module")
-def api(seeded: Parts) -> Iterator[Api]:
-    with api_of(seeded) as made:
-        yield made
 
 
 def body(answer: httpx.Response) -> dict[str, object]:

@@ -25,7 +25,7 @@ from tests.support.lab.runs import Run
 from tests.support.lab.sidecar import running_sidecar
 from tests.support.lab.tailnet import CRITICAL_NODES, Tailnet
 from tests.support.lab.timelapse import ROUND_S, Timelapse, quiet_interval, timelapse
-from tests.support.running import Running, eventually, running
+from tests.support.running import LOCATION, Running, eventually, running
 from tsobs_pipelines.alerting import history
 from tsobs_pipelines.alerting.mutes import mute
 from tsobs_pipelines.alerting.text import plain
@@ -36,15 +36,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 TOLD_WITHIN_S = 60
 """From the tick that collects the evidence to the message."""
 
-LOCATION = 'repositoryLocationName: "tsobs", repositoryName: "__repository__"'
 LAUNCH = f"""mutation($tags: [ExecutionTag!]) {{launchRun(executionParams: {{
   selector: {{{LOCATION}, jobName: "collect_connections"}},
   executionMetadata: {{tags: $tags}}}}) {{
   __typename ... on LaunchRunSuccess {{run {{runId}}}} ... on PythonError {{message}}}}}}"""
 RUN = """query($id: ID!) {runOrError(runId: $id) {... on Run {status}}}"""
-SCHEDULE = f"""{{scheduleOrError(scheduleSelector: {{{LOCATION}, scheduleName: "collect_every_5_minutes"}}) {{
-  ... on Schedule {{scheduleState {{id}}}}}}}}"""
-STOP = """mutation($id: String!) {stopRunningSchedule(id: $id) {__typename}}"""
 EVENTS = """{assetOrError(assetKey: {path: ["%s"]}) {... on Asset {assetMaterializations(limit: 5) {
   metadataEntries {label ... on TextMetadataEntry {text} ... on FloatMetadataEntry {floatValue}
   ... on UrlMetadataEntry {url} ... on PipelineRunMetadataEntry {runId}}}}}}"""
@@ -126,10 +122,8 @@ def story(lab_run: Run, tailnet: Tailnet, tmp_path_factory: pytest.TempPathFacto
                 TELEGRAM_CHAT_ID=api.CHAT,
             )
         )
-        schedule = tsobs.graphql(SCHEDULE)["scheduleOrError"]
-        assert isinstance(schedule, dict)
         # Its ticks, at the machine's clock, would fall into the middle of the journal's five minutes.
-        tsobs.graphql(STOP, id=schedule["scheduleState"]["id"])
+        tsobs.stop_collecting()
         told = Story(tsobs, bot)
         # The journal is behind the machine's clock, and silence is about just that.
         mute(told.engine, "silence", datetime.now(UTC) + timedelta(hours=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Mapping, Set
 from graphlib import CycleError, TopologicalSorter
@@ -115,3 +116,15 @@ def test_no_module_is_named_like_the_package_beside_it() -> None:
     names = {path.name for path in (ROOT / PACKAGE).iterdir() if path.is_dir()}
     beside = {path.stem for path in (ROOT / PACKAGE).glob("*.py")}
     assert not {name for name in beside if name.rstrip("s") in {one.rstrip("s") for one in names}}
+
+
+def test_benchmarks_and_campaigns_import_of_the_tests_their_support_alone() -> None:
+    pattern = re.compile(r"^\s*(?:from|import) (tests\.(?!support\b)[\w.]+)", re.MULTILINE)
+    folders = ("bench", "campaigns", "tests/support")
+    found = {
+        str(path.relative_to(ROOT)): names
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if (names := pattern.findall(path.read_text("utf-8")))
+    }
+    assert found == {}

@@ -60,6 +60,13 @@ def test_thresholds_of_single_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.first_tailnet.latency_threshold_of("other") == 100
 
 
+def refusal() -> str:
+    """Why the settings are refused."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -79,9 +86,7 @@ def test_a_bad_value_is_one_line_that_names_it(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    text = str(caught.value)
+    text = refusal()
     assert text.startswith(f"{name}={value!r}: ")
     assert "\n" not in text
 
@@ -149,9 +154,7 @@ def test_a_bad_address_of_alerts_is_named_by_its_position(
     monkeypatch: pytest.MonkeyPatch, value: str, entry: int
 ) -> None:
     monkeypatch.setenv("TSOBS_NOTIFY_URLS", value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    text = str(caught.value)
+    text = refusal()
     assert text.startswith(f"TSOBS_NOTIFY_URLS: entry {entry}: ")
     assert "sesame" not in text
     assert text.isprintable()
@@ -218,9 +221,7 @@ def test_an_address_that_can_not_be_used_shows_no_credentials(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    text = str(caught.value)
+    text = refusal()
     assert text.startswith(name)
     assert "canary" not in text.replace("'http://:canary'", "")
     assert "\n" not in text
@@ -291,9 +292,7 @@ def test_a_value_that_would_fail_later_ends_the_start(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError) as caught:
-        load_settings()
-    text = str(caught.value)
+    text = refusal()
     assert text.startswith(name)
     assert expected in text
     assert text.isprintable()
