@@ -22,6 +22,9 @@ export LC_ALL=C TZ=UTC
 # Set by entrypoint.sh: `ok`, or why curl can't ask the LocalAPI.
 : "${SIDECAR_CURL:=}"
 
+# The smallest SAMPLE_INTERVAL: a dead node takes two time-outs of a round. Only tests of the sidecar set less.
+: "${SIDECAR_SHORTEST_INTERVAL:=10}"
+
 # Seconds a CLI call may take, where the design gives no other figure.
 : "${SIDECAR_CLI_SECONDS:=5}"
 # Seconds from accepting a connection to the end of its headers.
@@ -110,13 +113,15 @@ shared() {
   if ! read_shared "$name" "$since" "$asked"; then
     take_lock "$name" 25 || return 3
     if ! read_shared "$name" "$since" "$asked"; then
-      now_us started
-      SHARED=$("$producer")
-      outcome result $?
-      now_us ended
       local new=$SIDECAR_RUN_DIR/$name.new
-      printf '%s %s %s\n%s\n' "$started" "$ended" "$result" "$SHARED" >"$new" && mv -f "$new" "$SIDECAR_RUN_DIR/$name"
-      SHARED_RESULT=$result
+      now_us started
+      ("$producer") >"$new"
+      outcome result $?
+      [[ $result != ok || -s $new ]] || result=failed
+      now_us ended
+      SHARED_RESULT=failed
+      printf '\n%s %s %s\n' "$started" "$ended" "$result" >>"$new" && mv -f "$new" "$SIDECAR_RUN_DIR/$name" &&
+        read_shared "$name" 0 0
     fi
     exec {LOCK_FD}>&-
   fi
@@ -132,9 +137,10 @@ shared() {
 read_shared() {
   local started ended lines
   [[ -f $SIDECAR_RUN_DIR/$1 ]] || return 1
-  mapfile -t lines 2>/dev/null <"$SIDECAR_RUN_DIR/$1" || return 1
-  read -r started ended SHARED_RESULT <<<"${lines[0]-}" || return 1
-  SHARED=${lines[1]-}
+  mapfile -t lines 2>/dev/null <"$SIDECAR_RUN_DIR/$1" && ((${#lines[@]} > 1)) || return 1
+  read -r started ended SHARED_RESULT <<<"${lines[-1]}" || return 1
+  # shellcheck disable=SC2034 # for the handler and the sampler
+  SHARED=${lines[0]}
   # A clock that was set back leaves answers from the future: they don't count.
   ((ended <= ${EPOCHREALTIME/./})) || return 1
   if [[ $SHARED_RESULT == ok ]]; then

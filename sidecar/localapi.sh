@@ -46,6 +46,11 @@ one_line() {
   return "${PIPESTATUS[0]}"
 }
 
+# file_on_one_line FILE: its text in the same way.
+file_on_one_line() {
+  tr -d '\n\t' <"$1"
+}
+
 # raw_status: the daemon's status as it gives it.
 raw_status() {
   local status=0

@@ -7,24 +7,33 @@
 
 readonly PROJECTOR_SECONDS=5
 
-# project KIND ARGUMENT PAYLOAD: what `answered` in tailnet.jq makes of a payload without line ends, into PROJECTED;
-# 1 when it can't be read. ARGUMENT has no blanks.
-project() {
-  local number=$BASHPID.${EPOCHREALTIME/./} questions answers
-  local question="$number $1 ${2:--} $3"
-  PROJECTED=''
+# projection KIND ARGUMENT COMMAND…: prints what `answered` in tailnet.jq makes of the payload that the command prints
+# on one line; nothing when it can't be read. ARGUMENT has no blanks. Large payloads and answers go through pipes,
+# since variables cost bash more than the projection costs jq.
+projection() {
+  local number=$BASHPID.${EPOCHREALTIME/./} questions answers answered=no answer
+  answer="/^$number ./{s/^[^ ]* //p;q;};/^$number \$/q"
   if [[ -p $SIDECAR_RUN_DIR/questions ]] && take_lock projector "$PROJECTOR_SECONDS"; then
     # Open for both, so that neither waits for jq; what others left there is read over. The line end before the
     # question ends one that was torn.
     exec {questions}<>"$SIDECAR_RUN_DIR/questions" {answers}<>"$SIDECAR_RUN_DIR/answers"
-    PROJECTED=$(
-      printf '\n%s\n' "$question" >&"$questions" &
-      timeout "$PROJECTOR_SECONDS" grep -am 1 "^$number " <&"$answers"
-      kill "$!" 2>/dev/null
-    )
+    question "$number" "$@" >&"$questions" &
+    timeout "$PROJECTOR_SECONDS" sed -n "$answer" <&"$answers" && answered=yes
+    kill "$!" 2>/dev/null
     exec {questions}>&- {answers}>&- {LOCK_FD}>&-
   fi
-  [[ -n $PROJECTED ]] || PROJECTED=$(jq_tailnet -Rnr 'include "tailnet"; serve_answers' <<<"$question" 2>/dev/null)
-  PROJECTED=${PROJECTED#"$number "}
+  [[ $answered == yes ]] || question "$number" "$@" | jq_tailnet -Rnr 'include "tailnet"; serve_answers' 2>/dev/null | sed -n "$answer"
+}
+
+# question NUMBER KIND ARGUMENT COMMAND…: the line that the projector reads.
+question() {
+  printf '\n%s ' "$1 $2 ${3:--}"
+  "${@:4}"
+  printf '\n'
+}
+
+# project KIND ARGUMENT PAYLOAD: the projection of a payload without line ends into PROJECTED; 1 when there is none.
+project() {
+  PROJECTED=$(projection "$1" "$2" printf %s "$3")
   [[ -n $PROJECTED ]]
 }

@@ -77,9 +77,9 @@ load_status() {
 }
 
 produce_status() {
-  local raw
-  raw=$(one_line raw_status) || return
-  project status - "$raw" && printf '%s\n' "$PROJECTED"
+  local raw=$SIDECAR_RUN_DIR/status.raw
+  raw_status >"$raw" || return
+  projection status - file_on_one_line "$raw"
 }
 
 # produce_health: the daemon's state and version.

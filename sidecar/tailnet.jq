@@ -7,7 +7,7 @@ def need(kind): if type == kind then . else error("unexpected JSON") end;
 
 # Keeps these members where they are there, and only if they are no objects or lists.
 def only(names): . as $from | reduce names[] as $name ({};
-  if $from | has($name) then .[$name] = ($from[$name] | scalar) else . end);
+  if $from | has($name) then setpath([$name]; $from[$name] | scalar) else . end);
 
 def peer: object
   | only(["ID", "HostName", "DNSName", "OS", "Online", "Active", "ExitNode", "ExitNodeOption", "CurAddr",
