@@ -22,7 +22,7 @@ SIDECAR_DIR=${BASH_SOURCE[0]%/*}
 readonly BURST=6 NETCHECK_EVERY=10 NETCHECK_GAP=2 LONGEST_GAP=10 JQ_SECONDS=20 LEAST_PINGS_US=4700000
 readonly WORK=$SIDECAR_RUN_DIR/round
 
-TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 NETCHECK_SLOT=0 PACKING=''
+TARGETS='' ROUND='' STATE='' REASON='' JOURNAL=ok SLOT=0 NETCHECK='' NETCHECK_SINCE=0 NETCHECK_SLOT=0 PACKING='' WARNED=no
 # The nodes that were relayed in the newest round, and in the one before, with spaces around each.
 RELAYED=' ' WERE_RELAYED=' '
 # The names are arguments of jq, never patterns of bash.
@@ -49,6 +49,7 @@ describe() {
     timeout) REASON="tailscale status: no answer within $SIDECAR_CLI_SECONDS s" && return 1 ;;
     failed) REASON="tailscale status: exit status $status" && return 1 ;;
   esac
+  warn_of_userspace "$raw"
   ((SLOT / SAMPLE_INTERVAL % NETCHECK_EVERY != 0)) || whole=true
   unfinished
   now_us us
@@ -64,6 +65,15 @@ describe() {
   STATE=${ANSWER%%$'\t'*} ROUND=${ANSWER#*$'\n'} TARGETS=${ANSWER%%$'\n'*}
   TARGETS=${TARGETS#*$'\t'}
   RELAYED=" ${TARGETS%%$'\t'*} " TARGETS=${TARGETS#*$'\t'}
+}
+
+# warn_of_userspace STATUS: say once that the peers of a daemon without a TUN device reach a server on loopback.
+warn_of_userspace() {
+  [[ $WARNED == no && -z $SIDECAR_TOKEN_FILE ]] || return 0
+  # No text in it can pose as this: its quotes are escaped.
+  [[ $1 =~ ^.{0,4096}[{,]\ *\"TUN\":\ *false ]] || return 0
+  WARNED=yes
+  log WARNING 'tailscaled runs in userspace mode: every peer that the policy lets in reaches this server, as 127.0.0.1. Set SIDECAR_TOKEN_FILE, or run tailscale set --shields-up'
 }
 
 # take_round AT STARTED: the journal's line for the round into ROUND.

@@ -105,6 +105,7 @@ class Sidecar:
             "TMPDIR": str(self.place),
             "SIDECAR_PORT": str(self.port),
             "JOURNAL_DIR": str(self.journal),
+            "SIDECAR_SHORTEST_INTERVAL": "1",
             **self.settings,
         }
         with (self.place / "log").open("ab") as log:

@@ -31,6 +31,15 @@ def refusal(sidecar: Sidecar) -> str:
         ("SIDECAR_PORT", "a[$(touch canary)]"),
         ("SAMPLE_INTERVAL", "0"),
         ("SAMPLE_INTERVAL", "1m"),
+        ("SAMPLE_INTERVAL", "3601"),
+        ("SIDECAR_SHORTEST_INTERVAL", "11"),
+        ("SAMPLE_HOSTS", "git,10.0.0.5"),
+        ("SAMPLE_HOSTS", "192.168.1.1"),
+        ("SAMPLE_HOSTS", "100.63.255.255"),
+        ("SAMPLE_HOSTS", "100.128.0.1"),
+        ("SAMPLE_HOSTS", "100.64.0.256"),
+        ("SAMPLE_HOSTS", "fd00::5"),
+        ("SAMPLE_HOSTS", "10.0.0.0/24"),
         ("JOURNAL_RETENTION_DAYS", "-1"),
         ("SIDECAR_DEBUG", "maybe"),
         ("SIDECAR_BIND", "example.com"),
@@ -50,6 +59,19 @@ def test_a_bad_setting_is_one_line_that_names_it(new_sidecar: Sidecar, name: str
     message = refusal(new_sidecar)
     assert name in message
     assert not (new_sidecar.place / "canary").exists()
+
+
+def test_a_machine_behind_a_subnet_router_is_refused_with_what_to_name_instead(new_sidecar: Sidecar) -> None:
+    new_sidecar.settings["SAMPLE_HOSTS"] = "git 10.0.0.5"
+    message = refusal(new_sidecar)
+    assert message.startswith("SAMPLE_HOSTS: 10.0.0.5 is no address of a node")
+    assert "name the router" in message
+
+
+@pytest.mark.parametrize("seconds", ["1", "9"])
+def test_an_interval_shorter_than_a_round_is_refused(new_sidecar: Sidecar, seconds: str) -> None:
+    new_sidecar.settings |= {"SAMPLE_INTERVAL": seconds, "SIDECAR_SHORTEST_INTERVAL": "10"}
+    assert refusal(new_sidecar) == f"SAMPLE_INTERVAL={seconds}: expected a whole number from 10 to 3600"
 
 
 @pytest.mark.parametrize(

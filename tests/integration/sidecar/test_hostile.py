@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -364,8 +365,23 @@ def test_a_token_is_required_where_one_is_set(new_sidecar: Sidecar) -> None:
         token.write_text("another-token-0123456789\n")
         assert sidecar.get("/status", "Authorization: Bearer 0123456789abcdef-secret").status == 401
         assert sidecar.get("/status", "Authorization: Bearer another-token-0123456789").status == 200
-        token.write_text("")
-        assert sidecar.get("/status", "Authorization: Bearer ").status == 503
+        for unusable in (
+            "",
+            "x" * 15,
+            "x" * 513,
+            "x" * 100_000,
+            "two words of a token",
+            "one-line-of-two\nanother",
+        ):
+            token.write_text(unusable)
+            begun = time.monotonic()
+            given = unusable[:500].splitlines() or [""]
+            assert sidecar.get("/status", f"Authorization: Bearer {given[0]}").status == 503
+            assert time.monotonic() - begun < 5
+        token.unlink()
+        assert sidecar.get("/status").status == 503
+        os.mkfifo(token)
+        assert sidecar.get("/status").status == 503
     assert "secret" not in (sidecar.place / "log").read_text()
 
 

@@ -267,3 +267,21 @@ def test_a_journal_that_cannot_be_written_shows_and_heals(sampling: Sidecar) -> 
     path.rmdir()
     poll(lambda: sampling.get("/healthz").status == 200, 10, "the sidecar to be well again")
     assert sampling.rounds()
+
+
+@pytest.mark.parametrize(
+    ("tun", "token", "warned"), [(False, "", True), (False, "x" * 16, False), (True, "", False)]
+)
+def test_a_server_that_peers_reach_on_loopback_says_so_once(
+    new_sidecar: Sidecar, tailscale: FakeTailscale, tmp_path: Path, tun: bool, token: str, warned: bool
+) -> None:
+    new_sidecar.settings |= {"SAMPLE_INTERVAL": "1", "SAMPLE_HOSTS": "git"}
+    tailscale.say("status", {**status(node("git", GIT)), "TUN": tun})
+    if token:
+        (tmp_path / "token").write_text(token)
+        (tmp_path / "token").chmod(0o600)
+        new_sidecar.settings["SIDECAR_TOKEN_FILE"] = str(tmp_path / "token")
+    with running(new_sidecar) as sidecar:
+        sidecar.wait_for_rounds(3, 60)
+    said = [line for line in sidecar.log if "userspace mode" in str(line["message"])]
+    assert len(said) == warned

@@ -66,6 +66,7 @@ def running_sidecar(
             "SIDECAR_PORT": str(port),
             "SAMPLE_HOSTS": ",".join(CRITICAL_NODES),
             "SAMPLE_INTERVAL": "1",
+            "SIDECAR_SHORTEST_INTERVAL": "1",
             "JOURNAL_DIR": str(journal),
             "TAILSCALE_BIN": str(observer.program),
             "TS_SOCKET": str(observer.socket),
