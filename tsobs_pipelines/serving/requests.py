@@ -6,10 +6,10 @@ of the people who use them: a web page may send requests to any address that its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
@@ -17,6 +17,10 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_AUTHORITY: Final = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{0,5}))?", re.ASCII
+)
+_MAX_PORT: Final = 65_535
 _SHOWN = 60
 
 
@@ -42,13 +46,10 @@ class HostNames:
 
     def allow(self, host: str, reached: str | None) -> bool:
         """Whether ``host``, a Host header, names this server; ``reached`` is the socket's own address."""
-        try:
-            parts = urlsplit(f"//{host}")
-            name, _ = parts.hostname, parts.port
-        except ValueError:
+        found = _name_and_port(host)
+        if found is None:
             return False
-        if not name or parts.username is not None or parts.path or parts.query or parts.fragment:
-            return False
+        name, _ = found
         if name in self._names:
             return True
         address = _address(name)
@@ -117,12 +118,27 @@ def _values(scope: Scope, header: bytes) -> list[str]:
 
 def _authority(origin: str) -> tuple[str, int] | None:
     """Host and port of an origin; ``None`` for ``null`` and whatever else names no server."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
+    scheme, _, host = origin.partition("://")
+    found = _name_and_port(host)
+    if found is None:
         return None
-    return (parts.hostname, port) if parts.hostname and port else None
+    name, port = found
+    port = port or _DEFAULT_PORTS.get(scheme.lower())
+    return (name, port) if port else None
+
+
+def _name_and_port(host: str) -> tuple[str, int | None] | None:
+    """Name or address, in lower case, and port of an authority without user; ``None`` when it is none.
+
+    Not by ``urlsplit``, which reads ``[::1].evil.example`` as ``::1``.
+    """
+    found = _AUTHORITY.fullmatch(host)
+    if found is None:
+        return None
+    port = int(found["port"]) if found["port"] else None
+    if port is not None and port > _MAX_PORT:
+        return None
+    return (found["address"] or found["name"]).lower(), port
 
 
 def _authority_of_host(origin: str, host: str) -> tuple[str, int] | str:

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
@@ -141,6 +143,84 @@ def test_a_body_that_no_form_could_send_is_needed(url: str) -> None:
     assert run_count(url) == 0
 
 
+def raw_status(url: str, lines: list[str], body: bytes = b"") -> int:
+    """The status that a request of exactly these lines gets."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), 30) as connection:
+        head = [*lines, f"Content-Length: {len(body)}", "Connection: close", "", ""]
+        connection.sendall("\r\n".join(head).encode() + body)
+        received = b""
+        while b"\r\n" not in received and (part := connection.recv(65536)):
+            received += part
+    return int(received.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "get", "Get", "PUT", "OPTIONS", "PROPFIND"])
+def test_no_form_of_the_target_or_method_changes_anything(url: str, method: str) -> None:
+    query = urlencode({"query": LAUNCH})
+    host = url.removeprefix("http://")
+    for target in ("/graphql", "/%67raphql", "http://evil.example/graphql"):
+        assert 400 <= raw_status(url, [f"{method} {target}?{query} HTTP/1.1", f"Host: {host}"]) < 500
+    for target in ("//evil.example/graphql", "/./graphql", "/graphql;x", "/graphql/", "/GraphQL"):
+        assert raw_status(url, [f"{method} {target}?{query} HTTP/1.1", f"Host: {host}"]) < 500
+    assert run_count(url) == 0
+
+
+LOOK_ALIKES = (
+    *("127.0.0.1.", "localhost.", "localhost.evil.example", "127.0.0.1.nip.io", "[::1].evil.example"),
+    *("user@127.0.0.1", "127.0.0.1@evil.example", "evil.example#@127.0.0.1", "evil.example:3000"),
+    *("127.0.0.1:port", "127.1", "2130706433", "0x7f000001", "0.0.0.1", "", "127.0.0.1, evil.example"),
+    *("127.0.0.1/x", "127.0.0.1?x", "127.0.0.1\\.evil.example", "[::ffff:7f00:2]", "[::1%25lo]"),
+)
+
+
+def test_a_host_that_only_looks_like_ours_is_refused(url: str) -> None:
+    body = json.dumps({"query": LAUNCH}).encode()
+    for host in LOOK_ALIKES:
+        for target in ("/graphql?query={version}", "/", "http://127.0.0.1/graphql?query={version}"):
+            assert raw_status(url, [f"GET {target} HTTP/1.1", f"Host: {host}"]) == 400, host
+        lines = ["POST /graphql HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
+        assert raw_status(url, lines, body) == 400, host
+    assert run_count(url) == 0
+
+
+OF_PROXIES = (
+    *("X-Forwarded-Host: 127.0.0.1", "X-Forwarded-Server: 127.0.0.1", "X-Host: 127.0.0.1"),
+    *("X-Original-Host: 127.0.0.1", "Forwarded: host=127.0.0.1;for=127.0.0.1"),
+    *("X-HTTP-Method-Override: POST", "X-Original-URL: /graphql"),
+)
+
+
+def test_a_header_of_proxies_changes_neither_host_nor_method(url: str) -> None:
+    host, query = url.removeprefix("http://"), urlencode({"query": LAUNCH})
+    body = json.dumps({"query": LAUNCH}).encode()
+    for header in OF_PROXIES:
+        lines = ["POST /graphql HTTP/1.1", "Host: evil.example", "Content-Type: application/json", header]
+        assert raw_status(url, lines, body) == 400, header
+        foreign = header.replace("127.0.0.1", "evil.example")
+        assert raw_status(url, ["GET /server_info HTTP/1.1", f"Host: {host}", foreign]) == 200, header
+        assert raw_status(url, [f"GET /graphql?{query} HTTP/1.1", f"Host: {host}", foreign]) == 405, header
+    assert run_count(url) == 0
+
+
+UNASKED_TYPES = (
+    *("text/plain", "TEXT/PLAIN", "text/plain;charset=application/json", "text/json", "*/*"),
+    *("application/x-www-form-urlencoded", "multipart/form-data; boundary=application/json"),
+    *("application/json, text/plain", "application/jsonp", "application/octet-stream", ""),
+)
+
+
+def test_a_type_that_pages_may_send_unasked_is_refused(url: str) -> None:
+    host = url.removeprefix("http://")
+    bodies = (json.dumps({"query": LAUNCH}).encode(), urlencode({"query": LAUNCH}).encode(), b"")
+    for kind in UNASKED_TYPES:
+        for target in ("/graphql", f"/graphql?{urlencode({'query': LAUNCH})}"):
+            for body in bodies:
+                lines = [f"POST {target} HTTP/1.1", f"Host: {host}", f"Content-Type: {kind}"]
+                assert raw_status(url, lines, body) == 415, kind
+    assert run_count(url) == 0
+
+
 def test_a_program_reads_and_launches_as_before(url: str) -> None:
     assert "version" in httpx.get(f"{url}/graphql", params={"query": "{version}"}, timeout=30).json()["data"]
     page = httpx.get(f"{url}/graphql", headers={"Accept": "text/html"}, timeout=30)
@@ -182,7 +262,14 @@ async def _opened(url: str, headers: Mapping[str, str]) -> int:
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": "https://dagster.example.com.evil.example"},
+        {"Origin": "http://dagster.example.com"},
+        {"Origin": "file://"},
+        {"Origin": ""},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "websocket"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "websocket"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
     ],
 )
 def test_a_foreign_page_opens_no_websocket(url: str, headers: dict[str, str]) -> None:

@@ -41,6 +41,15 @@ def is_refused(headers: dict[str, str], method: str = "GET", kind: str = "http")
         ("127.0.0.1:port", False),
         ("100.64.0.8:3000", False),
         ("localhost.", False),
+        ("[::1].evil.example", False),
+        ("[::1]evil.example", False),
+        ("[localhost]", False),
+        ("user@localhost", False),
+        (":@localhost", False),
+        ("localhost:99999", False),
+        ("localhost:80:80", False),
+        ("localhost\t", False),
+        ("localhost,evil.example", False),
     ],
 )
 def test_a_server_answers_to_its_own_names_only(host: str, allowed: bool) -> None:
