@@ -21,7 +21,8 @@ _SHORTEST_KEY = 16
 """A user with a password may be a key: shorter ones are names."""
 
 _CREDENTIALS = re.compile(r"://.*@", re.DOTALL)
-_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_QUERY = re.compile(r"[?#&;=].*", re.DOTALL)
+"""Also a query that lost its question mark."""
 
 
 def masked(text: str) -> str:

@@ -27,6 +27,8 @@ SHOWN: Final = 80
 """Characters of a bad value that are shown."""
 
 _EARLIEST: Final = date(2000, 1, 1)
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?")
+"""What a URL's host may be: a name, also with letters of other alphabets, or an address."""
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
@@ -38,7 +40,7 @@ def shown_value(value: object, most: int = SHOWN) -> str:
         # Of an address, or what was meant to be one, the scheme and the host: all else may be a secret.
         scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
         _, at, host = rest.rpartition("@")
-        kept = re.split(r"[/?#\s;]", host)[0]
+        kept = re.split(r"[^\w.:\[\]-]", host)[0]
         if separator and not kept.startswith("["):
             kept = re.sub(r":(?!\d{1,5}$).*", ":[redacted]", kept)  # a password whose host was forgotten
         shown = f"{scheme.split('@')[0][:16]}{separator}{'[redacted]@' if at else ''}{kept}"
@@ -58,7 +60,7 @@ def _http_url(value: str) -> str:
     # The parser would drop line ends, and a request would hold them.
     if not value.isprintable() or " " in value or "\\" in value:
         raise ValueError(f"{msg} without spaces, control characters and backslashes")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+    if parts.scheme not in {"http", "https"} or port == 0 or not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError(msg)
     return value.rstrip("/")
 

@@ -200,6 +200,9 @@ CREDENTIALS = (
     "http://user:can/canary#x@host:abc",
     "http://:canary",
     "ftp://user:canary@host/x?token=canary",
+    "http://user:x@host:abc&token=canary",
+    "http://user:x@host=canary",
+    "http://user:%63anary@host;canary",
 )
 
 
