@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -307,7 +308,8 @@ def initialise_instance(settings: Settings) -> None:
         # SQLAlchemy ends its texts with the statement and a link.
         said = [line for line in child.stderr.splitlines() if line.strip() and line[0] not in "([ "]
         last = said[-1] if said else f"status {child.returncode}"
-        raise SettingsError(f"Dagster can't be set up: {last[:300]}")
+        plain = re.sub(r"^([\w.]+: )?(\([\w.]+\) )?", "", last)  # without the names of exceptions
+        raise SettingsError(f"Dagster can't be set up in {home.root}: {plain[:300]}")
     done.write_text(state, "utf-8")
 
 

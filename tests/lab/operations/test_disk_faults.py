@@ -112,6 +112,21 @@ def test_a_full_disk_under_dagster(small_disk: Path) -> None:
         assert any(entry.dagster_event for entry in instance.all_logs(kept))
 
 
+@pytest.mark.parametrize("kib_left", [0, 100, 300])
+def test_a_start_on_a_full_disk_ends_with_one_line(small_disk: Path, kib_left: int) -> None:
+    filler = fill(small_disk)
+    os.truncate(filler, filler.stat().st_size - kib_left * 1024)
+    command = [sys.executable, "-m", "tsobs_pipelines", "up"]
+    environment = up_environment(small_disk / "var")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert str(small_disk / "var") in line
+    assert line.endswith(("disk is full", "(No space left on device)", "make room on its disk"))
+    assert "Background" not in line
+    assert "Error" not in line
+
+
 @pytest.mark.parametrize(
     "name", ["dagster/storage/history/runs.db", "dagster/storage/history/runs/index.db", "tsobs.db"]
 )
