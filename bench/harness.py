@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPUACCT = Path("/sys/fs/cgroup/cpuacct")
+GROUP_ENDS_WITHIN_S = 20
 
 
 def machine() -> str:
@@ -79,4 +80,18 @@ def meter(name: str) -> Iterator[Meter]:
     try:
         yield Meter(group)
     finally:
-        group.rmdir()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    """Remove a control group; what was started in it may take a moment to end after who started it."""
+    deadline = time.monotonic() + GROUP_ENDS_WITHIN_S
+    while True:
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
