@@ -5,7 +5,9 @@ Which variable has which is in ``settings.py`` and ``tailnet_settings.py``.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from datetime import date
 from importlib.resources import files
 from ipaddress import ip_address
@@ -27,6 +29,7 @@ SHOWN: Final = 80
 """Characters of a bad value that are shown."""
 
 _EARLIEST: Final = date(2000, 1, 1)
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?")
 """What a URL's host may be: a name, also with letters of other alphabets, or an address."""
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -48,6 +51,28 @@ def shown_value(value: object, most: int = SHOWN) -> str:
     shown = re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
     quoted = repr(shown) if isinstance(value, str) else shown
     return quoted if len(quoted) <= most else f"{quoted[:most]}… ({len(text)} characters)"
+
+
+def small_file(path: Path, most: int) -> bytes:
+    """The content of a file that somebody wrote by hand.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it has more than ``most`` bytes, or is a pipe or a device, which may never end.
+    """
+    # Opening a pipe that nobody writes to would wait.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            msg = "not a regular file"
+            raise ValueError(msg)
+        content = os.read(fd, most + 1)
+    finally:
+        os.close(fd)
+    if len(content) > most:
+        msg = f"more than {most} bytes"
+        raise ValueError(msg)
+    return content
 
 
 def _http_url(value: str) -> str:
@@ -90,7 +115,25 @@ def _targets(value: object) -> object:
 
 
 def _place(value: object) -> object:
-    return SecretUrl(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    _check_path(value)
+    return SecretUrl(value)
+
+
+def _text(value: str) -> str:
+    if len(value) > MAX_NAME or not value.isprintable():
+        msg = f"expected at most {MAX_NAME} printable characters"
+        raise ValueError(msg)
+    return value
+
+
+def _token(value: object) -> object:
+    # It goes into a header or an address: with a line end each request would fail.
+    if isinstance(value, str) and not value.isprintable():
+        msg = "expected printable characters"
+        raise ValueError(msg)
+    return _given(value)
 
 
 def _link(value: str) -> str:
@@ -158,11 +201,14 @@ def _listen_address(value: str) -> str:
 
 
 def _address(value: str) -> str:
+    msg = "expected the IP address of one proxy"
     try:
-        return str(ip_address(value))
+        address = ip_address(value)
     except ValueError:
-        msg = "expected the IP address of one proxy"
         raise ValueError(msg) from None
+    if address.is_unspecified:
+        raise ValueError(msg)
+    return str(address)
 
 
 def _start_date(value: date) -> date:
@@ -173,10 +219,15 @@ def _start_date(value: date) -> date:
 
 
 def _path(value: Path) -> Path:
-    if len(str(value)) > MAX_PATH or "\0" in str(value):
-        msg = f"expected a path of at most {MAX_PATH} characters"
-        raise ValueError(msg)
+    _check_path(str(value))
     return value
+
+
+def _check_path(text: str) -> None:
+    # Not isprintable(): bytes of a name in another encoding are characters that are not.
+    if len(text) > MAX_PATH or _CONTROL.search(text):
+        msg = f"expected a path of at most {MAX_PATH} characters without control characters"
+        raise ValueError(msg)
 
 
 def _thresholds(value: object) -> object:
@@ -245,7 +296,8 @@ LinkUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_link)]
 Place = Annotated[SecretUrl, BeforeValidator(_place)]
 """A path, or an address of fsspec, which may hold credentials."""
 
-Secret = Annotated[SecretStr | None, BeforeValidator(_given)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_token)]
+Text = Annotated[str, AfterValidator(_text)]
 DatabaseUrl = Annotated[SecretUrl | None, BeforeValidator(_with_driver), BeforeValidator(_given)]
 PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]

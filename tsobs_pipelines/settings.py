@@ -39,6 +39,7 @@ from tsobs_pipelines.setting_values import (
     Secret,
     SourceName,
     StartDate,
+    Text,
     Thresholds,
     TimeZone,
     shown_value,
@@ -144,7 +145,7 @@ class Settings(BaseSettings):
     influx_url: HttpUrl | None = Field(
         None, validation_alias="INFLUXDB_V2_URL", description="InfluxDB 2 for the time series; unset: SQL"
     )
-    influx_org: str | None = Field(
+    influx_org: Text | None = Field(
         None, validation_alias="INFLUXDB_V2_ORG", description="InfluxDB organisation"
     )
     influx_token: Secret = Field(
@@ -152,7 +153,7 @@ class Settings(BaseSettings):
         validation_alias="INFLUXDB_V2_TOKEN",
         description="InfluxDB token that may read and write the bucket",
     )
-    influx_bucket: str = Field(
+    influx_bucket: Text = Field(
         "analytics", validation_alias="TSOBS_INFLUX_BUCKET", description="InfluxDB bucket"
     )
     latency_threshold_ms: Milliseconds = Field(
@@ -168,7 +169,7 @@ class Settings(BaseSettings):
         validation_alias="TELEGRAM_BOT_TOKEN",
         description="bot token; unset: the outbox keeps the messages",
     )
-    telegram_chat_id: str | None = Field(
+    telegram_chat_id: Text | None = Field(
         None, validation_alias="TELEGRAM_CHAT_ID", description="chat that gets the alerts"
     )
     telegram_thread_id: int | None = Field(

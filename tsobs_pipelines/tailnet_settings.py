@@ -27,6 +27,7 @@ from tsobs_pipelines.setting_values import (
     Milliseconds,
     NodeName,
     shown_value,
+    small_file,
 )
 
 HOME: Final = "default"
@@ -36,6 +37,11 @@ DEMO: Final = "demo"
 """The name of the simulated tailnet, whose rows are kept apart from real ones."""
 
 DEFAULT_THRESHOLD_MS: Final = 100.0
+
+MAX_FILE_BYTES: Final = 2**20
+"""Of ``TSOBS_TAILNETS_FILE``."""
+MAX_TOKEN: Final = 512
+"""Characters of a sidecar's token."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
@@ -91,6 +97,21 @@ class _Entry(Tailnet):
     sidecar_url: HttpUrl
 
 
+def read_token(path: Path) -> str:
+    """The bearer token in a file.
+
+    Raises:
+        OSError: the file can't be read.
+        ValueError: it holds no token, or something else as well; the text does not repeat it.
+    """
+    # A line end or two, also of another system.
+    token = small_file(path, MAX_TOKEN + 4).decode("utf-8", "replace").strip()
+    if not (token.isascii() and token.isprintable()) or not 0 < len(token) <= MAX_TOKEN or " " in token:
+        msg = f"holds no token of at most {MAX_TOKEN} printable characters"
+        raise ValueError(msg)
+    return token
+
+
 def further_tailnets(path: Path) -> tuple[Tailnet, ...]:
     """The tailnets of a file, in its order.
 
@@ -98,12 +119,16 @@ def further_tailnets(path: Path) -> tuple[Tailnet, ...]:
         ValueError: the file can't be read, or one of its values can't be used; the text names it.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ValueError(f"expected a TOML file that can be read ({reason})") from error
+        tables = tomllib.loads(small_file(path, MAX_FILE_BYTES).decode("utf-8"))
+    except UnicodeDecodeError:
+        msg = "expected a TOML file that can be read (not UTF-8)"
+        raise ValueError(msg) from None
+    except OSError as error:
+        raise ValueError(f"expected a TOML file that can be read ({error.strerror})") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"expected TOML: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"expected a TOML file that can be read ({error})") from None
     except RecursionError:
         msg = "expected a table for each tailnet, not thousands in one another"
         raise ValueError(msg) from None

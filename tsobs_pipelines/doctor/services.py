@@ -27,7 +27,7 @@ from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHea
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
 from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, is_userspace, on_loopback
-from tsobs_pipelines.tailnet_settings import Tailnet
+from tsobs_pipelines.tailnet_settings import Tailnet, read_token
 from tsobs_pipelines.timeseries.sampling import USUAL, Sampling, interval_of
 
 TIMEOUT_S = 5.0
@@ -224,10 +224,10 @@ def _clock_of(url: str) -> float | None:
 
 def _readable(path: Path) -> bool:
     try:
-        with path.open("rb"):
-            return True
-    except OSError:
+        read_token(path)
+    except (OSError, ValueError):
         return False
+    return True
 
 
 def _quoted(value: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.tailnet_settings import read_token
 
 MASK = "[redacted]"
 
@@ -102,7 +103,7 @@ def _tokens(settings: Settings) -> list[str]:
     for tailnet in settings.tailnets:
         if tailnet.sidecar_token_file is not None:
             with contextlib.suppress(OSError, ValueError):
-                found += tailnet.sidecar_token_file.read_text("utf-8").split()
+                found.append(read_token(tailnet.sidecar_token_file))
     return found
 
 

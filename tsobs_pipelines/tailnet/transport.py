@@ -17,6 +17,7 @@ from tsobs_pipelines.tailnet.deadlines import deadline_transport, until
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.packed import TornError, unpacked
 from tsobs_pipelines.tailnet.ping import clean
+from tsobs_pipelines.tailnet_settings import read_token
 
 CONNECT_TIMEOUT_S: Final = 3.0
 MAX_BODY: Final = 32 * 2**20
@@ -232,11 +233,9 @@ class SidecarTransport:
         if self._token_file is None:
             return {}
         try:
-            token = self._token_file.read_text("ascii").strip()
+            return {"Authorization": f"Bearer {read_token(self._token_file)}"}
         except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
             raise SidecarRefusedError(
-                self.base_url, f"the token file {self._token_file} can't be read ({type(error).__name__})"
+                self.base_url, f"the token file {self._token_file} can't be used: {reason}"
             ) from None
-        if not token or not token.isprintable() or " " in token:
-            raise SidecarRefusedError(self.base_url, f"the token file {self._token_file} holds no token")
-        return {"Authorization": f"Bearer {token}"}

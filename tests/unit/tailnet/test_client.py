@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
@@ -425,7 +426,9 @@ def test_the_token_is_read_again_for_each_request(told: StubSidecar, tmp_path: P
     assert told.tokens == [f"Bearer {TOKEN}", "Bearer another"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"two words", b"line\nline", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"two words", b"line\nline", b"\xff\xfe", b"x" * 513, b"x" * 100_000, b"\0" * 40]
+)
 def test_a_token_that_cannot_be_used_is_refused_before_anything_is_sent(
     told: StubSidecar, tmp_path: Path, content: bytes | None
 ) -> None:
@@ -436,6 +439,20 @@ def test_a_token_that_cannot_be_used_is_refused_before_anything_is_sent(
         TailscaleHealthService(told.url, file) as service,
         pytest.raises(SidecarRefusedError, match=str(file)),
     ):
+        service.get_tailscale_status()
+    assert told.requests == []
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/proc/self/mem", "pipe"])
+def test_a_token_file_that_never_ends_is_refused_at_once(
+    told: ToldSidecar, tmp_path: Path, device: str
+) -> None:
+    file = tmp_path / "token"
+    if device == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(device)
+    with TailscaleHealthService(told.url, file) as service, pytest.raises(SidecarRefusedError):
         service.get_tailscale_status()
     assert told.requests == []
 
