@@ -70,8 +70,8 @@ describe() {
 # warn_of_userspace STATUS: say once that the peers of a daemon without a TUN device reach a server on loopback.
 warn_of_userspace() {
   [[ $WARNED == no && -z $SIDECAR_TOKEN_FILE ]] || return 0
-  # No text in it can pose as this: its quotes are escaped.
-  [[ $1 =~ ^.{0,4096}[{,]\ *\"TUN\":\ *false ]] || return 0
+  # It stands before the peers. No text in it can pose as this: its quotes are escaped.
+  [[ ${1:0:4096} =~ [{,]\ *\"TUN\":\ *false ]] || return 0
   WARNED=yes
   log WARNING 'tailscaled runs in userspace mode: every peer that the policy lets in reaches this server, as 127.0.0.1. Set SIDECAR_TOKEN_FILE, or run tailscale set --shields-up'
 }
