@@ -445,7 +445,7 @@ def test_a_token_that_cannot_be_used_is_refused_before_anything_is_sent(
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/proc/self/mem", "pipe"])
 def test_a_token_file_that_never_ends_is_refused_at_once(
-    told: ToldSidecar, tmp_path: Path, device: str
+    told: StubSidecar, tmp_path: Path, device: str
 ) -> None:
     file = tmp_path / "token"
     if device == "pipe":
