@@ -26,6 +26,8 @@ QUESTIONS = 430
 REFUSALS = 19_500
 SILENT = 410
 AT_ONCE = 50
+LONGEST_S = 10.0
+"""Of a page after the abandoned questions, on a machine that is busy with other work as well."""
 PAGE = "/vpn.html"
 HISTORY = "/health-monitoring/latency-history/git?hours="
 
@@ -94,6 +96,7 @@ class Target:
 
     name: str
     port: int
+    page: str
     tsobs: Running
 
 
@@ -113,7 +116,7 @@ def headers(target: Target) -> Outcome:
         flooding = [pool.submit(header_flood, target.port) for _ in range(4)]
         pages = []
         while not all(flood.done() for flood in flooding):
-            pages.append(ask(target.port, "/"))
+            pages.append(ask(target.port, target.page))
             time.sleep(0.2)
     answers = sum((flood.result() for flood in flooding), Counter[bytes]())
     most = memory_mb(pid, "VmHWM")
@@ -134,7 +137,7 @@ def abandoned(target: Target) -> Outcome:
     last = ask(target.port, f"{HISTORY}700")
     return Outcome(
         f"{QUESTIONS} abandoned questions; then pages {_worst(pages)}, a new question {_worst([last])}",
-        all(status == 200 and seconds < 3 for status, seconds in [*pages, last]),
+        all(status == 200 and seconds < LONGEST_S for status, seconds in [*pages, last]),
     )
 
 
@@ -178,8 +181,8 @@ def silence(target: Target) -> Outcome:
     with contextlib.ExitStack() as idle:
         for _ in range(SILENT):
             idle.enter_context(socket.create_connection(("127.0.0.1", target.port), 30))
-        same = [ask(target.port, "/") for _ in range(10)]
-        other = [ask(target.port, "/", "127.0.0.2") for _ in range(10)]
+        same = [ask(target.port, target.page) for _ in range(10)]
+        other = [ask(target.port, target.page, "127.0.0.2") for _ in range(10)]
     return Outcome(
         f"{SILENT} silent connections; the same address {_worst(same)}, another {_worst(other)}",
         all(status == 200 for status, _ in [*same, *other]),
@@ -211,8 +214,8 @@ def main(wanted: list[str]) -> int:
     """Run the floods that are named, or all."""
     missed = 0
     with tempfile.TemporaryDirectory(prefix="tsobs-floods-") as place, running(Path(place)) as tsobs:
-        api = Target("API", tsobs.api_port, tsobs)
-        dagster = Target("webserver", tsobs.dagster_port, tsobs)
+        api = Target("API", tsobs.api_port, PAGE, tsobs)
+        dagster = Target("webserver", tsobs.dagster_port, "/", tsobs)
         for name in wanted or FLOODS:
             for target in (api,) if name == "abandoned" else (api, dagster):
                 outcome = FLOODS[name](target)
