@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-import logging
 import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
@@ -105,29 +104,3 @@ def _tokens(settings: Settings) -> list[str]:
             with contextlib.suppress(OSError, ValueError):
                 found.append(read_token(tailnet.sidecar_token_file))
     return found
-
-
-class RedactingFilter(logging.Filter):
-    """Masks secrets in a record itself: for handlers whose formatter is not ours."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        super().__init__()
-        self._redactor = redactor
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Clean the message, the exception's text and textual extras; every record passes."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError, KeyError):
-            message = f"{record.msg} {record.args!r}"
-        cleaned = self._redactor.clean(message)
-        if cleaned != message:
-            record.msg, record.args = cleaned, ()
-        if record.exc_info and record.exc_info[0] is not None:
-            text = logging.Formatter().formatException(record.exc_info)
-            # Formatters use this text instead of writing the exception out themselves.
-            record.exc_text = self._redactor.clean(text)
-        for key, value in record.__dict__.items():
-            if key not in {"msg", "exc_text"} and isinstance(value, str):
-                record.__dict__[key] = self._redactor.clean(value)
-        return True

@@ -1,7 +1,7 @@
 """The interface of a time-series store; ``influx.py`` and ``sql.py`` implement it.
 
-Rows are as ``schema.py`` declares them; ``frames.py`` turns them into DataFrames and back for
-those who want pandas. Every window is half open, ``start <= time < end``, in timezone-aware UTC.
+Rows are as ``schema.py`` declares them. Every window is half open, ``start <= time < end``, in timezone-aware
+UTC.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Selecting a store by the settings, windows, frames, and the pure parts of the InfluxDB backend."""
+"""Selecting a store by the settings, windows, and the pure parts of the InfluxDB backend."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.store_contract import HOSTILE, SAMPLE, SampleRow, few, rows_of_sample, sample, texts
+from tests.support.store_contract import HOSTILE, SAMPLE, few, sample, texts
 from tsobs_pipelines.settings import Settings, SettingsError, load_settings
-from tsobs_pipelines.timeseries.frames import from_frame, to_frame
 from tsobs_pipelines.timeseries.influx import InfluxStore
 from tsobs_pipelines.timeseries.influx_points import decode_text, encode_text, point_of, predicate
 from tsobs_pipelines.timeseries.open import STORES, StoreKind, open_store
 from tsobs_pipelines.timeseries.rows import from_micros, to_micros
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, SchemaError
 from tsobs_pipelines.timeseries.sql import SqlStore
 from tsobs_pipelines.timeseries.store import Window
 
@@ -86,7 +84,6 @@ def test_opening_sql_loads_neither_pandas_nor_the_influx_client() -> None:
     program = (
         "import sys; from tsobs_pipelines.settings import load_settings\n"
         "from tsobs_pipelines.timeseries.open import open_store\n"
-        "import tsobs_pipelines.timeseries.frames\n"
         "open_store(load_settings()); print({'pandas', 'influxdb_client', 'numpy'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -128,37 +125,3 @@ def test_a_predicate_stays_one_term_for_each_tag(text: str) -> None:
 def test_values_are_written_by_the_schema() -> None:
     line = point_of(SAMPLE, sample(0, place="a b,c=d", level=3, count=4)).line
     assert line == r"contract_sample,kind=direct,place=a\ b\,c\=d level=3.0,count=4i"
-
-
-@few
-@given(st.lists(rows_of_sample, max_size=5))
-def test_frames_give_the_rows_back(rows: list[SampleRow]) -> None:
-    frame = to_frame(SAMPLE, rows)
-    assert list(frame.columns) == list(SAMPLE.columns)
-    assert from_frame(SAMPLE, frame) == rows
-
-
-def test_frames_have_the_types_of_the_schema_with_and_without_rows() -> None:
-    exact = sample(0, level=None, count=2**62 + 1)
-    frame = to_frame(SAMPLE, [exact, sample(1, count=None)])
-    assert [str(dtype) for dtype in frame.dtypes] == [
-        "datetime64[us, UTC]",
-        "string",
-        "string",
-        "float64",
-        "Int64",
-        "string",
-    ]
-    assert frame["count"][0] == 2**62 + 1
-    assert frame["level"].isna().tolist() == [True, False]
-    assert to_frame(SAMPLE, []).dtypes.equals(frame.dtypes)
-
-
-def test_a_frame_with_other_types_is_cast_and_one_with_other_columns_refused() -> None:
-    frame = to_frame(SAMPLE, [sample(0), sample(1)]).drop(columns=["note"])
-    cast = from_frame(SAMPLE, frame.assign(level=[1, 2], count=[1.0, float("nan")]))
-    assert [(row.level, row.count) for row in cast] == [(1.0, 1), (2.0, None)]
-    with pytest.raises(SchemaError, match="colour"):
-        from_frame(SAMPLE, frame.assign(colour="red"))
-    with pytest.raises(KeyError, match="tailnet"):
-        from_frame(CONNECTIONS, frame)
