@@ -48,11 +48,17 @@ up: .venv/.installed
 # Two processes, since tests wait more than they compute. COVERAGE=1 records what they reach, for `make coverage`.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
-test: .venv/.installed-dev
+.PHONY: test-programs
+test-programs:
+	@for program in git socat jq curl; do
+	command -v "$$program" >/dev/null || { echo "the tests call $$program, which is not installed" >&2; exit 1; }
+	done
+
+test: test-programs .venv/.installed-dev
 	$(PYTEST) -m "not lab and not long" tests
 	@echo "Left out: the long tests (make test-all) and those that need root and servers (make test-lab)."
 
-test-long: .venv/.installed-dev
+test-long: test-programs .venv/.installed-dev
 	$(PYTEST) -m "long and not lab" tests
 
 test-all: test test-long
