@@ -180,6 +180,11 @@ class Settings(BaseSettings):
         validation_alias="TELEGRAM_API_URL",
         description="Bot API server",
     )
+    telegram_pictures: bool = Field(
+        True,  # noqa: FBT003 - the default of a switch
+        validation_alias="TELEGRAM_PICTURES",
+        description="a picture follows messages about latency and forecasts; false: text only",
+    )
     notify_urls: NotifyUrls = Field(
         (),
         validation_alias="TSOBS_NOTIFY_URLS",

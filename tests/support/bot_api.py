@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
@@ -28,6 +29,9 @@ class BotApi:
     accepted: list[dict[str, Any]] = field(default_factory=list)
     arrived_at: list[float] = field(default_factory=list)
     faults: deque[Callable[[Handler], None]] = field(default_factory=deque)
+    photo_requests: list[dict[str, Any]] = field(default_factory=list)
+    photos: list[dict[str, Any]] = field(default_factory=list)
+    photo_faults: deque[Callable[[Handler], None]] = field(default_factory=deque)
     answer_s: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -50,17 +54,39 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Record, then behave or not."""
         length = int(self.headers["content-length"])
-        self.message = json.loads(self.rfile.read(length))
+        body = self.rfile.read(length)
+        self.is_photo = self.path == f"/bot{TOKEN}/sendPhoto"
+        self.message = self.form(body) if self.is_photo else json.loads(body)
         with self.api.lock:
-            self.api.requests.append(self.message)
-            fault = self.api.faults.popleft() if self.api.faults else accept
+            asked, faults = (
+                (self.api.photo_requests, self.api.photo_faults)
+                if self.is_photo
+                else (self.api.requests, self.api.faults)
+            )
+            asked.append(self.message)
+            fault = faults.popleft() if faults else accept
         if not self.is_known():
             fault = status(404, "Not Found")
         fault(self)
 
     def is_known(self) -> bool:
         """Whether the address is the server's."""
-        return self.path.startswith(f"/bot{TOKEN}/sendMessage")
+        return self.path in {f"/bot{TOKEN}/sendMessage", f"/bot{TOKEN}/sendPhoto"}
+
+    def form(self, body: bytes) -> dict[str, Any]:
+        """The parts of a form with files; ``reply_parameters`` is JSON."""
+        head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()
+        parts = {
+            str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True)
+            for part in message_from_bytes(head + body).walk()
+            if not part.is_multipart()
+        }
+        found: dict[str, Any] = {
+            name: value if name == "photo" else value.decode()
+            for name, value in parts.items()
+            if isinstance(value, bytes)
+        }
+        return found | {"reply_parameters": json.loads(found["reply_parameters"])}
 
     def answer(self, code: int, body: bytes, *, cut: int = 0, kind: str = "application/json") -> None:
         """Send an answer whose length is said ``cut`` bytes too long."""
@@ -76,9 +102,12 @@ class Handler(BaseHTTPRequestHandler):
     def keep(self) -> bytes:
         """Accept the message; the answer that says so."""
         with self.api.lock:
-            self.api.accepted.append(self.message)
-            self.api.arrived_at.append(time.time())
-            number = len(self.api.accepted)
+            if self.is_photo:
+                self.api.photos.append(self.message)
+            else:
+                self.api.accepted.append(self.message)
+                self.api.arrived_at.append(time.time())
+            number = len(self.api.accepted) + len(self.api.photos)
         return json.dumps({"ok": True, "result": {"message_id": number}}).encode()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

@@ -14,6 +14,7 @@ from tsobs_pipelines.alerting.tables import (
     incidents,
     messages,
     observations,
+    pictures,
 )
 
 
@@ -31,6 +32,7 @@ def forget(engine: Engine, before: datetime) -> int:
     removals = (
         delete(changes).where(changes.c.message_id.in_(settled)),
         delete(attempts).where(attempts.c.message_id.in_(settled)),
+        delete(pictures).where(pictures.c.message_id.in_(settled)),
         delete(deliveries).where(deliveries.c.message_id.in_(settled)),
         delete(messages).where(messages.c.id.in_(settled)),
         delete(incidents).where(over | (without_end & (incidents.c.since < before))),

@@ -149,6 +149,15 @@ changes = Table(
 )
 """Every change; its id is made of topic, time and kind, so that no change can be told twice."""
 
+pictures = Table(
+    "alert_pictures",
+    metadata,
+    Column("message_id", Integer, primary_key=True),
+    Column("claimed_at", UtcTime, nullable=False),
+    Column("outcome", String, nullable=False),
+)
+"""Written before a picture is drawn, so that no message gets two."""
+
 attempts = Table(
     "alert_attempts",
     metadata,

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from tests.support import bot_api as api
 from tests.support.alert_rows import DAY, MINUTE
+from tests.support.api_world import settings_of
 from tests.support.mail_server import HANG_UP, SILENT, MailServer, mail_server
 from tests.support.old_outbox import check_taken_over, write_old_outbox
 from tests.support.ports import free_port
@@ -24,7 +25,9 @@ from tsobs_pipelines.alerting.depth import depth, refusals
 from tsobs_pipelines.alerting.notify import AppriseChannel, UnusableAddressError, check_address
 from tsobs_pipelines.alerting.rule import Severity
 from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.processes.up import check_notify_urls
 from tsobs_pipelines.secret_url import SecretTarget
+from tsobs_pipelines.settings import SettingsError
 
 SECRET = "cAnArY-of-the-webhook"
 HTML = '⚠️ <b>WARNING</b> high latency to git: 143 ms; since 10:05 UTC\n<a href="https://t.example/p">page</a>'
@@ -175,6 +178,14 @@ def test_an_address_that_apprise_can_not_use(url: str) -> None:
         check_address(SecretTarget(url))
     assert "cAnArY" not in str(caught.value)
     assert isinstance(AppriseChannel(SecretTarget(url)).deliver(LETTER), TryLater)
+
+
+def test_a_bad_address_ends_the_start_with_its_position(tmp_path: Path) -> None:
+    good, bad = SecretTarget("json://127.0.0.1:1/x"), SecretTarget("slack://cAnArY")
+    check_notify_urls(settings_of(tmp_path, notify_urls=(good,)))
+    with pytest.raises(SettingsError) as caught:
+        check_notify_urls(settings_of(tmp_path, notify_urls=(good, bad)))
+    assert str(caught.value).startswith("TSOBS_NOTIFY_URLS: entry 2 (slack://[redacted]): Apprise")
 
 
 @dataclass

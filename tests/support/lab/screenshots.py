@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
+from tests.support.alert_pictures import write_pictures
 from tests.support.lab.browser import PHONE, WIDE, Scheme, chromium, until, visit, wait_for_chart
 from tests.support.running import Running, eventually, running
 
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=PLACE, help="directory of the pictures")
     place: Path = parser.parse_args().to
     place.mkdir(parents=True, exist_ok=True)
+    write_pictures(place)
     with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as tsobs:
         wanted = ("connection_metrics", "price_forecast", "forecast_evaluation")
         eventually(lambda: filled(tsobs, *wanted), WITHIN_S, f"{', '.join(wanted)} are filled")

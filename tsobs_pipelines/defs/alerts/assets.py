@@ -15,6 +15,7 @@ from tsobs_pipelines.alerting.replay import Replayed, pending_replays, replay_pe
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import alert_assets, rules_of
 from tsobs_pipelines.alerting.text import clean, plain
+from tsobs_pipelines.defs.alerts.pictures import follow_with_pictures
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, model_alert_store, tailnet_alert_store
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
@@ -189,8 +190,11 @@ def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]
         numbers = asked or [message.number for message in outbox.pending(engine) if message.rule in keys]
         # New messages are sent before past days are replayed.
         outbox.deliver(engine, channels_of(config), utc_now, SEND_AT_ONCE)
+        drawn = follow_with_pictures(config, store.get, alert, utc_now())
         replayed = _replay_all(config, store.get, alert, models)
         metadata = alert_metadata(config, engine, numbers, replayed)
+        if drawn:
+            metadata["pictures"] = dg.MetadataValue.text("; ".join(drawn))
         context.log.info(_happened(engine, numbers, replayed))
         return dg.MaterializeResult(metadata=metadata)
 

@@ -1,0 +1,89 @@
+"""The pictures of alert runs: which rules have one, and the data that they show."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from tsobs_pipelines.alerting.drawing import DrawnHour, DrawnLatency, forecast_picture, latency_picture
+from tsobs_pipelines.alerting.pictures import Draw, Wanted, send_pictures
+from tsobs_pipelines.alerting.rule import AlertAsset, Rule
+from tsobs_pipelines.alerting.rules import rules_of
+from tsobs_pipelines.alerting.rules.latency import BUCKET, LATENCY
+from tsobs_pipelines.alerting.rules.mae import MAE
+from tsobs_pipelines.alerting.rules.skill import SKILL
+from tsobs_pipelines.alerting.telegram import Telegram
+from tsobs_pipelines.defs.alerts.scopes import alert_engine
+from tsobs_pipelines.forecasting.delivery import market_of
+from tsobs_pipelines.forecasting.prices.open import open_price_source
+from tsobs_pipelines.forecasting.scoring import frozen_from_rows, prices_from_rows
+from tsobs_pipelines.settings import Settings
+from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES
+from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
+
+DAY = timedelta(days=1)
+
+_MEAN = Aggregate("latency_avg", "mean", "mean")
+
+
+def follow_with_pictures(
+    settings: Settings, store: Callable[[], TimeSeriesStore], alert: AlertAsset, now: datetime
+) -> list[str]:
+    """Send the pictures of the asset's messages; what became of each, by message."""
+    bot = Telegram.from_settings(settings)
+    drawn = _drawn(alert, settings, store, now)
+    if bot is None or not settings.telegram_pictures or not drawn:
+        return []
+
+    def draw(wanted: Wanted) -> bytes:
+        return drawn[wanted.rule](wanted)
+
+    rules = [rule for rule in rules_of(alert) if rule.key in drawn]
+    return send_pictures(alert_engine(settings), bot, rules, draw, now)
+
+
+def _drawn(
+    alert: AlertAsset, settings: Settings, store: Callable[[], TimeSeriesStore], now: datetime
+) -> dict[str, Draw]:
+    """How each rule's messages are drawn; of the others there is no picture."""
+    latency: Sequence[Rule] = [LATENCY]
+    forecasts: Sequence[Rule] = [MAE, SKILL]
+    mine = rules_of(alert)
+    found: dict[str, Draw] = {
+        rule.key: lambda wanted: draw_latency(store(), wanted, now) for rule in latency if rule in mine
+    }
+    return found | {
+        rule.key: lambda wanted: draw_forecast(settings, store(), wanted, now)
+        for rule in forecasts
+        if rule in mine
+    }
+
+
+def draw_latency(store: TimeSeriesStore, wanted: Wanted, now: datetime) -> bytes:
+    """The node's last 24 hours in 5-minute means, with the limit of the message."""
+    where = {"tailnet": wanted.scope, "hostname": wanted.subject}
+    buckets = store.downsample(CONNECTIONS, Window.trailing(now, DAY), BUCKET, [_MEAN], where)
+    points = [DrawnLatency(bucket.time, bucket["mean"]) for bucket in buckets]
+    return latency_picture(wanted.subject, points, wanted.limit, BUCKET)
+
+
+def draw_forecast(settings: Settings, store: TimeSeriesStore, wanted: Wanted, now: datetime) -> bytes:
+    """Forecast and prices of yesterday and today, by delivery hour."""
+    market = market_of(settings)
+    today = market.day_of(now)
+    source = {"source": open_price_source(settings).name}
+    window = Window(market.start_of(today - DAY), market.end_of(today))
+    prices = prices_from_rows(store.read(PRICES, window, source))
+    rows = store.read(FORECASTS, window, source | {"model": wanted.subject})
+    issued = {each.hour: each for each in frozen_from_rows(rows)}
+    points = [
+        DrawnHour(
+            hour,
+            one.yhat if one else None,
+            one.lower if one else None,
+            one.upper if one else None,
+            prices.get(hour),
+        )
+        for day in (today - DAY, today)
+        for hour in market.hours_of(day)
+        for one in [issued.get(hour)]
+    ]
+    return forecast_picture(wanted.subject, points, market.zone)
