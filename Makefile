@@ -7,7 +7,9 @@ PYTHON ?= python3
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := $(BIN)/uv
-UV_INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --compile-bytecode
+# At a terminal uv shows what it downloads and how much is left; elsewhere it says nothing.
+QUIET := $(shell test -t 2 || echo --quiet)
+UV_INSTALL := VIRTUAL_ENV=.venv $(UV) pip install $(QUIET) --compile-bytecode
 UV_COMPILE := $(CURDIR)/$(UV) pip compile --quiet pyproject.toml
 UV_LOCKED := --universal --generate-hashes --python-version 3.11 -o
 

@@ -8,7 +8,8 @@ import click
 from filelock import FileLock, Timeout
 
 from tsobs_pipelines.settings import Settings, load_settings
-from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, restore
+from tsobs_pipelines.terminal import copying
+from tsobs_pipelines.upkeep.backup import BackupError, Copied, back_up, restore, size_below
 
 
 @click.command()
@@ -17,7 +18,9 @@ def backup(directory: Path) -> None:
     """Copy state and models into the new DIRECTORY, while tsobs keeps running."""
     settings = load_settings()
     try:
-        done = back_up(settings.state_dir, settings.local_models, directory)
+        size = size_below(settings.state_dir, settings.local_models)
+        with copying("copying", size) as copied:
+            done = back_up(settings.state_dir, settings.local_models, directory, copied)
     except BackupError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{_said(done)} in {directory}")
@@ -34,7 +37,8 @@ def restore_backup(directory: Path) -> None:
     try:
         if (state / "up.lock").exists():
             FileLock(state / "up.lock").acquire(timeout=0).lock.release()
-        done = restore(directory, state, settings.local_models)
+        with copying("restoring", size_below(directory)) as copied:
+            done = restore(directory, state, settings.local_models, copied)
     except Timeout:
         raise click.ClickException(f"tsobs runs on {state}: end it first") from None
     except BackupError as error:

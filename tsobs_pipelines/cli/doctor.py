@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
+from rich.text import Text
 
 from tsobs_pipelines.doctor.delivery import check_links, check_notify_urls, check_outbox
 from tsobs_pipelines.doctor.findings import Finding, Look, examine
@@ -26,6 +27,7 @@ from tsobs_pipelines.doctor.services import (
 )
 from tsobs_pipelines.doctor.storage import check_dagster, check_database
 from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.terminal import console
 
 LOOKS: Sequence[tuple[str, Look]] = (
     ("settings", check_settings),
@@ -44,6 +46,7 @@ LOOKS: Sequence[tuple[str, Look]] = (
 )
 
 _MARKS = {"ok": "ok    ", "warning": "note  ", "failed": "FAILED"}
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 @click.command()
@@ -62,11 +65,14 @@ def doctor(*, as_json: bool) -> None:
 
 
 def _print(found: Sequence[Finding]) -> None:
+    screen = console()
     width = max(len(finding.name) for finding in found)
     for finding in found:
         version = f" [{finding.version}]" if finding.version else ""
-        click.echo(f"{_MARKS[finding.level]} {finding.name:<{width}}  {finding.detail}{version}")
+        mark = Text(_MARKS[finding.level], style=_STYLES[finding.level])
+        screen.print(mark.append(f" {finding.name:<{width}}  {finding.detail}{version}", style="default"))
         if finding.remedy:
-            click.echo(f"{'':<{width + 7}}  → {finding.remedy}")
+            screen.print(Text(f"{'':<{width + 7}}  → {finding.remedy}"))
     failed = sum(finding.level == "failed" for finding in found)
-    click.echo(f"{failed} of {len(found)} looks failed." if failed else "Nothing fails.")
+    last = f"{failed} of {len(found)} looks failed." if failed else "Nothing fails."
+    screen.print(Text(last, style=_STYLES["failed" if failed else "ok"]))

@@ -13,6 +13,7 @@ from tsobs_pipelines.settings import SettingsError, load_settings
 _SUB_COMMANDS = {
     "alerts": ("alerts", "alerts"),
     "backup": ("backup", "backup"),
+    "completion": ("completion", "completion"),
     "doctor": ("doctor", "doctor"),
     "logs": ("logs", "logs"),
     "mute": ("alerts", "mute"),

@@ -20,6 +20,7 @@ from tsobs_pipelines.alerting.messages import duration
 from tsobs_pipelines.api.schemas import Alert, Node
 from tsobs_pipelines.cli.remote import TIMEOUT_S, NoAnswerError, State, TailnetState, ask_state, since
 from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.terminal import console
 
 UNHEALTHY = 1
 NO_ANSWER = 3
@@ -67,8 +68,7 @@ def status(*, url: str | None, watch: bool, every: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plain(state), indent=2))
     else:
-        # Rich leaves colours away where NO_COLOR is set or the output is no terminal.
-        Console(highlight=False, soft_wrap=True).print(render(state, datetime.now(UTC)))
+        console().print(render(state, datetime.now(UTC)))
     sys.exit(0 if state.ok else UNHEALTHY)
 
 

@@ -27,6 +27,7 @@ from tsobs_pipelines.run_tags import BACKFILLS, QUEUE_TAG
 from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
+from tsobs_pipelines.terminal import waiting
 from tsobs_pipelines.upkeep.integrity import check_present, check_whole, dagster_files
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
@@ -296,14 +297,16 @@ def initialise_instance(settings: Settings) -> None:
     check_whole(files)
     if done.exists() and done.read_text("utf-8") == state:
         return
+    what = f"preparing Dagster's storage for version {version('dagster')}"
     # In a process of its own: the supervisor lives for months, and needs none of what this imports.
-    child = subprocess.run(
-        [sys.executable, "-m", "tsobs_pipelines.dagster_storage.home"],
-        env={**os.environ, **dagster_environment(settings)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with waiting(what):
+        child = subprocess.run(
+            [sys.executable, "-m", "tsobs_pipelines.dagster_storage.home"],
+            env={**os.environ, **dagster_environment(settings)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if child.returncode:
         # SQLAlchemy ends its texts with the statement and a link.
         said = [line for line in child.stderr.splitlines() if line.strip() and line[0] not in "([ "]

@@ -25,6 +25,7 @@ from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.source import PriceSourceError, PriceSourceSetupError
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
 from tsobs_pipelines.price_sources import source_label
+from tsobs_pipelines.processes.filling import show_filling
 from tsobs_pipelines.processes.parts import parts
 from tsobs_pipelines.processes.probes import why_not_free
 from tsobs_pipelines.processes.supervisor import Plan
@@ -147,6 +148,7 @@ def run_up(settings: Settings) -> NoReturn:
     plan = Plan(
         tuple(parts(settings, home)), str(home.fork_socket), begun, banner(settings), "tsobs has ended"
     )
+    show_filling()
     # The terminal shows a few lines only; logs go to the file of the day.
     become_supervisor(settings, plan, INTAKE_ENVIRONMENT)
 

@@ -7,10 +7,11 @@ files: whatever the index names is there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from pathlib import Path
 STATE = "state"
 MODELS = "models"
 UNFINISHED = ".unfinished"
+
+Advance = Callable[[int], None]
+
+
+def _quiet(_size: int) -> None:
+    """Nobody looks."""
+
 
 _DATABASES = (
     "dagster/storage/history/runs/index.db",
@@ -43,8 +51,21 @@ class Copied:
     size: int
 
 
-def back_up(state: Path, models: Path | None, target: Path) -> Copied:
+def size_below(*places: Path | None) -> int:
+    """About how many bytes there are to copy below these directories, as far as they can be read."""
+    size = 0
+    for place in places:
+        for folder, _, names in os.walk(place) if place is not None else ():
+            for name in names:
+                with contextlib.suppress(OSError):
+                    size += Path(folder, name).stat().st_size
+    return size
+
+
+def back_up(state: Path, models: Path | None, target: Path, copied: Advance = _quiet) -> Copied:
     """Copy everything into ``target``, which must not exist or be empty; whole, or marked as unfinished.
+
+    ``copied`` is told how many bytes more are there.
 
     Raises:
         BackupError: there is nothing to copy, the target is in use, or a file can't be read or written.
@@ -58,13 +79,13 @@ def back_up(state: Path, models: Path | None, target: Path) -> Copied:
         (target / UNFINISHED).touch()
         databases = [name for name in _DATABASES if (state / name).is_file()]
         for name in databases:
-            _copy_database(state / name, target / STATE / name)
+            _copy_database(state / name, target / STATE / name, copied)
         plain = [name for name in _PLAIN if (state / name).is_file()]
         for name in (*plain, *_below(state, "logs")):
-            _copy_file(state / name, target / STATE / name)
-        shards = _copy_shards(state, target / STATE)
+            _copy_file(state / name, target / STATE / name, copied)
+        shards = _copy_shards(state, target / STATE, copied)
         if models is not None and models.is_dir():
-            shutil.copytree(models, target / MODELS, dirs_exist_ok=True)
+            _copy_tree(models, target / MODELS, copied)
         _make_private(target)
         (target / UNFINISHED).unlink()
     except sqlite3.Error as error:
@@ -75,8 +96,10 @@ def back_up(state: Path, models: Path | None, target: Path) -> Copied:
     return Copied(len(databases) + shards, len(files), sum(path.stat().st_size for path in files))
 
 
-def restore(source: Path, state: Path, models: Path | None) -> Copied:
+def restore(source: Path, state: Path, models: Path | None, copied: Advance = _quiet) -> Copied:
     """Put a backup in place of a state directory that is not there or empty.
+
+    ``copied`` is told how many bytes more are there.
 
     Raises:
         BackupError: the backup is not one or unfinished, a damaged file is in it, or there is something where
@@ -90,10 +113,10 @@ def restore(source: Path, state: Path, models: Path | None) -> Copied:
         if path.parent.name != "runs" or path.name == "index.db":
             _check(path)
     try:
-        shutil.copytree(source / STATE, state, dirs_exist_ok=True)
+        _copy_tree(source / STATE, state, copied)
         _make_private(state)
         if models is not None and (source / MODELS).is_dir():
-            shutil.copytree(source / MODELS, models, dirs_exist_ok=True)
+            _copy_tree(source / MODELS, models, copied)
     except OSError as error:
         raise BackupError(f"{error.filename or state}: {error.strerror}") from error
     files = [path for path in state.rglob("*") if path.is_file()]
@@ -130,10 +153,19 @@ def _below(state: Path, folder: str) -> Iterator[str]:
             yield str(path.relative_to(state))
 
 
-def _copy_shards(state: Path, target: Path) -> int:
+def _copy_tree(source: Path, target: Path, copied: Advance) -> None:
+    def copy(old: str, new: str) -> str:
+        made = shutil.copy2(old, new)
+        copied(Path(made).stat().st_size)
+        return made
+
+    shutil.copytree(source, target, dirs_exist_ok=True, copy_function=copy)
+
+
+def _copy_shards(state: Path, target: Path, copied: Advance) -> int:
     count = 0
     for path in _databases_in(state / _SHARDS):
-        _copy_database(path, target / _SHARDS / path.name)
+        _copy_database(path, target / _SHARDS / path.name, copied)
         count += 1
     return count
 
@@ -142,12 +174,12 @@ def _databases_in(folder: Path) -> Iterable[Path]:
     return sorted(path for path in folder.glob("*.db") if path.name != "index.db") if folder.is_dir() else []
 
 
-def _copy_database(source: Path, target: Path) -> None:
+def _copy_database(source: Path, target: Path, copied: Advance) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = source.with_name(source.name + "-wal")
     if not log.exists() or log.stat().st_size == 0:
         # Most files of runs: nobody writes them any more.
-        _copy_file(source, target)
+        _copy_file(source, target, copied)
         if not log.exists() or log.stat().st_size == 0:
             return
         target.unlink(missing_ok=True)
@@ -155,13 +187,23 @@ def _copy_database(source: Path, target: Path) -> None:
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as old,
         closing(sqlite3.connect(target)) as new,
     ):
-        old.backup(new, pages=_PAGES_AT_ONCE)
+        page_size = int(old.execute("PRAGMA page_size").fetchone()[0])
+        done = 0
+
+        def progress(_status: int, remaining: int, total: int) -> None:
+            nonlocal done
+            now = (total - remaining) * page_size
+            copied(now - done)
+            done = now
+
+        old.backup(new, pages=_PAGES_AT_ONCE, progress=progress)
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def _copy_file(source: Path, target: Path, copied: Advance) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         shutil.copy2(source, target)
+        copied(target.stat().st_size)
     except FileNotFoundError:
         if source.exists():
             raise  # gone meanwhile is fine: housekeeping removes, and packs logs
