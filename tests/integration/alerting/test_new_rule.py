@@ -81,7 +81,7 @@ def test_its_alerts_are_shown_by_the_command_the_api_and_the_docs(
     monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path))
     settings = settings_of(tmp_path)
     store = SqlStore(settings.database_url)
-    lost = [structs.replace(row, pings_received=1) for row in rows([20.0] * 3)]
+    lost = [structs.replace(row, pings_sent=5, pings_received=1) for row in rows([20.0] * 3)]
     store.write(CONNECTIONS, lost)
     complete_to = DAY + 2 * MINUTE
     alert_store = AlertStore(engine_for(settings.database_url), TAILNET.name)
