@@ -343,6 +343,7 @@ def evaluation(watch: Watch, minute: float, mae: float, day: str = "2026-11-24")
                 "baseline_mae": 0.01,
                 "degraded": mae > 0.02,
                 "naive_mae": 0.012,
+                "naive_baseline_mae": 0.012,
                 "skill_ratio_7d": 0.8,
             },
         )
