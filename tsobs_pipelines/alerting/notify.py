@@ -113,8 +113,6 @@ def _plugin(target: SecretTarget) -> NotifyBase:
         raise UnusableAddressError("Apprise does not know the service, or a part of the address is missing")
     if not plugin.enabled:
         raise UnusableAddressError("Apprise needs a further Python package for this service")
-    # A plugin's own retries and waits would outlast the lease; the outbox tries again by itself.
-    plugin.retry = 0
     plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, CONNECT_WITHIN_S)
     plugin.socket_read_timeout = min(plugin.socket_read_timeout, ANSWER_WITHIN_S)
     return plugin

@@ -65,14 +65,13 @@ def _daemon(parts: Parts, moment: Moment) -> PartState:
 
 
 def _schedule(parts: Parts, moment: Moment) -> PartState:
-    return both(judge_ticks(parts.dagster.last_success(TICK_SCHEDULE), moment), _rounds(parts, moment))
+    last_tick = parts.dagster.last_success(TICK_SCHEDULE)
+    names = [one.name for one in parts.settings.tailnets]
+    rounds = {name: _rounds_of(name, parts, moment, ticked=last_tick is not None) for name in names}
+    return both(judge_ticks(last_tick, moment), all_well(rounds))
 
 
-def _rounds(parts: Parts, moment: Moment) -> PartState:
-    return all_well({one.name: _rounds_of(one.name, parts, moment) for one in parts.settings.tailnets})
-
-
-def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
+def _rounds_of(tailnet: str, parts: Parts, moment: Moment, *, ticked: bool) -> PartState:
     where = {"tailnet": tailnet}
     try:
         # Cheap reads first: the last minutes; the accounts of whole days only if those hold no round.
@@ -80,7 +79,8 @@ def _rounds_of(tailnet: str, parts: Parts, moment: Moment) -> PartState:
         recent = Window(moment.now - stale_after, moment.now + timedelta(minutes=1))
         rows = parts.store.read(CONNECTIONS, recent, where)
         days = Window.trailing(moment.now, KNOWN_FOR)
-        ever = bool(rows) or bool(parts.store.latest(COLLECTIONS, days, where))
+        # Before the first tick the store has what the first filling brought, which ends some minutes ago.
+        ever = bool(rows) or (ticked and bool(parts.store.latest(COLLECTIONS, days, where)))
     except StoreError:
         # This is a fault of the store, whose check reports it.
         return PartState(ok=True, detail="rounds not known, the store can't be read")

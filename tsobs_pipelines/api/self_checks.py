@@ -83,7 +83,7 @@ def judge_rounds(
 ) -> PartState:
     """Whether those runs bring rounds that were taken, and whether those say something of each node.
 
-    ``rows`` are those of the last ``stale_after``; ``ever`` is whether there is any that is older.
+    ``rows`` are those of the last ``stale_after``; ``ever`` is whether older ones were there to be followed.
     """
     newest, reason = newest_taken(rows)
     because = f": {reason}" if reason else ""

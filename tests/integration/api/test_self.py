@@ -308,6 +308,15 @@ def test_what_was_never_there_is_no_ailment_right_after_the_start(world: World, 
         assert part(world, "outbox", begun=begun)[0] is True
 
 
+def test_days_that_were_filled_before_the_first_tick_are_no_ailment(world: World) -> None:
+    account = CollectionRow(NOW - 3 * HOUR, "demo", lines=9, rounds=9, skipped=0, duplicates=0)
+    world.parts.store.write(COLLECTIONS, [account])
+    for minutes, well in ((1, True), (16, False)):
+        ok, detail = part(world, "schedule", begun=NOW - minutes * MINUTE)
+        since = f"yet, {minutes} min after the start"
+        assert (ok, detail) == (well, f"no successful tick {since}; no round {since}")
+
+
 def test_storage_that_can_not_be_read_is_named(world: World) -> None:
     file = storage(world.parts.settings.state_dir) / "history" / "runs.db"
     file.write_bytes(b"no database" * 500)
