@@ -5,18 +5,18 @@
 
 readonly SAMPLES_SLOTS=8
 
-declare -A FILES=() COUNTED=()
+declare -A COUNTED=()
 DAYS=() INDEX='' INDEX_BEFORE='' ROUNDS=0 BYTES=0 UNPACK=cat
 
 # route_samples_index: each day's rounds and bytes, those of a packed day as if it were not.
 route_samples_index() {
-  local day body='' new
+  local date body='' new
   list_days
   read_index
   INDEX=''
-  for day in "${DAYS[@]}"; do
-    count_day "$day"
-    body+=",\"$day\":{\"rounds\":$ROUNDS,\"bytes\":$BYTES}"
+  for date in "${DAYS[@]}"; do
+    count_day "$date" || continue
+    body+=",\"$date\":{\"rounds\":$ROUNDS,\"bytes\":$BYTES}"
   done
   if [[ $INDEX != "$INDEX_BEFORE" ]]; then
     new=$JOURNAL_DIR/.index.$BASHPID
@@ -25,18 +25,31 @@ route_samples_index() {
   answer 200 application/json "{\"days\":{${body#,}}}"
 }
 
-# list_days: the days there are into DAYS, and the file of each into FILES: a day is packed when that is all there is.
+# list_days: the days there are into DAYS.
 list_days() {
   local file day
-  DAYS=() FILES=()
+  local -A found=()
   for file in "$JOURNAL_DIR"/????-??-??.ndjson{.gz,}; do
     day=${file##*/} day=${day%%.*}
     if [[ $day =~ $DAY_PATTERN ]] && is_regular "$file"; then
-      FILES[$day]=$file
+      found[$day]=yes
     fi
   done
-  mapfile -t DAYS < <(printf '%s\n' "${!FILES[@]}" | sort)
+  mapfile -t DAYS < <(printf '%s\n' "${!found[@]}" | sort)
   [[ -n ${DAYS[0]} ]] || DAYS=()
+}
+
+# open_day DAY: its file open as the descriptor `day`, and what unpacks it as UNPACK; 1 when there is none. It comes
+# before every other look at the file, which the sampler may pack or remove meanwhile. A day that has both is not
+# packed to its end.
+open_day() {
+  if is_regular "$JOURNAL_DIR/$1.ndjson" && exec {day}<"$JOURNAL_DIR/$1.ndjson"; then
+    UNPACK='cat'
+  elif is_regular "$JOURNAL_DIR/$1.ndjson.gz" && exec {day}<"$JOURNAL_DIR/$1.ndjson.gz"; then
+    UNPACK='gzip -dc'
+  else
+    return 1
+  fi 2>/dev/null
 }
 
 # read_index: what was counted before, by file: `SIZE ROUNDS BYTES` into COUNTED. It is kept in the journal's
@@ -52,30 +65,33 @@ read_index() {
   done <"$JOURNAL_DIR/.index"
 }
 
-# count_day DAY: its rounds and bytes into ROUNDS and BYTES, and what to keep of that to INDEX. Of a file that grew
-# only what was added is read.
+# count_day DAY: its rounds and bytes into ROUNDS and BYTES, and what to keep of that to INDEX; 1 when the day is gone.
+# Of a file that grew only what was added is read.
 count_day() {
-  local file=${FILES[$1]} name size known_size=0 known_rounds=0 known_bytes=0
-  name=${file##*/} ROUNDS=0 BYTES=0
-  size=$(stat -c %s "$file" 2>/dev/null) || return 0
+  local name=$1.ndjson day size known_size=0 known_rounds=0 known_bytes=0
+  open_day "$1" || return
+  [[ $UNPACK == cat ]] || name+=.gz
+  size=$(stat -L -c %s "/proc/self/fd/$day")
   [[ -z ${COUNTED[$name]-} ]] || read -r known_size known_rounds known_bytes <<<"${COUNTED[$name]}"
   if ((size == known_size)); then
     ROUNDS=$known_rounds BYTES=$known_bytes
-  elif [[ $name == *.gz ]]; then
-    ROUNDS=$(gzip -dc "$file" 2>/dev/null | grep -ac "$ROUND_PATTERN")
-    BYTES=$(gzip -dc "$file" 2>/dev/null | wc -c)
+  elif [[ $UNPACK != cat ]]; then
+    ROUNDS=$($UNPACK <"/proc/self/fd/$day" 2>/dev/null | grep -ac "$ROUND_PATTERN")
+    BYTES=$($UNPACK <"/proc/self/fd/$day" 2>/dev/null | wc -c)
   else
     ((size > known_size)) || known_size=0 known_rounds=0
-    ROUNDS=$((known_rounds + $(count_rounds "$file" "$known_size" "$size"))) BYTES=$size
-    # A size in the middle of a line is no place to count on from.
-    [[ -z $(tail -c +"$size" "$file" 2>/dev/null | head -c 1) ]] || return 0
+    ROUNDS=$((known_rounds + $(count_rounds "$known_size" "$size"))) BYTES=$size
   fi
-  INDEX+="$name $size $ROUNDS $BYTES"$'\n'
+  # A size in the middle of a line is no place to count on from.
+  if [[ $UNPACK != cat || -z $(tail -c +"$size" "/proc/self/fd/$day" | head -c 1) ]]; then
+    INDEX+="$name $size $ROUNDS $BYTES"$'\n'
+  fi
+  exec {day}<&-
 }
 
-# count_rounds FILE FROM TO: rounds between these bytes.
+# count_rounds FROM TO: rounds between these bytes of the open day.
 count_rounds() {
-  tail -c +"$(($2 + 1))" "$1" 2>/dev/null | head -c "$(($3 - $2))" | grep -ac "$ROUND_PATTERN"
+  tail -c +"$(($1 + 1))" "/proc/self/fd/$day" | head -c "$(($2 - $1))" | grep -ac "$ROUND_PATTERN"
 }
 
 # route_samples_day DAY QUERY: its rounds, or those later than `after`, as NDJSON. The length is known before
@@ -93,14 +109,7 @@ route_samples_day() {
     *) refuse 400 'expected after and nothing else' ;;
   esac
   slot samples "$SAMPLES_SLOTS"
-  # Open before the length is taken: the sampler may remove or pack the file meanwhile.
-  if is_regular "$JOURNAL_DIR/$1.ndjson" && exec {day}<"$JOURNAL_DIR/$1.ndjson"; then
-    UNPACK='cat'
-  elif is_regular "$JOURNAL_DIR/$1.ndjson.gz" && exec {day}<"$JOURNAL_DIR/$1.ndjson.gz"; then
-    UNPACK='gzip -dc'
-  else
-    refuse 404 'no journal of this day'
-  fi 2>/dev/null
+  open_day "$1" || refuse 404 'no journal of this day'
   size=$(stat -L -c %s "/proc/self/fd/$day") || refuse 500 'the journal is not readable'
   if [[ $TAKES_GZIP == yes ]]; then
     send_packed "$size" "$after"

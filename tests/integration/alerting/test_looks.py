@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 
 from tests.integration.alerting.test_dagster import RESOURCES, Watch, at, requests_of
 from tests.integration.alerting.test_dagster import watch as watch  # noqa: PLC0414 - a fixture
+from tests.integration.alerting.test_dagster import watch_on_disk as watch_on_disk  # noqa: PLC0414 - a fixture
 from tests.support.alert_rows import paths, rows
 from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
@@ -120,7 +121,8 @@ def test_a_message_that_is_delivered_late_leaves_it_in_sync(watch: Watch) -> Non
 
 
 @pytest.mark.parametrize("kept", [0, 1])
-def test_housekeeping_keeps_two_days_and_the_newest_one(watch: Watch, kept: int) -> None:
+def test_housekeeping_keeps_two_days_and_the_newest_one(watch_on_disk: Watch, kept: int) -> None:
+    watch = watch_on_disk
     for minute in range(600, 625, 5):
         watch.collect(rows([20] * 5, start=minute))
         at(watch, minute + 5)

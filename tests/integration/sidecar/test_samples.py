@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
@@ -226,6 +227,23 @@ def test_what_is_no_regular_file_is_not_there(sidecar: Sidecar) -> None:
     assert list(days) == [DAY]
     for day in range(21, 26):
         assert sidecar.get(f"/samples/2026-11-{day}").status == 404
+
+
+def test_a_day_that_is_packed_while_it_is_counted_keeps_its_rounds(sidecar: Sidecar) -> None:
+    sidecar.stop()
+    packing = sidecar.place / "stat"
+    packing.write_text(
+        '#!/bin/sh\ncase "$*" in *ndjson* | */fd/*) gzip "$JOURNAL_DIR"/*.ndjson ;; esac 2>/dev/null\n'
+        f'exec {shutil.which("stat")} "$@"\n'
+    )
+    packing.chmod(0o755)
+    sidecar.settings["PATH"] = f"{sidecar.place}:{os.environ['PATH']}"
+    sidecar.start()
+    sidecar.wait_until_served()
+    content = write(sidecar, [line("00:00:00"), line("00:01:00")])
+    for _ in range(2):
+        assert sidecar.get("/samples").json == {"days": {DAY: {"rounds": 2, "bytes": len(content)}}}
+    assert [path.name for path in sidecar.journal.glob("????-??-??*")] == [f"{DAY}.ndjson.gz"]
 
 
 @pytest.mark.parametrize(

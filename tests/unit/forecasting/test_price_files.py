@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import os
+import sys
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -402,7 +403,11 @@ def test_files_of_one_name_in_two_places_are_two_sources(
         ("https://h/x.csv", "aiohttp"),
     ],
 )
-def test_a_place_that_needs_a_package_names_it(place: str, said: str) -> None:
+def test_a_place_that_needs_a_package_names_it(
+    place: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp", None)  # the tests have it, by an extra of the package
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
     source = CsvPrices(place, MADRID)
     for ask in (lambda: source.fetch(DAY_1, DAY_1), lambda: source.probe(DAY_1, 1.0)):
         with pytest.raises(PriceSourceSetupError, match=said):
