@@ -47,8 +47,10 @@ install: .venv/.installed
 up: .venv/.installed
 	@exec $(BIN)/tsobs up
 
-# Two processes, since tests wait more than they compute. COVERAGE=1 records what they reach, for `make coverage`.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
+# More processes than cores, since tests wait as much as they compute. COVERAGE=1 records what they reach, for
+# `make coverage`.
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
 .PHONY: test-programs
 test-programs:
