@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, func, select
 
 from tsobs_pipelines.alerting.tables import deliveries, ensure_tables, messages
 from tsobs_pipelines.database import reading
@@ -54,32 +54,33 @@ def depth(engine: Engine, names: Collection[str]) -> Depth:
     What was left undone in a channel that the settings no longer have is nobody's business any more.
     """
     ensure_tables(engine)
-    counted = (
-        select(messages.c.fate, func.count(), func.min(messages.c.created_at))
-        .where(messages.c.fate.in_(_UNSENT))
-        .group_by(messages.c.fate)
-    )
     with reading(engine) as connection:
-        found = {fate: (count, oldest) for fate, count, oldest in connection.execute(counted)}
-        channels = {name: _of_channel(connection, name) for name in names}
-    pending, unknown, failed = (found.get(fate, (0, None)) for fate in _UNSENT)
-    return Depth(pending[0], unknown[0], failed[0], pending[1], channels)
+        of_messages = _unsent(connection, messages.c.fate, messages)
+        return Depth(*of_messages, {name: _of_channel(connection, name) for name in names})
 
 
 def _of_channel(connection: Connection, name: str) -> ChannelDepth:
     mine = deliveries.c.channel == name
     joined = deliveries.join(messages, messages.c.id == deliveries.c.message_id)
-    counted = (
-        select(deliveries.c.fate, func.count(), func.min(messages.c.created_at))
-        .select_from(joined)
-        .where(mine, deliveries.c.fate.in_(_UNSENT))
-        .group_by(deliveries.c.fate)
-    )
-    found = {fate: (count, oldest) for fate, count, oldest in connection.execute(counted)}
-    pending, unknown, failed = (found.get(fate, (0, None)) for fate in _UNSENT)
     waiting = select(deliveries.c.reason).where(mine, deliveries.c.fate == "pending")
     reason = connection.scalars(waiting.order_by(deliveries.c.message_id).limit(1)).first() or ""
-    return ChannelDepth(pending[0], unknown[0], failed[0], pending[1], reason, _why_refused(connection, name))
+    counts = _unsent(connection, deliveries.c.fate, joined, mine)
+    return ChannelDepth(*counts, reason, _why_refused(connection, name))
+
+
+def _unsent(
+    connection: Connection, fate: ColumnElement[str], rows: FromClause, *where: ColumnElement[bool]
+) -> tuple[int, int, int, datetime | None]:
+    """How many of the rows have each fate of ``_UNSENT``, and when the oldest pending message was made."""
+    query = (
+        select(fate, func.count(), func.min(messages.c.created_at))
+        .select_from(rows)
+        .where(fate.in_(_UNSENT), *where)
+        .group_by(fate)
+    )
+    found = {one: (count, oldest) for one, count, oldest in connection.execute(query)}
+    pending, unknown, failed = (found.get(one, (0, None)) for one in _UNSENT)
+    return pending[0], unknown[0], failed[0], pending[1]
 
 
 def refusals(engine: Engine, names: Collection[str]) -> dict[str, str]:

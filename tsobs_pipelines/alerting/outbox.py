@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Engine, case, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, case, insert, select, update
 
 from tsobs_pipelines.alerting.channel import (
     Channel,
@@ -190,10 +190,15 @@ def claim(engine: Engine, channel: Channel, now: datetime) -> Claimed | None:
         attempt = {"message_id": first.message_id, "channel": channel.name, "started_at": now}
         key = connection.execute(insert(attempts).values(**attempt, outcome="started")).inserted_primary_key
         assert key is not None  # noqa: S101 - the table has a primary key
-        moved = told.migrated_to if told is not None and told.migrated_from == channel.chat_id else None
+        moved = moved_to(told, channel.chat_id)
         row = connection.execute(select(messages).where(messages.c.id == first.message_id)).one()
         letter = Letter(row.html, Severity(row.severity), moved)
         return Claimed(first.message_id, int(key[0]), channel.name, letter)
+
+
+def moved_to(told: Row[Any] | None, chat_id: str) -> str | None:
+    """Where the chat of the settings is now, by the row of ``channels``; ``None`` if it has not moved."""
+    return told.migrated_to if told is not None and told.migrated_from == chat_id else None
 
 
 def _in_flight(connection: Connection, mine: ColumnElement[bool]) -> bool:
@@ -295,7 +300,12 @@ def _note_about(connection: Connection, name: str, **values: object) -> None:
 
 def message(engine: Engine, number: int) -> Message | None:
     """One message."""
-    return next(iter(_read(engine, messages.c.id == number, limit=1)), None)
+    return next(iter(messages_of(engine, [number])), None)
+
+
+def messages_of(engine: Engine, numbers: Collection[int]) -> list[Message]:
+    """The messages of these numbers that there are, oldest first."""
+    return _read(engine, messages.c.id.in_(numbers))
 
 
 def pending(engine: Engine) -> list[Message]:
@@ -308,14 +318,14 @@ def newest(engine: Engine, limit: int = 20) -> list[Message]:
     ensure_tables(engine)
     with reading(engine) as connection:
         found = connection.scalars(select(messages.c.id).order_by(messages.c.id.desc()).limit(limit)).all()
-    return _read(engine, messages.c.id.in_(found))[::-1]
+    return messages_of(engine, found)[::-1]
 
 
-def _read(engine: Engine, which: ColumnElement[bool], limit: int | None = None) -> list[Message]:
+def _read(engine: Engine, which: ColumnElement[bool]) -> list[Message]:
     ensure_tables(engine)
     columns = (deliveries.c[field.name] for field in fields(Delivery))
     with reading(engine) as connection:
-        rows = connection.execute(select(messages).where(which).order_by(messages.c.id).limit(limit)).all()
+        rows = connection.execute(select(messages).where(which).order_by(messages.c.id)).all()
         numbers = [row.id for row in rows]
         query = (
             select(deliveries.c.message_id, *columns)

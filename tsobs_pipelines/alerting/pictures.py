@@ -14,6 +14,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from tsobs_pipelines.alerting.channel import TELEGRAM, Moved, Outcome, Sent
 from tsobs_pipelines.alerting.machine import Kind
+from tsobs_pipelines.alerting.outbox import moved_to
 from tsobs_pipelines.alerting.rule import Rule
 from tsobs_pipelines.alerting.tables import (
     alert_transaction,
@@ -123,8 +124,7 @@ def _drawn_and_sent(engine: Engine, bot: Telegram, draw: Draw, wanted: Wanted) -
         return f"not drawn ({type(error).__name__})"
     with reading(engine) as connection:
         told = connection.execute(select(channels).where(channels.c.name == TELEGRAM)).first()
-    moved = told.migrated_to if told is not None and told.migrated_from == bot.chat_id else None
-    return _said(bot.send_photo(png, wanted.receipt, moved))
+    return _said(bot.send_photo(png, wanted.receipt, moved_to(told, bot.chat_id)))
 
 
 def _said(outcome: Outcome) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from sqlalchemy import Engine
 
 from tsobs_pipelines.alerting import outbox
@@ -18,6 +17,7 @@ from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.defs.alerts.pictures import follow_with_pictures
 from tsobs_pipelines.defs.alerts.scopes import alert_engine, model_alert_store, tailnet_alert_store
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
@@ -67,11 +67,10 @@ def _upstream(asset: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[s
 
 
 def alert_metadata(
-    settings: Settings, engine: Engine, numbers: Sequence[int], replayed: Replayed
+    settings: Settings, engine: Engine, messages: Sequence[outbox.Message], replayed: Replayed
 ) -> dict[str, dg.MetadataValue]:
     """The metadata of a materialisation: the text, its fate, and the evidence."""
-    messages = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
-    changes = outbox.changes_in(engine, numbers)
+    changes = outbox.changes_in(engine, [message.number for message in messages])
     metadata: dict[str, dg.MetadataValue] = {
         "messages": dg.MetadataValue.int(len(messages)),
         "page": dg.MetadataValue.url(settings.page_url),
@@ -115,21 +114,20 @@ def alert_metadata(
     return metadata
 
 
-def told_in_a_line(texts: Sequence[str]) -> str:
-    """What happened, of the texts of a run's messages; empty without any."""
-    if not texts:
+def told_in_a_line(messages: Sequence[outbox.Message]) -> str:
+    """What happened: the first line of the first message, and how many more there are; empty without any."""
+    if not messages:
         return ""
-    more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-    return f"{clean(texts[0].strip().partition(chr(10))[0], _LINE_CHARS)}{more}"
+    more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+    first, _, _ = plain(messages[0].html).strip().partition("\n")
+    return f"{clean(first, _LINE_CHARS)}{more}"
 
 
-def _happened(engine: Engine, numbers: Sequence[int], replayed: Replayed) -> str:
+def _happened(messages: Sequence[outbox.Message], replayed: Replayed) -> str:
     """What a run did, in a line of its log."""
-    found = [message for number in numbers if (message := outbox.message(engine, number)) is not None]
-    line = told_in_a_line([plain(message.html) for message in found])
     past = f"{replayed.incidents} incidents found in {len(replayed.days)} days of the past"
-    parts = [line, past if replayed.days else ""]
-    return "; ".join(filter(None, parts)) or "Nothing waits to be told."
+    parts = [told_in_a_line(messages), past if replayed.days else ""]
+    return "; ".join(filter(None, parts)) or "No message waits to be sent."
 
 
 def _numbers(tag: str | None) -> list[int]:
@@ -192,10 +190,11 @@ def _asset(alert: AlertAsset, tailnets: Sequence[Tailnet], models: Sequence[str]
         outbox.deliver(engine, channels_of(config), utc_now, SEND_AT_ONCE)
         drawn = follow_with_pictures(config, store.get, alert, utc_now())
         replayed = _replay_all(config, store.get, alert, models)
-        metadata = alert_metadata(config, engine, numbers, replayed)
+        messages = outbox.messages_of(engine, numbers)
+        metadata = alert_metadata(config, engine, messages, replayed)
         if drawn:
             metadata["pictures"] = dg.MetadataValue.text("; ".join(drawn))
-        context.log.info(_happened(engine, numbers, replayed))
+        context.log.info(_happened(messages, replayed))
         return dg.MaterializeResult(metadata=metadata)
 
     return alerts
@@ -206,7 +205,7 @@ def alert_asset_definitions(tailnets: Sequence[Tailnet], models: Sequence[str]) 
     return [_asset(alert, tailnets, models) for alert in alert_assets()]
 
 
-def alert_jobs() -> dict[str, UnresolvedAssetJobDefinition]:
+def alert_jobs() -> dict[str, AssetJob]:
     """The job of each alert asset, by the asset's name."""
     return {
         alert.name: dg.define_asset_job(

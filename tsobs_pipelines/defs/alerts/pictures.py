@@ -1,11 +1,11 @@
 """The pictures of alert runs: which rules have one, and the data that they show."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tsobs_pipelines.alerting.drawing import DrawnHour, DrawnLatency, forecast_picture, latency_picture
 from tsobs_pipelines.alerting.pictures import Draw, Wanted, send_pictures
-from tsobs_pipelines.alerting.rule import AlertAsset, Rule
+from tsobs_pipelines.alerting.rule import AlertAsset
 from tsobs_pipelines.alerting.rules import rules_of
 from tsobs_pipelines.alerting.rules.latency import BUCKET, LATENCY
 from tsobs_pipelines.alerting.rules.mae import MAE
@@ -28,32 +28,24 @@ def follow_with_pictures(
     settings: Settings, store: Callable[[], TimeSeriesStore], alert: AlertAsset, now: datetime
 ) -> list[str]:
     """Send the pictures of the asset's messages; what became of each, by message."""
+    draws = _draws(settings, store, now)
+    rules = [rule for rule in rules_of(alert) if rule.key in draws]
     bot = Telegram.from_settings(settings)
-    drawn = _drawn(alert, settings, store, now)
-    if bot is None or not settings.telegram_pictures or not drawn:
+    if bot is None or not settings.telegram_pictures or not rules:
         return []
-
-    def draw(wanted: Wanted) -> bytes:
-        return drawn[wanted.rule](wanted)
-
-    rules = [rule for rule in rules_of(alert) if rule.key in drawn]
-    return send_pictures(alert_engine(settings), bot, rules, draw, now)
+    return send_pictures(alert_engine(settings), bot, rules, lambda wanted: draws[wanted.rule](wanted), now)
 
 
-def _drawn(
-    alert: AlertAsset, settings: Settings, store: Callable[[], TimeSeriesStore], now: datetime
-) -> dict[str, Draw]:
-    """How each rule's messages are drawn; of the others there is no picture."""
-    latency: Sequence[Rule] = [LATENCY]
-    forecasts: Sequence[Rule] = [MAE, SKILL]
-    mine = rules_of(alert)
-    found: dict[str, Draw] = {
-        rule.key: lambda wanted: draw_latency(store(), wanted, now) for rule in latency if rule in mine
-    }
-    return found | {
-        rule.key: lambda wanted: draw_forecast(settings, store(), wanted, now)
-        for rule in forecasts
-        if rule in mine
+def _draws(settings: Settings, store: Callable[[], TimeSeriesStore], now: datetime) -> dict[str, Draw]:
+    """How the messages of a rule are drawn, by its key; those of the others have no picture."""
+
+    def forecast(wanted: Wanted) -> bytes:
+        return draw_forecast(settings, store(), wanted, now)
+
+    return {
+        LATENCY.key: lambda wanted: draw_latency(store(), wanted, now),
+        MAE.key: forecast,
+        SKILL.key: forecast,
     }
 
 

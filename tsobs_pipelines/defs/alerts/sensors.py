@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.channels import channels_of
@@ -23,7 +22,6 @@ from tsobs_pipelines.alerting.replay import Replayed, pending_replays, request_r
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule
 from tsobs_pipelines.alerting.rules import RULES, alert_assets, rules_of
 from tsobs_pipelines.alerting.store import AlertStore, Progress
-from tsobs_pipelines.alerting.text import plain
 from tsobs_pipelines.database import DatabaseUnavailableError
 from tsobs_pipelines.defs.alerts.assets import (
     MESSAGES_TAG,
@@ -54,6 +52,7 @@ from tsobs_pipelines.defs.alerts.scopes import (
     tailnet_source,
 )
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.common.shown import shown
 from tsobs_pipelines.defs.forecast.keys import ForecastKeys
@@ -184,7 +183,7 @@ def run_request(
         topics = dict.fromkeys(change.topic for change in outbox.changes_in(engine, numbers))
         tags[MESSAGES_TAG] = ",".join(map(str, numbers))
         tags[TOPIC_TAG] = ",".join(topics)[:_TAG_CHARS]
-        tags[TOLD_TAG] = told_in_a_line([plain(message.html) for message in waiting])
+        tags[TOLD_TAG] = told_in_a_line(waiting)
         tags[SOURCE_RUN_TAG] = waiting[-1].source_run
         tags[SOURCE_PARTITION_TAG] = waiting[-1].source_partition
     kept_tags = {name: value for name, value in tags.items() if value}
@@ -207,8 +206,8 @@ def _answer(
 
 def _connection_sensor(
     alert: AlertAsset,
-    job: UnresolvedAssetJobDefinition,
-    ticks: Sequence[UnresolvedAssetJobDefinition],
+    job: AssetJob,
+    ticks: Sequence[AssetJob],
 ) -> dg.SensorDefinition:
     """The sensor of an asset about nodes; with ``ticks`` it looks at rounds that are not collected yet."""
 
@@ -264,7 +263,7 @@ def _model_scopes(settings: Settings, models: Sequence[str]) -> list[Scope]:
 
 
 def _forecast_sensor(
-    name: str, alert: AlertAsset, job: UnresolvedAssetJobDefinition, model: str, models: Sequence[str]
+    name: str, alert: AlertAsset, job: AssetJob, model: str, models: Sequence[str]
 ) -> dg.SensorDefinition:
     evaluation = ForecastKeys.of(model).evaluation
 
@@ -313,19 +312,20 @@ def _delivery_sensor() -> dg.SensorDefinition:
                 return dg.SkipReason("No message waits to be sent.")
             outbox.deliver(engine, channels_of(config), utc_now, SEND_IN_A_TICK)
             still = {message.number for message in outbox.pending(engine)}
+            settled = outbox.messages_of(engine, [m.number for m in waiting if m.number not in still])
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
         events = [
             dg.AssetMaterialization(
                 asset_key=asset.name,
-                metadata=alert_metadata(config, engine, [message.number], Replayed((), 0)),
+                metadata=alert_metadata(config, engine, [message], Replayed((), 0)),
                 # It tells what a look has found, and looks at nothing itself.
                 tags=seen_tags(seen) if (seen := seen_before(context.instance, asset)) else {},
             )
-            for message in waiting
-            if message.number not in still and (asset := _asset_of(message.rule)) is not None
+            for message in settled
+            if (asset := _asset_of(message.rule)) is not None
         ]
-        reason = f"{len(waiting) - len(still)} messages settled, {len(still)} wait: {waiting[0].reason}"
+        reason = f"{len(settled)} messages settled, {len(still)} wait: {waiting[0].reason}"
         return dg.SensorResult(asset_events=events, skip_reason=reason)
 
     return sensor
@@ -338,9 +338,9 @@ def _asset_of(rule: str) -> AlertAsset | None:
 
 
 def alert_sensors(
-    jobs: Mapping[str, UnresolvedAssetJobDefinition],
+    jobs: Mapping[str, AssetJob],
     models: Sequence[str] = (DEFAULT_MODEL,),
-    ticks: Sequence[UnresolvedAssetJobDefinition] = (),
+    ticks: Sequence[AssetJob] = (),
 ) -> list[dg.SensorDefinition]:
     """The sensor of each alert asset, once for each model where it is about forecasts, and the delivery.
 
