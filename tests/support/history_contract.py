@@ -12,8 +12,8 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from sqlalchemy import Table, func, select, update
 
+from tsobs_pipelines.dagster_storage.run_history import event_storage, remove_runless, sweep
 from tsobs_pipelines.defs.operations.housekeeping import tidy_runs
-from tsobs_pipelines.defs.operations.run_history import event_storage, remove_runless, sweep
 from tsobs_pipelines.settings import Settings, load_settings
 
 DAYS = dg.DailyPartitionsDefinition("2026-11-01", timezone="UTC", end_date="2026-11-08")

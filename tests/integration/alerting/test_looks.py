@@ -16,10 +16,10 @@ from tests.integration.alerting.test_dagster import RESOURCES, Watch, at, reques
 from tests.integration.alerting.test_dagster import watch as watch  # noqa: PLC0414 - a fixture
 from tests.integration.alerting.test_dagster import watch_on_disk as watch_on_disk  # noqa: PLC0414 - a fixture
 from tests.support.alert_rows import paths, rows
+from tsobs_pipelines.dagster_storage.run_history import event_storage, remove_runless
 from tsobs_pipelines.defs.alerts.definitions import alert_definitions
 from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
 from tsobs_pipelines.defs.operations.housekeeping import tidy_runs
-from tsobs_pipelines.defs.operations.run_history import event_storage, remove_runless
 
 LATENCY, RELAY = dg.AssetKey("latency_alerts"), dg.AssetKey("relay_alerts")
 SENSORS = {LATENCY: "latency_alert_sensor", RELAY: "relay_alert_sensor"}

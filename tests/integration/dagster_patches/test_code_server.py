@@ -20,7 +20,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from tests.support import run_jobs
 from tests.support.forks import Family, forked, is_running
 from tests.support.running import children, eventually
-from tsobs_pipelines.defs.operations.run_history import shard_directory
+from tsobs_pipelines.dagster_storage.run_history import shard_directory
 from tsobs_pipelines.processes.probes import accepts_connections
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]

@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 
 from tests.support import history_contract as contract
+from tsobs_pipelines.dagster_storage.run_history import shard_directory
 from tsobs_pipelines.defs.operations.housekeeping import sqlite_files, tidy_runs
-from tsobs_pipelines.defs.operations.run_history import shard_directory
 from tsobs_pipelines.upkeep.sqlite import compact
 
 pytestmark = pytest.mark.long

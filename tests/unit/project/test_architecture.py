@@ -19,6 +19,16 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
 OF_DAGSTER = {"defs", "definitions", "processes", "dagster_patches", "dagster_storage", "webserver"}
 """What may import Dagster."""
 
+OF_DAGSTERS_PRIVATE_PARTS = {
+    "dagster_patches",
+    "dagster_storage",
+    "defs/common/dagster_names.py",
+    "processes/code_server.py",
+    "processes/daemon.py",
+    "webserver/serve.py",
+}
+"""Where an upgrade of Dagster may break something that it does not promise to keep."""
+
 OF_HTTP = {"api", "serving", "webserver"}
 """What may import an HTTP server's libraries."""
 
@@ -99,6 +109,14 @@ def test_parts_are_imported_inside_functions_only_where_a_process_begins() -> No
         if any(module.startswith(PACKAGE) for module in modules):
             late.add(str(path.relative_to(ROOT / PACKAGE)))
     assert late == LATE
+
+
+def test_private_parts_of_dagster_are_imported_in_few_places() -> None:
+    pattern = re.compile(r"^\s*(?:from|import) dagster\w*(?:\.\w+)*\._", re.MULTILINE)
+    paths = [path for path in (ROOT / PACKAGE).rglob("*.py") if pattern.search(path.read_text("utf-8"))]
+    found = {path.relative_to(ROOT / PACKAGE) for path in paths}
+    names = {path.parts[0] if path.parts[0].startswith("dagster_") else path.as_posix() for path in found}
+    assert names == OF_DAGSTERS_PRIVATE_PARTS
 
 
 def test_no_two_public_classes_share_a_name() -> None:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.alerts.assets import alert_asset_definitions, alert_jobs
 from tsobs_pipelines.defs.alerts.sensors import alert_sensors
 from tsobs_pipelines.defs.alerts.watch import run_failure_sensor, silence_sensor
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.forecasting.models import DEFAULT_MODEL
 from tsobs_pipelines.tailnet_settings import Tailnet
 
@@ -15,7 +15,7 @@ from tsobs_pipelines.tailnet_settings import Tailnet
 def alert_definitions(
     tailnets: Sequence[Tailnet],
     models: Sequence[str] = (DEFAULT_MODEL,),
-    ticks: Sequence[UnresolvedAssetJobDefinition] = (),
+    ticks: Sequence[AssetJob] = (),
 ) -> dg.Definitions:
     """The alert assets, their jobs and the sensors.
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    INPUT_EVENT_POINTER_TAG_PREFIX,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
 
 from tsobs_pipelines.alerting.machine import Status, TopicState
 from tsobs_pipelines.alerting.rule import AlertAsset, Rule, Unit
 from tsobs_pipelines.alerting.rules import rules_of
 from tsobs_pipelines.alerting.store import AlertStore
 from tsobs_pipelines.alerting.text import clean
+from tsobs_pipelines.defs.common.dagster_names import (
+    CODE_VERSION_TAG,
+    INPUT_EVENT_POINTER_TAG_PREFIX,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
 
 LOOK_TAG = "tsobs/look"
 """Marks the materialisations of looks; those of alerts have no such tag."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.common.shown import shown
@@ -83,9 +83,7 @@ def evaluated_days(scheduled: datetime, market: Market) -> list[date]:
     return sorted({market.day_of(scheduled - MIDNIGHT_GRACE), market.day_of(scheduled)})
 
 
-def healing_requests(
-    found: Gaps, jobs: Sequence[UnresolvedAssetJobDefinition], now: datetime
-) -> list[dg.RunRequest]:
+def healing_requests(found: Gaps, jobs: Sequence[AssetJob], now: datetime) -> list[dg.RunRequest]:
     """One run for each span of days that lack something, at most once an hour for the same span.
 
     While prices are to be had, those come first: what follows from them is seen at the next look.
@@ -112,9 +110,7 @@ def healing_requests(
     return requests
 
 
-def _job(
-    name: str, text: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]
-) -> UnresolvedAssetJobDefinition:
+def _job(name: str, text: str, keys: Sequence[dg.AssetKey], tags: dict[str, str]) -> AssetJob:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(*keys),
@@ -123,7 +119,7 @@ def _job(
     )
 
 
-def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
+def _issue_schedule(job: AssetJob, market: Market) -> dg.ScheduleDefinition:
     """The forecast of tomorrow, ahead of its prices: at 09:00 UTC in most markets."""
     at = market.issue
     usual = at.timezone == "UTC"
@@ -143,7 +139,7 @@ def _issue_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.Sch
     return issue
 
 
-def _evaluate_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.ScheduleDefinition:
+def _evaluate_schedule(job: AssetJob, market: Market) -> dg.ScheduleDefinition:
     """Every five minutes, the 24 hours to now."""
 
     @dg.schedule(
@@ -164,7 +160,7 @@ def _evaluate_schedule(job: UnresolvedAssetJobDefinition, market: Market) -> dg.
     return every_5_minutes
 
 
-def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+def _poll_schedule(job: AssetJob) -> dg.ScheduleDefinition:
     """Every quarter of an hour, the recent days whose prices are out but not here; once a day, all."""
 
     @dg.schedule(
@@ -203,7 +199,7 @@ def _poll_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
 
 
 def _healing_sensor(
-    model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[UnresolvedAssetJobDefinition]
+    model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[AssetJob]
 ) -> dg.SensorDefinition:
     """Evaluated every 45 seconds, on by default; skips while a run makes what it would request."""
     keys = ForecastKeys.of(model_name)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.ranges import UNDER_WAY
 from tsobs_pipelines.defs.common.resources import SettingsResource
 from tsobs_pipelines.defs.common.shown import shown
@@ -39,7 +39,7 @@ def first_requests(
     return [dg.RunRequest(run_key=f"first {jobs[key]}", job_name=jobs[key]) for key in never]
 
 
-def first_day_sensor(jobs: Mapping[dg.AssetKey, UnresolvedAssetJobDefinition]) -> dg.SensorDefinition:
+def first_day_sensor(jobs: Mapping[dg.AssetKey, AssetJob]) -> dg.SensorDefinition:
     """Looks every two minutes, on by default; ``jobs`` are those of upkeep, by their asset."""
     names = {key: job.name for key, job in jobs.items()}
 

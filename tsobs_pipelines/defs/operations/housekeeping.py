@@ -7,17 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.alerting.retention import forget
-from tsobs_pipelines.database import engine_for
-from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
-from tsobs_pipelines.defs.common.clock import utc_now
-from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
-from tsobs_pipelines.defs.common.shown import described, shown
-from tsobs_pipelines.defs.forecast.assets import MODELS
-from tsobs_pipelines.defs.operations.first_day import first_day_sensor
-from tsobs_pipelines.defs.operations.run_history import (
+from tsobs_pipelines.dagster_storage.run_history import (
     ended_before,
     newest_runs,
     remove_runless,
@@ -25,6 +17,14 @@ from tsobs_pipelines.defs.operations.run_history import (
     shard_directory,
     sweep,
 )
+from tsobs_pipelines.database import engine_for
+from tsobs_pipelines.defs.alerts.looks import LOOK_TAG
+from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
+from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
+from tsobs_pipelines.defs.common.shown import described, shown
+from tsobs_pipelines.defs.forecast.assets import MODELS
+from tsobs_pipelines.defs.operations.first_day import first_day_sensor
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.model_files import open_files
 from tsobs_pipelines.forecasting.model_retention import remove_old_models
@@ -226,7 +226,7 @@ def free_disk(settings: SettingsResource) -> dg.AssetCheckResult:
     )
 
 
-def _job(name: str, key: dg.AssetKey, tags: dict[str, str], description: str) -> UnresolvedAssetJobDefinition:
+def _job(name: str, key: dg.AssetKey, tags: dict[str, str], description: str) -> AssetJob:
     return dg.define_asset_job(
         name,
         selection=dg.AssetSelection.assets(key),

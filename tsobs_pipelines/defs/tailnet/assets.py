@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.network import NETWORK_RETRIES, over_network
 from tsobs_pipelines.defs.common.partitions import SHARED
 from tsobs_pipelines.defs.common.reports import CollectionReport
@@ -183,7 +183,7 @@ def connection_assets(
 
 
 @lru_cache
-def tick_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
+def tick_job(tailnet: Tailnet) -> AssetJob:
     """The job of the 5-minute schedule: the assets and every check on them. One object for each tailnet."""
     return dg.define_asset_job(
         tailnet.suffixed("collect_connections"),
@@ -202,7 +202,7 @@ def tick_requests(scheduled: datetime) -> list[dg.RunRequest]:
     ]
 
 
-def tick_schedule(job: UnresolvedAssetJobDefinition, tailnet: Tailnet) -> dg.ScheduleDefinition:
+def tick_schedule(job: AssetJob, tailnet: Tailnet) -> dg.ScheduleDefinition:
     """Every five minutes, on by default."""
 
     @dg.schedule(

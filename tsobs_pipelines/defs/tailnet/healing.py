@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from tsobs_pipelines.defs.common.clock import utc_now
+from tsobs_pipelines.defs.common.dagster_names import AssetJob
 from tsobs_pipelines.defs.common.ranges import LONGEST_SPAN, at_work, range_tags
 from tsobs_pipelines.defs.common.resources import SettingsResource, SidecarResource, StoreResource
 from tsobs_pipelines.defs.common.shown import shown
@@ -40,7 +40,7 @@ class Watched:
     now: datetime
 
 
-def healing_job(tailnet: Tailnet) -> UnresolvedAssetJobDefinition:
+def healing_job(tailnet: Tailnet) -> AssetJob:
     """The job that collects whole days of a tailnet again."""
     return dg.define_asset_job(
         tailnet.suffixed(JOB),
@@ -110,7 +110,7 @@ def what_to_heal(
     return healing_requests(job_name, reasons, now.isoformat(timespec="seconds"))
 
 
-def healing_sensor(jobs: Sequence[UnresolvedAssetJobDefinition], first: date) -> dg.SensorDefinition:
+def healing_sensor(jobs: Sequence[AssetJob], first: date) -> dg.SensorDefinition:
     """Checks every tailnet each minute, on by default; skips one whose days are being collected."""
 
     @dg.sensor(
