@@ -27,7 +27,7 @@ from tests.support.lab.timelapse import quiet_interval
 from tests.support.ports import free_port
 from tests.support.running import LOCATION, Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
-from tests.support.watching import cpu_seconds, idle, named_processes
+from tests.support.watching import cpu_seconds, named_processes, runs, settled
 
 EACH = 20
 INTERVAL = timedelta(minutes=1)
@@ -50,6 +50,11 @@ SENSOR = "relay_alert_sensor"
 SENSOR_STATE = f"""{{sensorOrError(sensorSelector: {{{LOCATION}, sensorName: "{SENSOR}"}}) {{
   ... on Sensor {{sensorState {{id}}}}}}}}"""
 STOP_SENSOR = """mutation($id: String!) {stopSensor(id: $id) {__typename}}"""
+START_SENSOR = (
+    f"""mutation {{startSensor(sensorSelector: {{{LOCATION}, sensorName: "{SENSOR}"}}) {{__typename}}}}"""
+)
+PAIRS = 2
+"""With the sensor and without it, in turn."""
 
 
 @dataclass(frozen=True)
@@ -224,16 +229,19 @@ def measure_idle(place: Path) -> None:
     """Print the CPU of everything between two ticks, with the sensor that looks ahead and without it."""
     watched = [Onset(name, "none", datetime(2999, 1, 1, tzinfo=UTC)) for name in ("git", "dev", "factory")]
     with api.bot_api() as bot, observed(place, watched, bot) as tsobs:
-        eventually(lambda: idle(tsobs), 120, "the first filling is over")
+        eventually(lambda: settled(tsobs), 300, "the first filling is over")
         sensor = tsobs.graphql(SENSOR_STATE)["sensorOrError"]
         assert isinstance(sensor, dict)
         tsobs.stop_collecting()
-        with_it = spent(tsobs)
-        tsobs.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])
-        without = spent(tsobs)
-        difference = with_it - without
-        rows = [(f"with {SENSOR}", f"{with_it:.3f}"), ("without it", f"{without:.3f}")]
-        print(table(["idle", "CPU-s a minute"], [*rows, ("difference", f"{difference:.3f}")]))
+        rows, before = [], len(runs(tsobs, 500))
+        for _ in range(PAIRS):
+            with_it = spent(tsobs)
+            tsobs.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])
+            without = spent(tsobs)
+            tsobs.graphql(START_SENSOR)
+            rows.append([f"{value:.3f}" for value in (with_it, without, with_it - without)])
+        print(table([f"idle with {SENSOR}, CPU-s a minute", "without it", "difference"], rows))
+        print(f"\nruns meanwhile: {len(runs(tsobs, 500)) - before}")
 
 
 def spent(tsobs: Running) -> float:

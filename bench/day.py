@@ -21,14 +21,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bench.engine_run import quiet
 from bench.harness import Meter, machine, meter, proportional_mb, table
 from tests.support.growing_sidecar import GrowingSidecar
 from tests.support.journals import minutes
 from tests.support.ports import free_port
 from tests.support.running import eventually, running
 from tests.support.sidecars import served
-from tests.support.watching import RUNS
+from tests.support.watching import RUNS, settled
 
 DAY_MINUTES = 24 * 60
 HISTORY_MINUTES = 30
@@ -152,7 +151,7 @@ def ours(place: Path, sidecar: Sidecar) -> Iterator[tuple[Side, list[float]]]:
         measured.join()
         with running(place, **settings) as tsobs:
             Meter(measured.group.parent).join()
-            eventually(lambda: quiet(tsobs), 900, "the first filling is over")
+            eventually(lambda: settled(tsobs), 900, "the first filling is over")
             begun = time.time()
             yield Side("tsobs", measured, tsobs.state), lags
             found = tsobs.graphql(RUNS, limit=500)["runsOrError"]

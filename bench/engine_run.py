@@ -24,8 +24,8 @@ import httpx
 
 from bench.harness import Meter, machine, meter, table
 from tests.support.ports import free_port
-from tests.support.running import ROOT, Running, eventually, running, up_environment
-from tests.support.watching import idle
+from tests.support.running import ROOT, eventually, running, up_environment
+from tests.support.watching import settled
 
 IDLE_S = 40.0
 PAUSE_S = 10.0
@@ -105,18 +105,9 @@ def ours(place: Path) -> Iterator[Side]:
         # The history is no matter here, and filling a month of it takes minutes.
         with running(place, TSOBS_START_DATE=f"{datetime.now(UTC).date() - timedelta(days=1)}") as tsobs:
             Meter(measured.group.parent).join()
-            eventually(lambda: quiet(tsobs), 240, "the first filling is over")
+            eventually(lambda: settled(tsobs), 240, "the first filling is over")
             wait_for_room(IDLE_S + 8 * PAUSE_S)
             yield Side("tsobs up", tsobs.graphql, "tsobs", measured)
-
-
-def quiet(tsobs: Running) -> bool:
-    """Whether nothing runs, and nothing begins within some seconds."""
-    for _ in range(5):
-        if not idle(tsobs):
-            return False
-        time.sleep(4)
-    return True
 
 
 def wait_for_room(seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from tests.support.running import Running, name_of
@@ -27,6 +28,15 @@ def idle(tsobs: Running) -> bool:
     """Whether there have been runs, and none is under way."""
     found = runs(tsobs)
     return bool(found) and all(run["status"] in ENDED for run in found)
+
+
+def settled(tsobs: Running) -> bool:
+    """Whether nothing runs, and nothing begins within some seconds."""
+    for _ in range(5):
+        if not idle(tsobs):
+            return False
+        time.sleep(4)
+    return True
 
 
 def tags_of(run: dict[str, object]) -> dict[str, str]:
