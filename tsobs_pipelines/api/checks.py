@@ -79,7 +79,7 @@ def _rounds_of(tailnet: str, parts: Parts, moment: Moment, *, ticked: bool) -> P
         recent = Window(moment.now - stale_after, moment.now + timedelta(minutes=1))
         rows = parts.store.read(CONNECTIONS, recent, where)
         days = Window.trailing(moment.now, KNOWN_FOR)
-        # Before the first tick the store has what the first filling brought, which ends some minutes ago.
+        # Before the first tick the store has only the first filling, whose newest round is minutes old.
         ever = bool(rows) or (ticked and bool(parts.store.latest(COLLECTIONS, days, where)))
     except StoreError:
         # This is a fault of the store, whose check reports it.

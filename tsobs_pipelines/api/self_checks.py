@@ -83,7 +83,8 @@ def judge_rounds(
 ) -> PartState:
     """Whether those runs bring rounds that were taken, and whether those say something of each node.
 
-    ``rows`` are those of the last ``stale_after``; ``ever`` is whether older ones were there to be followed.
+    ``rows`` are those of the last ``stale_after``; ``ever`` is whether rounds are expected: there are
+    recent ones or, after the first tick, older ones.
     """
     newest, reason = newest_taken(rows)
     because = f": {reason}" if reason else ""

@@ -30,7 +30,7 @@ class NodePings(NamedTuple):
 
 
 def read_node_pings(pings: Sequence[ApiPing], online: bool | None) -> NodePings:  # noqa: FBT001 - an observation, no switch
-    """The pings that these pings are; ``online`` as :func:`classify` takes it."""
+    """Sum up a node's pings of one round; ``online`` as :func:`classify` takes it."""
     direct = _all_answered_directly(pings)
     if direct is not None:
         return direct
@@ -45,7 +45,7 @@ def read_node_pings(pings: Sequence[ApiPing], online: bool | None) -> NodePings:
 
 
 def _all_answered_directly(pings: Sequence[ApiPing]) -> NodePings | None:
-    """A pings in which nothing went wrong, as in nearly all: what the general way gives, in less time."""
+    """The same in less time for the usual case, in which every ping was answered directly; else ``None``."""
     latencies = [ping.seconds * 1e3 for ping in pings if ping.seconds is not None and not ping.err]
     if len(latencies) < 2 or len(latencies) != len(pings):
         return None
