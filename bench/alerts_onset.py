@@ -28,6 +28,7 @@ from tests.support.ports import free_port
 from tests.support.running import LOCATION, Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
 from tests.support.watching import cpu_seconds, named_processes, runs, settled
+from tsobs_pipelines.timeseries.spans import span_start
 
 EACH = 20
 INTERVAL = timedelta(minutes=1)
@@ -76,7 +77,7 @@ class Onset:
         if self.kind == "relay":
             return self.seen + INTERVAL
         if self.kind == "latency":
-            return datetime.fromtimestamp((self.seen.timestamp() // 300 + 1) * 300, UTC)
+            return span_start(self.seen, SPAN) + SPAN
         return self.seen + SILENT_FOR
 
 

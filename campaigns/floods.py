@@ -59,21 +59,6 @@ def memory_mb(pid: int, kind: str = "VmRSS") -> float:
     return int(found[1]) / 1024
 
 
-def listener(port: int) -> int:
-    """The process that listens on a port of loopback."""
-    inodes = {
-        line.split()[9]
-        for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]
-        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
-    }
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if entry.readlink().name in {f"socket:[{inode}]" for inode in inodes}:
-                return int(entry.parts[2])
-    msg = f"nobody listens on {port}"
-    raise LookupError(msg)
-
-
 def header_flood(port: int) -> Counter[bytes]:
     """100 MB of small headers, in as many requests as it takes; their answers."""
     block = b"".join(b"X-%d: a\r\n" % number for number in range(10_000))
@@ -92,7 +77,7 @@ def header_flood(port: int) -> Counter[bytes]:
 
 @dataclass(frozen=True)
 class Target:
-    """A server of a running tsobs."""
+    """A server of a running tsobs; ``name`` is the part's."""
 
     name: str
     port: int
@@ -110,7 +95,7 @@ class Outcome:
 
 def headers(target: Target) -> Outcome:
     """Memory of a server while four clients send it 100 MB of headers each."""
-    pid = listener(target.port)
+    pid = target.tsobs.part(target.name)
     before, begun = memory_mb(pid), time.monotonic()
     with ThreadPoolExecutor(4) as pool:
         flooding = [pool.submit(header_flood, target.port) for _ in range(4)]
@@ -214,7 +199,7 @@ def main(wanted: list[str]) -> int:
     """Run the floods that are named, or all."""
     missed = 0
     with tempfile.TemporaryDirectory(prefix="tsobs-floods-") as place, running(Path(place)) as tsobs:
-        api = Target("API", tsobs.api_port, PAGE, tsobs)
+        api = Target("api", tsobs.api_port, PAGE, tsobs)
         dagster = Target("webserver", tsobs.dagster_port, "/", tsobs)
         for name in wanted or FLOODS:
             for target in (api,) if name == "abandoned" else (api, dagster):

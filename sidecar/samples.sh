@@ -81,11 +81,10 @@ count_day() {
   else
     ((size > known_size)) || known_size=0 known_rounds=0
     ROUNDS=$((known_rounds + $(count_rounds "$known_size" "$size"))) BYTES=$size
+    # A size in the middle of a line is no place to count on from.
+    [[ -z $(tail -c +"$size" "/proc/self/fd/$day" | head -c 1) ]] || name=''
   fi
-  # A size in the middle of a line is no place to count on from.
-  if [[ $UNPACK != cat || -z $(tail -c +"$size" "/proc/self/fd/$day" | head -c 1) ]]; then
-    INDEX+="$name $size $ROUNDS $BYTES"$'\n'
-  fi
+  [[ -z $name ]] || INDEX+="$name $size $ROUNDS $BYTES"$'\n'
   exec {day}<&-
 }
 

@@ -7,6 +7,7 @@ scheme, host, port and path.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -52,7 +53,7 @@ class SecretUrl(Secret[str]):
         except ValueError:
             query = text.partition("?")[2]
         found += [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_TOKEN]
-        return tuple(dict.fromkeys(part for one in found for part in (one, unquote(one)) if part))
+        return _also_decoded(found)
 
 
 class CapabilityUrl(SecretUrl):
@@ -116,7 +117,12 @@ class SecretTarget(SecretUrl):
         long += [] if _HOST.fullmatch(host) else [host]
         short = [password, *(value for name, value in pairs if name.lower() in _SECRET_NAMES)]
         found = short + [part for part in long if len(part) >= _SHORTEST_TOKEN]
-        return tuple(dict.fromkeys(part for one in found for part in (one, unquote(one)) if part))
+        return _also_decoded(found)
+
+
+def _also_decoded(found: Iterable[str]) -> tuple[str, ...]:
+    """Each part as it stands and percent-decoded, once, without empty ones."""
+    return tuple(dict.fromkeys(part for one in found for part in (one, unquote(one)) if part))
 
 
 def _host_of(place: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsobs_pipelines.alerting.channel import TELEGRAM, Channel
+from tsobs_pipelines.alerting.channel import Channel
 from tsobs_pipelines.alerting.notify import AppriseChannel
 from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.settings import Settings
@@ -17,5 +17,4 @@ def channels_of(settings: Settings) -> list[Channel]:
 
 def channel_names(settings: Settings) -> list[str]:
     """The names of :func:`channels_of`."""
-    bot = settings.telegram_bot_token is not None and settings.telegram_chat_id is not None
-    return [*([TELEGRAM] if bot else []), *(target.name for target in settings.notify_urls)]
+    return [channel.name for channel in channels_of(settings)]

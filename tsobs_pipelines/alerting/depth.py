@@ -51,7 +51,7 @@ class Depth:
 def depth(engine: Engine, names: Collection[str]) -> Depth:
     """Count what is in the outbox and is neither sent nor suppressed; ``names`` are the channels' names.
 
-    What was left undone in a channel that the settings no longer have is nobody's business any more.
+    The counts by channel leave out channels that the settings no longer have.
     """
     ensure_tables(engine)
     with reading(engine) as connection:
@@ -84,7 +84,7 @@ def _unsent(
 
 
 def refusals(engine: Engine, names: Collection[str]) -> dict[str, str]:
-    """Why the newest message that a channel tried has failed, by channel; empty when none has."""
+    """Why each channel refused the newest message that it tried; the others are left out."""
     ensure_tables(engine)
     with reading(engine) as connection:
         found = {name: _why_refused(connection, name) for name in names}

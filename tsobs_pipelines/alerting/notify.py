@@ -157,9 +157,7 @@ class AppriseChannel:
         except Exception as error:  # noqa: BLE001 - a plugin's bug must not cost the others their message
             heard.errors.append(error)
             accepted = False
-        outcome = Sent() if accepted else _failure(heard)
-        heard.statuses, heard.errors = [], []
-        return self._without_secrets(outcome)
+        return self._without_secrets(Sent() if accepted else _failure(heard))
 
     def _without_secrets(self, outcome: Outcome) -> Outcome:
         if not isinstance(outcome, TryLater | Unknown):
@@ -188,7 +186,7 @@ def _failure(heard: _Heard) -> Outcome:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was made of: requests and urllib3 put the cause into ``args`` and ``reason``."""
+    """The error and its causes: requests and urllib3 put the cause into ``args`` and ``reason``."""
     seen: list[BaseException] = []
     todo: list[object] = [error]
     while todo:

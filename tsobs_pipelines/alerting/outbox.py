@@ -45,7 +45,7 @@ GIVE_UP_AFTER = timedelta(hours=24)
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(minutes=15)
 STUCK_TRIES = 8
-"""After so many tries a message lets the others pass: it may be the message."""
+"""After this many tries newer messages go first: the fault may lie in this message."""
 
 Fate: TypeAlias = Literal["pending", "sent", "suppressed", "delivery_unknown", "failed"]
 WORST_FIRST: tuple[Fate, ...] = ("pending", "failed", "delivery_unknown", "sent", "suppressed")

@@ -29,10 +29,10 @@ from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import reading
 
 PICTURE_WITHIN = timedelta(minutes=30)
-"""A picture that comes later than this after its text is none of use."""
+"""A picture that would follow its text later than this is not sent."""
 
 DIED = "claimed"
-"""The outcome until there is another one: it stays where the process died."""
+"""The outcome while a picture is being made; it stays if the process dies."""
 
 
 @dataclass(frozen=True, slots=True)

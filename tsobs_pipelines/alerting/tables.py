@@ -229,22 +229,21 @@ def _columns(connection: Connection, table: str) -> set[str]:
     return {str(column["name"]) for column in inspect(connection).get_columns(table)}
 
 
+_MOVE_FATES = """
+INSERT INTO alert_deliveries
+  (message_id, receipt, channel, fate, reason, settled_at, retry_at, tries, leased_until)
+SELECT id, telegram_id, :telegram, fate, reason, settled_at, retry_at, tries, leased_until
+FROM alert_messages WHERE tries > 0"""
+_MOVE_SENDER = """
+INSERT INTO alert_channels (name, hold_until, hold_reason, migrated_from, migrated_to)
+SELECT :telegram, hold_until, hold_reason, migrated_from, migrated_to FROM alert_sender"""
+
+
 def _move_deliveries(connection: Connection) -> None:
     """Before there were several channels, a message had what Telegram did with it in its own row."""
-    kept = "fate, reason, settled_at, retry_at, tries, leased_until"
-    told = "hold_until, hold_reason, migrated_from, migrated_to"
-    moves = (
-        (
-            "alert_deliveries (message_id, receipt, channel,",
-            "alert_messages WHERE tries > 0",
-            "id, telegram_id,",
-            kept,
-        ),
-        ("alert_channels (name,", "alert_sender", "", told),
-    )
-    for into, source, first, columns in moves:
-        statement = f"INSERT INTO {into} {columns}) SELECT {first} :telegram, {columns} FROM {source}"  # noqa: S608
-        connection.execute(text(statement), {"telegram": TELEGRAM})
+    telegram = {"telegram": TELEGRAM}
+    connection.execute(text(_MOVE_FATES), telegram)
+    connection.execute(text(_MOVE_SENDER), telegram)
     connection.execute(text("DROP TABLE alert_sender"))
     connection.execute(
         text(f"ALTER TABLE alert_attempts ADD COLUMN channel VARCHAR NOT NULL DEFAULT '{TELEGRAM}'")

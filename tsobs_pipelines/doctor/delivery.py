@@ -45,16 +45,15 @@ def check_outbox(settings: Settings, now: datetime) -> Sequence[Finding]:
     with reading(engine) as connection:
         if not inspect(connection).has_table(messages.name):
             return []
-    found = depth(engine, channel_names(settings)).channels
+    found = depth(engine, channel_names(settings))
     remedy = "mend what the reason names, then: tsobs alerts test"
     waiting = [
         Finding("outbox", "warning", f"{name}: {one.pending} wait, the oldest: {one.waits_for}", remedy)
-        for name, one in found.items()
+        for name, one in found.channels.items()
         if one.waits_for and one.refused is None
     ]
-    refused = {name: one.refused for name, one in found.items() if one.refused is not None}
-    if refused:
-        return [Finding("outbox", "failed", told_refusals(refused), remedy), *waiting]
+    if found.refused:
+        return [Finding("outbox", "failed", told_refusals(found.refused), remedy), *waiting]
     return waiting or [Finding("outbox", "ok", "the newest message was not refused")]
 
 

@@ -24,13 +24,14 @@ _EVERY_S = 2.0
 _OWNER = "_TSOBS_FILLING_OF"
 """The environment variable with the id of the process that must live."""
 
-_STATS = "{assetNodes {assetKey {path} partitionStats {numMaterialized numPartitions}}}"
+_STATS = """query($keys: [AssetKeyInput!]) {assetNodes(assetKeys: $keys) {
+  assetKey {path} partitionStats {numMaterialized numPartitions}}}"""
 _NOT_DUE = 2
 """The newest partitions of an asset may not be due yet."""
 
 
 def show_filling() -> None:
-    """Start the display, if there is a terminal; this process is the one that it ends with."""
+    """Start the display if stderr is a terminal; it ends when this process does."""
     if not sys.stderr.isatty():
         return
     # By a shell that ends at once: the supervisor, which this process becomes, waits for its own children.
@@ -41,7 +42,8 @@ def show_filling() -> None:
 def read_progress(client: httpx.Client) -> tuple[int, int] | None:
     """How many partitions are filled, and of how many; ``None`` while Dagster does not answer."""
     try:
-        answer = client.post("/graphql", json={"query": _STATS}).json()
+        asked = {"query": _STATS, "variables": {"keys": [{"path": [name]} for name in ASSETS]}}
+        answer = client.post("/graphql", json=asked).json()
         nodes = answer["data"]["assetNodes"]
         stats = {"/".join(node["assetKey"]["path"]): node["partitionStats"] for node in nodes}
         mine = [stats[name] for name in ASSETS]

@@ -98,7 +98,7 @@ FEW_THREADS = {
 
 def banner(settings: Settings) -> str:
     """What the person at the terminal reads once everything answers; ``{}`` stands for the seconds."""
-    first = settings.tailnets[0]
+    first = settings.first_tailnet
     tailnet = f"{first.source} (set TSOBS_SIDECAR_URL for yours)" if first.demo else first.source
     further = [f"               {one.name} {one.sidecar_url}" for one in settings.further_tailnets]
     prices = source_label(masked(settings.price_source))

@@ -35,7 +35,7 @@ SOURCE_RUN_TAG = "tsobs/source_run_id"
 SOURCE_PARTITION_TAG = "tsobs/source_partition"
 MESSAGES_TAG = "tsobs/messages"
 TOLD_TAG = "tsobs/told"
-"""What happened, in a line: the first one of the run's messages."""
+"""The first line of the run's first message, and how many more there are."""
 
 _LINE_CHARS = 200
 

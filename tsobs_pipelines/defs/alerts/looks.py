@@ -73,7 +73,7 @@ def seen_before(instance: dg.DagsterInstance, alert: AlertAsset) -> dict[dg.Asse
 def look_event(
     alert: AlertAsset, scopes: Sequence[Scope], cursors: Mapping[dg.AssetKey, str | None]
 ) -> dg.AssetMaterialization:
-    """The materialisation of a look, after it: what all rules of the asset hold now."""
+    """The materialisation that is recorded after an evaluation: the state of all rules of the asset."""
     until: list[datetime] = []
     firing: list[str] = []
     values: dict[str, dg.MetadataValue] = {}
@@ -83,7 +83,7 @@ def look_event(
                 until.append(progress.evaluated_until)
             states = scope.store.states(rule).values()
             firing += [_named(scope, state.topic) for state in states if state.status is Status.FIRING]
-            values |= {name: value for state in states for name, value in [_value(scope, rule, state)]}
+            values |= dict(_value(scope, rule, state) for state in states)
     metadata: dict[str, dg.MetadataValue] = {"firing": dg.MetadataValue.int(len(firing))}
     if firing:
         metadata["firing_topics"] = dg.MetadataValue.text(", ".join(firing))

@@ -216,7 +216,7 @@ def _connection_sensor(
         jobs=[job, *ticks],
         minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        **shown("alerts", f"Evaluates the rules at new evidence, and asks for messages: {alert.description}"),
+        **shown("alerts", _description(alert)),
     )
     def sensor(
         context: dg.SensorEvaluationContext,
@@ -250,6 +250,10 @@ def _connection_sensor(
     return sensor
 
 
+def _description(alert: AlertAsset) -> str:
+    return f"Evaluates the rules when new data arrive, and requests the run that sends: {alert.description}"
+
+
 def _tailnet_scopes(settings: Settings) -> list[Scope]:
     return [
         Scope("" if tailnet.first else tailnet.name, tailnet_alert_store(settings, tailnet))
@@ -272,7 +276,7 @@ def _forecast_sensor(
         job=job,
         minimum_interval_seconds=alert.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        **shown("alerts", f"Evaluates the rules at new evidence, and asks for messages: {alert.description}"),
+        **shown("alerts", _description(alert)),
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource
@@ -283,9 +287,13 @@ def _forecast_sensor(
             if new:
                 evaluate_forecasts(config, rules_of(alert), model, new, now)
             request = run_request(config, alert, [model_alert_store(config, model)], now)
-            others = seen_before(context.instance, alert) if new and len(models) > 1 else {}
-            seen = {ForecastKeys.of(one).evaluation: None for one in models} | others | {evaluation: cursor}
-            looks = [look_event(alert, _model_scopes(config, models), seen)] if new else []
+            looks = []
+            if new:
+                others = seen_before(context.instance, alert) if len(models) > 1 else {}
+                every = {ForecastKeys.of(one).evaluation: None for one in models}
+                looks = [
+                    look_event(alert, _model_scopes(config, models), every | others | {evaluation: cursor})
+                ]
             return _answer([request] if request else [], [evaluation], len(new), cursor, looks)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
@@ -319,7 +327,7 @@ def _delivery_sensor() -> dg.SensorDefinition:
             dg.AssetMaterialization(
                 asset_key=asset.name,
                 metadata=alert_metadata(config, engine, [message], Replayed((), 0)),
-                # It tells what a look has found, and looks at nothing itself.
+                # A delivery evaluates nothing: it repeats the pointers of the newest evaluation.
                 tags=seen_tags(seen) if (seen := seen_before(context.instance, asset)) else {},
             )
             for message in settled

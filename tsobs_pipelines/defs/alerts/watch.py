@@ -89,7 +89,9 @@ def silence_sensor() -> dg.SensorDefinition:
                 for tailnet in config.tailnets
             }
             send_own(config, QueryEvidence)
-            refused = refusals(alert_engine(config), channel_names(config))
+            # Only the heartbeat depends on it.
+            asked = channel_names(config) if config.heartbeat_url is not None else []
+            refused = refusals(alert_engine(config), asked)
         except DatabaseUnavailableError as error:
             return dg.SkipReason(f"Can't look now, nothing is lost: {error}")
         silent = [name for name, signals in seen.items() if not all(map(_is_well, signals))]
@@ -174,10 +176,8 @@ def run_failure_sensor() -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SkipReason:
         config, now = settings.get(), utc_now()
         # Runs belong to no tailnet: they are kept with the first one.
-        alert_store, source = (
-            tailnet_alert_store(config, config.first_tailnet),
-            tailnet_source(config, config.first_tailnet),
-        )
+        alert_store = tailnet_alert_store(config, config.first_tailnet)
+        source = tailnet_source(config, config.first_tailnet)
         changed = 0
         try:
             for rule, evidence in rules_by(RunEvidence):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal, TypedDict
 
@@ -70,12 +70,11 @@ def with_presentation(definitions: dg.Definitions, settings: Settings) -> dg.Def
 
     def add(spec: dg.AssetSpec) -> dg.AssetSpec:
         domain = _domain(spec)
-        place = _place(spec.key, settings)
         return spec.replace_attributes(
             description=described(domain, spec.description or ""),
             owners=OWNERS,
             tags={**spec.tags, DOMAIN_TAG: domain},
-            metadata={**spec.metadata, **({URI: place} if place else {})},
+            metadata={**spec.metadata, URI: _place(spec.key, settings)},
         )
 
     return definitions.map_asset_specs(func=add)
@@ -91,14 +90,17 @@ def _place(key: dg.AssetKey, settings: Settings) -> str:
     name = key.path[-1]
     if (measurement := _MEASUREMENTS.get(name)) is not None:
         return f"{_store(settings)}#{measurement.name}"
-    others: Mapping[str, Callable[[], str]] = {
-        "tailnet_journal": lambda: _journal(key, settings),
-        "price_model": lambda: _models(settings),
-        "forecast_evaluation": lambda: f"{_models(settings)}/{HISTORY_NAME}",
-        "housekeeping": settings.state_dir.resolve().as_uri,
-        "disk_use": settings.state_dir.resolve().as_uri,
-    }
-    return others.get(name, lambda: f"{settings.public_url}/alerts")()
+    match name:
+        case "tailnet_journal":
+            return _journal(key, settings)
+        case "price_model":
+            return _models(settings)
+        case "forecast_evaluation":
+            return f"{_models(settings)}/{HISTORY_NAME}"
+        case "housekeeping" | "disk_use":
+            return settings.state_dir.resolve().as_uri()
+        case _:
+            return f"{settings.public_url}/alerts"
 
 
 def _store(settings: Settings) -> str:
