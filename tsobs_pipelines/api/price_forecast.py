@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from tsobs_pipelines.api.schemas import ForecastDay, ForecastHour
-from tsobs_pipelines.forecasting.scoring import FrozenForecast, Subject, frozen_from_rows, prices_from_rows
-from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES
+from tsobs_pipelines.forecasting.scoring import FrozenForecast, Subject, read_hours
+from tsobs_pipelines.timeseries.schema import FORECASTS
 from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 FIRST_DAY = date(2000, 1, 1)
@@ -27,9 +27,7 @@ def forecast_day(store: TimeSeriesStore, subject: Subject, day: date) -> Forecas
     """The hours of one delivery day, oldest first; raises what the store raises."""
     market = subject.market
     window = Window(market.start_of(day), market.end_of(day))
-    prices = prices_from_rows(store.read(PRICES, window, {"source": subject.source}))
-    where = {"source": subject.source, "model": subject.model}
-    issued = {each.hour: each for each in frozen_from_rows(store.read(FORECASTS, window, where))}
+    prices, issued = read_hours(store, subject, window)
     newest = max(issued.values(), key=lambda each: each.issued_at, default=None)
     return ForecastDay(
         model_name=subject.model,

@@ -10,8 +10,8 @@ from tsobs_pipelines.forecasting import evaluation
 from tsobs_pipelines.forecasting.delivery import HOUR, Market
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.forecasting.models.interface import Prices
-from tsobs_pipelines.timeseries.schema import ForecastRow, PriceRow
-from tsobs_pipelines.timeseries.store import Window
+from tsobs_pipelines.timeseries.schema import FORECASTS, PRICES, ForecastRow, PriceRow
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
 
 TRAILING = timedelta(hours=24)
 SCALE_SPAN = timedelta(days=28)
@@ -176,6 +176,16 @@ def _frozen(row: ForecastRow) -> FrozenForecast | None:
 def prices_from_rows(rows: Sequence[PriceRow]) -> dict[datetime, float]:
     """The prices in rows of the measurement ``electricity_prices``, by hour."""
     return {row.time: row.price for row in rows if row.price is not None}
+
+
+def read_hours(
+    store: TimeSeriesStore, subject: Subject, window: Window
+) -> tuple[dict[datetime, float], dict[datetime, FrozenForecast]]:
+    """The prices (EUR/kWh) and the frozen forecasts in a window, by hour; raises what the store raises."""
+    source = {"source": subject.source}
+    rows = store.read(FORECASTS, window, source | {"model": subject.model})
+    prices = prices_from_rows(store.read(PRICES, window, source))
+    return prices, {each.hour: each for each in frozen_from_rows(rows)}
 
 
 def issue_moment(day: date, now: datetime, market: Market) -> tuple[datetime, bool]:

@@ -14,9 +14,9 @@ from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.defs.alerts.scopes import alert_engine
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.prices.open import open_price_source
-from tsobs_pipelines.forecasting.scoring import frozen_from_rows, prices_from_rows
+from tsobs_pipelines.forecasting.scoring import FrozenForecast, Subject, read_hours
 from tsobs_pipelines.settings import Settings
-from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, PRICES
+from tsobs_pipelines.timeseries.schema import CONNECTIONS
 from tsobs_pipelines.timeseries.store import Aggregate, TimeSeriesStore, Window
 
 DAY = timedelta(days=1)
@@ -61,21 +61,14 @@ def draw_forecast(settings: Settings, store: TimeSeriesStore, wanted: Wanted, no
     """Forecast and prices of yesterday and today, by delivery hour."""
     market = market_of(settings)
     today = market.day_of(now)
-    source = {"source": open_price_source(settings).name}
-    window = Window(market.start_of(today - DAY), market.end_of(today))
-    prices = prices_from_rows(store.read(PRICES, window, source))
-    rows = store.read(FORECASTS, window, source | {"model": wanted.subject})
-    issued = {each.hour: each for each in frozen_from_rows(rows)}
-    points = [
-        DrawnHour(
-            hour,
-            one.yhat if one else None,
-            one.lower if one else None,
-            one.upper if one else None,
-            prices.get(hour),
-        )
-        for day in (today - DAY, today)
-        for hour in market.hours_of(day)
-        for one in [issued.get(hour)]
-    ]
+    subject = Subject(open_price_source(settings).name, wanted.subject, market)
+    prices, issued = read_hours(store, subject, Window(market.start_of(today - DAY), market.end_of(today)))
+    hours = [*market.hours_of(today - DAY), *market.hours_of(today)]
+    points = [_hour(hour, prices.get(hour), issued.get(hour)) for hour in hours]
     return forecast_picture(wanted.subject, points, market.zone)
+
+
+def _hour(hour: datetime, price: float | None, issued: FrozenForecast | None) -> DrawnHour:
+    if issued is None:
+        return DrawnHour(hour, None, None, None, price)
+    return DrawnHour(hour, issued.yhat, issued.lower, issued.upper, price)
