@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from tests.support.lab.timelapse import quiet_interval
 from tests.support.ports import free_port
 from tests.support.running import LOCATION, Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
-from tests.support.watching import cpu_seconds, named_processes, runs, settled
+from tests.support.watching import cpu_seconds, named_processes, runs
 from tsobs_pipelines.timeseries.spans import span_start
 
 EACH = 20
@@ -230,11 +231,11 @@ def measure_idle(place: Path) -> None:
     """Print the CPU of everything between two ticks, with the sensor that looks ahead and without it."""
     watched = [Onset(name, "none", datetime(2999, 1, 1, tzinfo=UTC)) for name in ("git", "dev", "factory")]
     with api.bot_api() as bot, observed(place, watched, bot) as tsobs:
-        eventually(lambda: settled(tsobs), 300, "the first filling is over")
+        eventually(lambda: rested(tsobs), 600, "nothing has run for some minutes")
         sensor = tsobs.graphql(SENSOR_STATE)["sensorOrError"]
         assert isinstance(sensor, dict)
         tsobs.stop_collecting()
-        rows, before = [], len(runs(tsobs, 500))
+        rows, known = [], {run["runId"] for run in runs(tsobs, 500)}
         for _ in range(PAIRS):
             with_it = spent(tsobs)
             tsobs.graphql(STOP_SENSOR, id=sensor["sensorState"]["id"])
@@ -242,7 +243,16 @@ def measure_idle(place: Path) -> None:
             tsobs.graphql(START_SENSOR)
             rows.append([f"{value:.3f}" for value in (with_it, without, with_it - without)])
         print(table([f"idle with {SENSOR}, CPU-s a minute", "without it", "difference"], rows))
-        print(f"\nruns meanwhile: {len(runs(tsobs, 500)) - before}")
+        jobs = Counter(str(run["jobName"]) for run in runs(tsobs, 500) if run["runId"] not in known)
+        print(f"\nruns meanwhile: {dict(jobs)}")
+
+
+def rested(tsobs: Running) -> bool:
+    """Whether nothing runs, and nothing has for the time of one measurement and more."""
+    ends = [run["endTime"] for run in runs(tsobs)]
+    return (
+        all(ends) and time.time() - max((float(str(end)) for end in ends), default=time.time()) > 2 * IDLE_S
+    )
 
 
 def spent(tsobs: Running) -> float:

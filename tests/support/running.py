@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -86,16 +86,18 @@ class Running:
 
     def descendants(self) -> list[int]:
         """Every process that belongs to this tsobs, by its state directory."""
-        mine = str(self.state).encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                try:
-                    if mine in (entry / "environ").read_bytes():
-                        found.append(int(entry.name))
-                except OSError:
-                    continue
-        return found
+        return processes_with(str(self.state))
+
+
+def processes_with(marker: str) -> list[int]:
+    """The processes with this text in their environment, but for this one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                if marker.encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
 
 
 def name_of(pid: int) -> str:
@@ -147,9 +149,9 @@ def start(environment: Mapping[str, str], output: Path, before: Sequence[str] = 
 
 
 @contextmanager
-def running(directory: Path, **settings: str) -> Iterator[Running]:
-    """A tsobs that answers; it is ended whatever happens."""
-    started = start(up_environment(directory / "var", **settings), directory / "up.out")
+def running(directory: Path, before: Sequence[str] = (), **settings: str) -> Iterator[Running]:
+    """A tsobs that answers; it is ended whatever happens. ``before`` is a command that becomes it."""
+    started = start(up_environment(directory / "var", **settings), directory / "up.out", before)
     try:
         eventually(lambda: "tsobs is up" in started.printed() or _ended(started), 120, "tsobs is up")
         yield started

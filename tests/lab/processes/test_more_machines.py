@@ -30,7 +30,7 @@ from tests.support.lab.network import Host
 from tests.support.lab.processes import Server
 from tests.support.lab.processes import run as run_command
 from tests.support.lab.runs import Run
-from tests.support.running import Running, eventually, running, up_environment
+from tests.support.running import Running, eventually, processes_with, running, up_environment
 from tests.support.sidecars import served
 from tests.support.watching import ENDED, runs, tags_of
 from tsobs_pipelines.timeseries.schema import CONNECTIONS
@@ -76,13 +76,7 @@ class Machine:
 
     def processes(self) -> list[int]:
         """The worker's processes, by its state directory."""
-        mine = f"TSOBS_STATE_DIR={self.state}\0".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and mine in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-        return found
+        return processes_with(f"TSOBS_STATE_DIR={self.state}\0")
 
     def is_ready(self) -> bool:
         """Whether the worker has said which queues it takes tasks from."""

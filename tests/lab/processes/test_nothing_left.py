@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.lab.processes import run
-from tests.support.running import ROOT, Running, eventually, up_environment
+from tests.support.running import ROOT, Running, eventually, processes_with, up_environment
 from tests.support.watching import runs
 
 pytestmark = pytest.mark.timeout(900)
@@ -79,20 +79,10 @@ class Clone:
         try:
             yield Running(self.place / "var", *ports, environment, process, output), marker
         finally:
-            for pid in marked(marker):
+            for pid in processes_with(marker):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait()
-
-
-def marked(marker: str) -> list[int]:
-    """The processes with this text in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and marker.encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-    return found
 
 
 @pytest.fixture
@@ -128,4 +118,4 @@ def start_and_end(clone: Clone, output: Path) -> None:
         os.killpg(tsobs.process.pid, signal.SIGINT)
         tsobs.process.wait(20)
         assert "tsobs has ended" in tsobs.printed()
-        eventually(lambda: not marked(marker), 5, "no process is left")
+        eventually(lambda: not processes_with(marker), 5, "no process is left")

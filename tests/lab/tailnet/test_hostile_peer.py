@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +13,7 @@ import pytest
 from tests.support.lab.processes import Server, poll_until
 from tests.support.lab.tailnet import Node, Tailnet
 from tests.support.ports import free_port
-from tests.support.running import Running, eventually, start, up_environment
+from tests.support.running import Running, running
 from tests.support.sidecar_process import ENTRYPOINT
 from tsobs_pipelines.tailnet.userspace import WARNING
 
@@ -124,29 +122,18 @@ def exposed(direct_tailnet: Tailnet, tmp_path: Path) -> Iterator[Exposed]:
     token.write_text("a-token-of-this-test-0123456789")
     token.chmod(0o600)
     bare, guarded = free_port(), free_port()
-    environment = up_environment(
-        tmp_path / "var",
-        TSOBS_SIDECAR_URL=f"http://127.0.0.1:{bare}",
-        TSOBS_TRUSTED_PROXY="127.0.0.1",
-        TSOBS_REQUIRE_TAILSCALE_USER="true",
-    )
+    settings = {
+        "TSOBS_SIDECAR_URL": f"http://127.0.0.1:{bare}",
+        "TSOBS_TRUSTED_PROXY": "127.0.0.1",
+        "TSOBS_REQUIRE_TAILSCALE_USER": "true",
+    }
     with ExitStack() as stack:
         log = stack.enter_context(sidecar_beside(observer, tmp_path / "bare", bare))
         stack.enter_context(
             sidecar_beside(observer, tmp_path / "guarded", guarded, SIDECAR_TOKEN_FILE=str(token))
         )
-        tsobs = start(environment, tmp_path / "up.out", observer.host.inside())
-        stack.callback(end, tsobs)
-        eventually(lambda: "tsobs is up" in tsobs.printed() or tsobs.process.poll(), 120, "tsobs is up")
+        tsobs = stack.enter_context(running(tmp_path, observer.host.inside(), **settings))
         yield Exposed(observer, tsobs, bare, guarded, log)
-
-
-def end(tsobs: Running) -> None:
-    """End it in order, and whatever is left of it."""
-    if tsobs.process.poll() is None:
-        tsobs.interrupt()
-    for pid in tsobs.descendants():
-        os.kill(pid, signal.SIGKILL)
 
 
 LAUNCH = "POST /graphql?query=mutation%7BwipeAssets%28assetPartitionRanges%3A%5B%5D%29%7B__typename%7D%7D"

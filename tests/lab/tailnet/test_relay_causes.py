@@ -15,7 +15,6 @@ from tests.support.lab.sidecar import Sidecar, running_sidecar
 from tests.support.lab.tailnet import CRITICAL_NODES, Tailnet
 from tsobs_pipelines.alerting.machine import Signal, Verdict
 from tsobs_pipelines.alerting.rules.relay import explained_relays
-from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rows import Collected, collect
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
@@ -58,14 +57,7 @@ def sidecar(tailnet: Tailnet, lab_run: Run) -> Iterator[Sidecar]:
 
 def collected(sidecar: Sidecar, since: datetime) -> Collected:
     """The rows of the rounds since then."""
-    rounds = [
-        this
-        for path in sorted(sidecar.journal.glob("*.ndjson"))
-        for this in read_rounds(
-            [path.read_bytes()], JournalCounts(), datetime.fromisoformat(path.stem).date()
-        )
-        if this.at > since
-    ]
+    rounds = [this for this in sidecar.rounds() if this.at > since]
     return collect(rounds, CRITICAL_NODES, "lab")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,8 @@ from tests.support.lab.processes import Server
 from tests.support.lab.runs import Run
 from tests.support.lab.tailnet import CRITICAL_NODES, Node
 from tests.support.ports import free_port
+from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
+from tsobs_pipelines.tailnet.rounds import Round
 
 ENTRYPOINT = Path(__file__).parents[3] / "sidecar" / "entrypoint.sh"
 START_WITHIN_S = 30
@@ -34,6 +37,16 @@ class Sidecar:
     def stop(self) -> None:
         """End it in order."""
         self.server.stop()
+
+    def rounds(self) -> list[Round]:
+        """The rounds of its journal, oldest first."""
+        return [
+            this
+            for path in sorted(self.journal.glob("*.ndjson"))
+            for this in read_rounds(
+                [path.read_bytes()], JournalCounts(), datetime.fromisoformat(path.stem).date()
+            )
+        ]
 
     def _answers(self) -> bool:
         try:

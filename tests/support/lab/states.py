@@ -15,7 +15,6 @@ from typing import Final, Literal, TypeAlias, TypedDict
 from tests.support.lab.processes import poll_until
 from tests.support.lab.sidecar import Sidecar
 from tests.support.lab.tailnet import Node, Tailnet
-from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet.rows import connection_rows
 from tsobs_pipelines.timeseries.schema import ConnectionRow
@@ -183,12 +182,8 @@ class Stage:
         """The first round of the journal that began after a moment and fits."""
 
         def found() -> Round | None:
-            for path in sorted(self.sidecar.journal.glob("*.ndjson")):
-                day = datetime.fromisoformat(path.stem).date()
-                for this in read_rounds([path.read_bytes()], JournalCounts(), day):
-                    if this.at > moment and fits(this):
-                        return this
-            return None
+            later = (this for this in self.sidecar.rounds() if this.at > moment and fits(this))
+            return next(later, None)
 
         return poll_until(found, within_s=ROUND_WITHIN_S, what=f"a round after {moment:%H:%M:%S}")
 
