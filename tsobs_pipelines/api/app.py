@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tsobs_pipelines.api import errors, pages
+from tsobs_pipelines.api import errors, examples, pages
 from tsobs_pipelines.api.dependencies import Parts
 from tsobs_pipelines.api.metrics import Metrics
 from tsobs_pipelines.api.middleware import Gate
@@ -58,6 +58,7 @@ def create_app(settings: Settings, parts: Parts | None = None) -> FastAPI:
     errors.install(app, Redactor.of(settings).clean)
     for module in (health_monitoring, alerts, models, logs, system):
         app.include_router(module.router)
+    examples.install(app)
     pages.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=5)
     hosts = HostNames(settings.api_host, urlsplit(settings.public_url).hostname)
