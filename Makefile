@@ -50,7 +50,7 @@ up: .venv/.installed
 # More processes than cores, since tests wait as much as they compute. COVERAGE=1 records what they reach, for
 # `make coverage`.
 WORKERS ?= 4
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(if $(COVERAGE),--cov --cov-append --cov-report=)
 
 .PHONY: test-programs
 test-programs:
@@ -71,10 +71,12 @@ coverage: .venv/.installed-dev
 	$(BIN)/coverage xml -q -o coverage.xml
 	$(BIN)/coverage report --sort=cover
 
-# The servers are built before pytest starts its clocks: on a new machine that takes minutes.
+# The servers are built before pytest starts its clocks: on a new machine that takes minutes. Each process has
+# servers and a tailnet of its own.
+test-lab: WORKERS := 2
 test-lab: .venv/.installed-dev
 	$(BIN)/python -m tests.support.lab.build
-	$(BIN)/python -m pytest -m lab tests
+	$(PYTEST) -m lab tests
 
 lint: .venv/.installed-dev lock-is-current
 	$(BIN)/ruff check .

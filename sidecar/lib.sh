@@ -22,7 +22,7 @@ export LC_ALL=C TZ=UTC
 # Set by entrypoint.sh: `ok`, or why curl can't ask the LocalAPI.
 : "${SIDECAR_CURL:=}"
 
-# The smallest SAMPLE_INTERVAL: a dead node takes two time-outs of a round. Only tests of the sidecar set less.
+# The smallest SAMPLE_INTERVAL: a dead node takes two time-outs of a round. Only tests set less.
 : "${SIDECAR_SHORTEST_INTERVAL:=10}"
 
 # Seconds a CLI call may take, where the design gives no other figure.

@@ -158,7 +158,7 @@ route_netcheck() {
   shared netcheck "$((STARTED - NETCHECK_KEPT_US))" produce_netcheck || status=$?
   ended "$status"
   report=$SHARED
-  # The netcheck knows regions by their numbers only; without their codes it is one still.
+  # A netcheck has regions by number; it is still worth answering if their codes can't be had.
   if [[ $report == *[!{}]* ]] && shared regions "$((STARTED - REGIONS_KEPT_US))" produce_regions; then
     report="${report%\}},\"RegionCode\":$SHARED}"
   fi

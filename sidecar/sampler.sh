@@ -111,8 +111,8 @@ not_taken() {
   ROUND='{"v":2,"at":"'$1'","interval":'$SAMPLE_INTERVAL',"daemon":"","state":"Unknown","error":'$reason'}'
 }
 
-# newly_relayed: whether a node is relayed that was not in the round before. The netcheck that says why is of this
-# minute then; one that is hardly older does as well.
+# newly_relayed: whether a node is relayed that was not in the round before, and the last netcheck is too old to
+# say why.
 newly_relayed() {
   local address
   ((SLOT - NETCHECK_SLOT >= NETCHECK_GAP * SAMPLE_INTERVAL)) || return 1

@@ -132,7 +132,7 @@ def prepare_state(settings: Settings, today: date) -> None:
             start.write_text(f"{today - HISTORY:%Y-%m-%d}\n", "utf-8")
         dagster_home(settings).root.mkdir(exist_ok=True)
         temporary_directory(state).mkdir(exist_ok=True)
-        # Of runs that ended with everything else, and of commands that were killed.
+        # Left by runs and commands that were killed.
         for place in (temporary_directory(state), Path(tempfile.gettempdir())):
             remove_left_behind(place)
         # Where tsobs 0.1 before December 2026 kept its run queue; what was under way there is tried again.

@@ -24,7 +24,7 @@ Advance = Callable[[int], None]
 
 
 def _quiet(_size: int) -> None:
-    """Nobody looks."""
+    """The default of ``copied``: progress is not reported."""
 
 
 _DATABASES = (
@@ -63,9 +63,10 @@ def size_below(*places: Path | None) -> int:
 
 
 def back_up(state: Path, models: Path | None, target: Path, copied: Advance = _quiet) -> Copied:
-    """Copy everything into ``target``, which must not exist or be empty; whole, or marked as unfinished.
+    """Copy everything into ``target``, which must not exist or be empty.
 
-    ``copied`` is told how many bytes more are there.
+    Until it is complete it is marked as unfinished. ``copied`` is called with the number of bytes that
+    were copied since its last call.
 
     Raises:
         BackupError: there is nothing to copy, the target is in use, or a file can't be read or written.
@@ -99,7 +100,7 @@ def back_up(state: Path, models: Path | None, target: Path, copied: Advance = _q
 def restore(source: Path, state: Path, models: Path | None, copied: Advance = _quiet) -> Copied:
     """Put a backup in place of a state directory that is not there or empty.
 
-    ``copied`` is told how many bytes more are there.
+    ``copied`` is called with the number of bytes copied since its last call.
 
     Raises:
         BackupError: the backup is not one or unfinished, a damaged file is in it, or there is something where

@@ -16,12 +16,12 @@ QUANTILE_HALF_LIFE_DAYS = 45.0
 RECENT_DAYS = 28
 RECENT_HALF_LIFE_DAYS = 4.0
 RECENT_POWER = 0.9
-"""How far the size of the errors of the last days is followed: 0 not at all, 1 wholly."""
+"""How strongly the widths follow the size of the last days' errors: 0 not at all, 1 fully."""
 
 FIRST_SCORE = 7
-"""So many days of errors come before the first one that is a score."""
+"""Days of errors that are needed before the first score."""
 WIDENING = 1.03
-"""By how much a forecast's errors are larger than those of days left out, which were known to the penalty."""
+"""A forecast's errors by those of days left out of the fit, on which the penalty was chosen."""
 LEAST = 0.2
 
 
