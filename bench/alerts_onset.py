@@ -28,7 +28,7 @@ from tests.support.lab.timelapse import quiet_interval
 from tests.support.ports import free_port
 from tests.support.running import LOCATION, Running, eventually, running
 from tests.support.sidecar_process import ENTRYPOINT, FAKE_TAILSCALE
-from tests.support.watching import cpu_seconds, named_processes, runs
+from tests.support.watching import cpu_seconds, named_processes, runs, settled
 from tsobs_pipelines.timeseries.spans import span_start
 
 EACH = 20
@@ -231,7 +231,7 @@ def measure_idle(place: Path) -> None:
     """Print the CPU of everything between two ticks, with the sensor that looks ahead and without it."""
     watched = [Onset(name, "none", datetime(2999, 1, 1, tzinfo=UTC)) for name in ("git", "dev", "factory")]
     with api.bot_api() as bot, observed(place, watched, bot) as tsobs:
-        eventually(lambda: rested(tsobs), 600, "nothing has run for some minutes")
+        eventually(lambda: settled(tsobs, 2 * IDLE_S), 600, "nothing has run for some minutes")
         sensor = tsobs.graphql(SENSOR_STATE)["sensorOrError"]
         assert isinstance(sensor, dict)
         tsobs.stop_collecting()
@@ -245,14 +245,6 @@ def measure_idle(place: Path) -> None:
         print(table([f"idle with {SENSOR}, CPU-s a minute", "without it", "difference"], rows))
         jobs = Counter(str(run["jobName"]) for run in runs(tsobs, 500) if run["runId"] not in known)
         print(f"\nruns meanwhile: {dict(jobs)}")
-
-
-def rested(tsobs: Running) -> bool:
-    """Whether nothing runs, and nothing has for the time of one measurement and more."""
-    ends = [run["endTime"] for run in runs(tsobs)]
-    return (
-        all(ends) and time.time() - max((float(str(end)) for end in ends), default=time.time()) > 2 * IDLE_S
-    )
 
 
 def spent(tsobs: Running) -> float:

@@ -151,7 +151,7 @@ def ours(place: Path, sidecar: Sidecar) -> Iterator[tuple[Side, list[float]]]:
         measured.join()
         with running(place, **settings) as tsobs:
             Meter(measured.group.parent).join()
-            eventually(lambda: settled(tsobs), 900, "the first filling is over")
+            eventually(lambda: settled(tsobs, 75), 900, "the first filling is over")
             begun = time.time()
             yield Side("tsobs", measured, tsobs.state), lags
             found = tsobs.graphql(RUNS, limit=500)["runsOrError"]

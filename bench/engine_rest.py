@@ -1,21 +1,28 @@
 """CPU and memory of an idle tsobs: each process that ``tsobs up`` starts, on the demo tailnet.
 
 First the minutes between two ticks, in which nothing runs but Dagster's daemon loops and sensors, then whole
-cycles of the 5-minute schedule. ``--idle`` and ``--cycles`` say for how long each.
+cycles of the 5-minute schedule, with the seconds from the time of each tick until its rows can be read.
+``--idle`` and ``--cycles`` say for how long each.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 from bench.harness import machine, proportional_mb, table
 from tests.support.running import Running, eventually, running
-from tests.support.watching import cpu_seconds, idle, named_processes
+from tests.support.watching import cpu_seconds, named_processes, runs, settled, tags_of
 
 CYCLE_S = 300
+QUIET_S = 75
+
+MATERIALIZED = """query($id: ID!) {runOrError(runId: $id) {... on Run {
+  assetMaterializations {timestamp assetKey {path}}}}}"""
 
 
 def next_tick() -> float:
@@ -31,13 +38,31 @@ def spent(tsobs: Running, seconds: float) -> dict[str, float]:
     return {names[pid]: cpu_seconds(pid) - before.get(pid, 0.0) for pid in names}
 
 
+def delays(tsobs: Running, since: float) -> list[float]:
+    """Seconds from the time of each tick since then until its rows are in the store."""
+    found = []
+    for run in runs(tsobs):
+        at = tags_of(run).get("tsobs/scheduled_at")
+        if run["jobName"] != "collect_connections" or at is None or run["status"] != "SUCCESS":
+            continue
+        ticked = datetime.fromisoformat(at).timestamp()
+        made = tsobs.graphql(MATERIALIZED, id=run["runId"])["runOrError"]
+        assert isinstance(made, dict)
+        found += [
+            float(one["timestamp"]) / 1000 - ticked
+            for one in made["assetMaterializations"]
+            if one["assetKey"]["path"] == ["connection_metrics"] and ticked > since
+        ]
+    return sorted(found)
+
+
 def measure(tsobs: Running, idle_s: float, cycles: int) -> str:
     """Both tables, as Markdown."""
-    eventually(lambda: idle(tsobs), 240, "the first filling is over")
+    eventually(lambda: settled(tsobs, QUIET_S), 900, "the first filling is over")
     if next_tick() < idle_s + 15:
         time.sleep(next_tick() + 30)
     resting = spent(tsobs, idle_s)
-    working = {}
+    working, begun = {}, time.time()
     if cycles:
         time.sleep(max(next_tick() - 5, 0))
         working = spent(tsobs, cycles * CYCLE_S)
@@ -58,7 +83,11 @@ def measure(tsobs: Running, idle_s: float, cycles: int) -> str:
         f"{sum(memory.values()):.0f}",
     )
     header = ("process", "idle, CPU-s/min", "5-minute schedule, CPU-s/min", "PSS, MB")
-    return table(header, [*rows, total])
+    waited = delays(tsobs, begun)
+    ticks = f"tick → rows readable, s: {[round(one, 2) for one in waited]}"
+    if waited:
+        ticks += f", median {statistics.median(waited):.2f}"
+    return f"{table(header, [*rows, total])}\n\n{ticks}"
 
 
 def main() -> None:

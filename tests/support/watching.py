@@ -30,13 +30,10 @@ def idle(tsobs: Running) -> bool:
     return bool(found) and all(run["status"] in ENDED for run in found)
 
 
-def settled(tsobs: Running) -> bool:
-    """Whether nothing runs, and nothing begins within some seconds."""
-    for _ in range(5):
-        if not idle(tsobs):
-            return False
-        time.sleep(4)
-    return True
+def settled(tsobs: Running, for_s: float) -> bool:
+    """Whether there have been runs, and none for so many seconds: a sensor may rest for a minute."""
+    ends = [run["endTime"] for run in runs(tsobs)]
+    return bool(ends) and all(ends) and time.time() - max(float(str(end)) for end in ends) > for_s
 
 
 def tags_of(run: dict[str, object]) -> dict[str, str]:

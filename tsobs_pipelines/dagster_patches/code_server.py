@@ -30,6 +30,8 @@ from dagster._grpc.impl import start_run_in_subprocess
 from dagster._grpc.server import DagsterApiServer
 from dagster._time import datetime_from_timestamp
 
+from tsobs_pipelines.dagster_storage.sqlite import EventLogStorage
+from tsobs_pipelines.database import close_engines
 from tsobs_pipelines.temporary import remove_left_behind, use_own_folder
 
 INTERRUPT_GRACE_S = 12.0
@@ -98,7 +100,11 @@ def execute_run(arguments: str, job: ReconstructableJob, events: object, termina
     """
     use_own_folder()
     threading.Thread(target=_end_in_time, args=(termination,), name="end-in-time", daemon=True).start()
-    start_run_in_subprocess(arguments, job, events, termination)  # type: ignore[no-untyped-call]
+    EventLogStorage.keeps_runs_open = True
+    try:
+        start_run_in_subprocess(arguments, job, events, termination)  # type: ignore[no-untyped-call]
+    finally:
+        close_engines()
 
 
 def _end_in_time(termination: Event) -> None:

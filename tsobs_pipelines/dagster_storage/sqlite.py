@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
@@ -38,6 +38,9 @@ class RunStorage(SqliteRunStorage):
 class EventLogStorage(SqliteEventLogStorage):
     """Dagster's, on one engine for the index and one for each run that is being written or read."""
 
+    keeps_runs_open: ClassVar[bool] = False
+    """Whether the files of runs stay open until ``close_engines``: so in a process that executes a run."""
+
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._initialized_dbs.add(INDEX_SHARD_NAME)
@@ -45,7 +48,8 @@ class EventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         url = self.conn_string_for_shard(shard)
-        engine = _engine(url) if shard == INDEX_SHARD_NAME else _engine_of_run(url)
+        kept = shard == INDEX_SHARD_NAME or self.keeps_runs_open
+        engine = _engine(url) if kept else _engine_of_run(url)
         with self._db_lock:
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
@@ -128,5 +132,5 @@ def _engine(url: str) -> Engine:
 
 @lru_cache(maxsize=16)
 def _engine_of_run(url: str) -> Engine:
-    # Without a pool: housekeeping removes these files.
+    # Without a pool: other processes read many runs, and housekeeping removes these files.
     return create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})

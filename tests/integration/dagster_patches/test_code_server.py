@@ -156,6 +156,17 @@ def test_nothing_in_the_temporary_folder_outlives_the_run_that_made_it(served: S
     eventually(lambda: not list(place.iterdir()), 5, "nothing is left")
 
 
+def test_a_run_that_ends_leaves_its_events_in_one_file(served: Served) -> None:
+    run_id = served.started("sleeping_job", 0.5)
+    process = served.process_of(run_id)
+    assert served.ended(run_id, 30) == "SUCCESS"
+    eventually(lambda: not is_running(process), 10, "its process has ended")
+    directory = shard_directory(served.instance)
+    assert directory is not None
+    # Write-ahead logs would be left beside it by a process that ends without closing the file.
+    assert [path.name for path in directory.glob(f"{run_id}*")] == [f"{run_id}.db"]
+
+
 def test_a_run_killed_between_its_last_event_and_its_status_gets_the_status(served: Served) -> None:
     run_id = served.started("sleeping_job", 1)
     assert served.status(run_id) == "STARTED"

@@ -12,18 +12,22 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dagster._core.execution.plan import utils
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon import controller
 from dagster._daemon.auto_run_reexecution import auto_run_reexecution
-from dagster._daemon.daemon import SensorDaemon
+from dagster._daemon.daemon import IntervalDaemon, SensorDaemon
+from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from dagster._grpc import server
 
 from tests.support.running import ROOT
-from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, retries, workspace
+from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, queue, retries, workspace
 
 PATCHED = (
     (ScriptDirectory, "from_config"),
     (controller, "WorkspaceProcessContext"),
+    (QueuedRunCoordinator, "dequeue_interval_seconds"),
     (auto_run_reexecution, "retry_run"),
     (utils, "raise_execution_interrupts"),
     (server, "DagsterApiServer"),
@@ -52,7 +56,7 @@ def test_the_readme_has_each_patch() -> None:
     readme = (ROOT / "tsobs_pipelines" / "dagster_patches" / "README.md").read_text("utf-8")
     modules = [path.name for path in (ROOT / "tsobs_pipelines" / "dagster_patches").glob("[a-z]*.py")]
     assert not [name for name in modules if f"`{name}`" not in readme]
-    assert len(PATCHES) == 5
+    assert len(PATCHES) == 6
 
 
 @pytest.mark.usefixtures("patched")
@@ -64,6 +68,17 @@ def test_the_daemon_has_our_workspace(tmp_path: Path) -> None:
         ) as made,
     ):
         assert isinstance(made._workspace_process_context, workspace.Workspace)
+
+
+@pytest.mark.usefixtures("patched")
+def test_the_daemon_looks_into_the_queue_twice_a_second(tmp_path: Path) -> None:
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"}
+    overrides = {"run_coordinator": coordinator, "telemetry": {"enabled": False}}
+    ref = InstanceRef.from_dir(str(tmp_path), overrides=overrides)
+    with dg.DagsterInstance.from_ref(ref) as instance:
+        made = controller.create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
+        assert isinstance(made, IntervalDaemon)
+    assert made.interval_seconds == queue.INTERVAL_S
 
 
 @pytest.mark.usefixtures("patched")

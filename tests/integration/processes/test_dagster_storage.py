@@ -27,6 +27,9 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from tsobs_pipelines.dagster_storage.sqlite import EventLogStorage
+from tsobs_pipelines.database import close_engines
+
 
 @dg.job
 def empty_job() -> None:
@@ -154,6 +157,18 @@ def test_the_events_of_a_run_are_one_engine(tmp_path: Path, monkeypatch: pytest.
     with opened(tmp_path, ours(tmp_path)) as instance:
         run = empty_job.execute_in_process(instance=instance)
     assert [Path(url).stem for url in made] == [run.run_id]
+
+
+def test_where_a_run_is_executed_its_file_stays_open_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EventLogStorage, "keeps_runs_open", True)
+    with opened(tmp_path, ours(tmp_path)) as instance:
+        run = empty_job.execute_in_process(instance=instance)
+        (kept,) = [path for path in open_files(tmp_path) if path.endswith(f"{run.run_id}.db")]
+    close_engines()
+    assert not open_files(tmp_path)
+    assert sorted(path.name for path in Path(kept).parent.glob(f"{run.run_id}*")) == [f"{run.run_id}.db"]
 
 
 def open_files(place: Path) -> list[str]:
