@@ -11,8 +11,8 @@ import sys
 from multiprocessing import get_context
 
 from tests.support import forked
+from tsobs_pipelines.processes.children import Server
 from tsobs_pipelines.processes.forking import READY, use_running_server
-from tsobs_pipelines.processes.supervisor import Server
 
 if __name__ == "__main__":
     socket, function, argument = sys.argv[1:]

@@ -17,10 +17,11 @@ from tsobs_pipelines.dagster_storage.home import (
     prepare_state,
     write_home,
 )
+from tsobs_pipelines.processes.children import READY_TIMEOUT_S
 from tsobs_pipelines.processes.forking import call, name_process
 from tsobs_pipelines.processes.parts import Part, parts
 from tsobs_pipelines.processes.probes import accepts_connections
-from tsobs_pipelines.processes.supervisor import READY_TIMEOUT_S, Plan
+from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.processes.up import become_supervisor, check_notify_urls
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.upkeep.integrity import check_whole

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tsobs_pipelines.processes.children import LONGEST_PAUSE_S, READY_TIMEOUT_S, Attempts
 from tsobs_pipelines.processes.parts import Part
-from tsobs_pipelines.processes.supervisor import LONGEST_PAUSE_S, READY_TIMEOUT_S, Attempts, Plan
+from tsobs_pipelines.processes.supervisor import Plan
 
 
 def test_pauses_grow_and_are_forgotten_after_a_minute_of_good_health() -> None:
