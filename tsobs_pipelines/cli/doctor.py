@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from tsobs_pipelines.doctor.delivery import check_links, check_notify_urls, check_outbox
-from tsobs_pipelines.doctor.findings import Finding, Look, examine
+from tsobs_pipelines.doctor.findings import Check, Finding, examine
 from tsobs_pipelines.doctor.machine import (
     check_models,
     check_ports,
@@ -29,7 +29,7 @@ from tsobs_pipelines.doctor.storage import check_dagster, check_database
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.terminal import console
 
-LOOKS: Sequence[tuple[str, Look]] = (
+CHECKS: Sequence[tuple[str, Check]] = (
     ("settings", check_settings),
     ("state directory", check_state),
     ("sidecar", check_sidecars),
@@ -53,7 +53,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(*, as_json: bool) -> None:
     """Check everything tsobs depends on; exit status 1 if a check fails. Sends and writes nothing."""
-    found = examine(load_settings(), LOOKS, lambda: datetime.now(UTC))
+    found = examine(load_settings(), CHECKS, lambda: datetime.now(UTC))
     failed = [finding for finding in found if finding.level == "failed"]
     if as_json:
         click.echo(

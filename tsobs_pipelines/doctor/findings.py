@@ -26,26 +26,26 @@ class Finding:
     clock_difference_s: float | None = None
 
 
-Look: TypeAlias = Callable[[Settings, datetime], Sequence[Finding]]
+Check: TypeAlias = Callable[[Settings, datetime], Sequence[Finding]]
 
 CLOCK_WARNING_S = 5.0
 CLOCK_FAILED_S = 60.0
 
 
 def examine(
-    settings: Settings, looks: Sequence[tuple[str, Look]], now: Callable[[], datetime]
+    settings: Settings, checks: Sequence[tuple[str, Check]], now: Callable[[], datetime]
 ) -> list[Finding]:
     """Run all checks concurrently; the findings in the order of the checks, without any secret."""
-    with ThreadPoolExecutor(max_workers=len(looks)) as pool:
-        waiting = [pool.submit(_guarded, name, look, settings, now()) for name, look in looks]
+    with ThreadPoolExecutor(max_workers=len(checks)) as pool:
+        waiting = [pool.submit(_guarded, name, check, settings, now()) for name, check in checks]
         found = [finding for one in waiting for finding in one.result()]
     return [_without_secrets(finding, settings.secrets()) for finding in found]
 
 
-def _guarded(name: str, look: Look, settings: Settings, now: datetime) -> Sequence[Finding]:
+def _guarded(name: str, check: Check, settings: Settings, now: datetime) -> Sequence[Finding]:
     try:
-        return look(settings, now)
-    except Exception as error:  # noqa: BLE001 - a look that fails is a finding, and the others go on
+        return check(settings, now)
+    except Exception as error:  # noqa: BLE001 - a check that fails is a finding, and the others go on
         text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         return [
             Finding(name, "failed", text, "the text says what is wrong; tsobs settings shows what is set")

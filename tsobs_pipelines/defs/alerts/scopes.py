@@ -10,6 +10,9 @@ from tsobs_pipelines.forecasting.prices.open import alert_scope
 from tsobs_pipelines.settings import Settings
 from tsobs_pipelines.tailnet_settings import Tailnet
 
+SEND_IN_A_TICK = 2
+"""Messages that a sensor sends itself: a send takes 25 s at worst, and a tick has 60 s."""
+
 _DEMO_MARK = "DEMO data"
 
 

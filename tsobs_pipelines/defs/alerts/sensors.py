@@ -45,6 +45,7 @@ from tsobs_pipelines.defs.alerts.materializations import (
     written_cursors,
 )
 from tsobs_pipelines.defs.alerts.scopes import (
+    SEND_IN_A_TICK,
     alert_engine,
     model_alert_store,
     price_source,
@@ -69,9 +70,6 @@ RUN_GRACE = timedelta(seconds=45)
 """How long a message is left to the run that was asked for it."""
 
 ASK_WITHIN = timedelta(minutes=10)
-SEND_IN_A_TICK = 2
-"""A send takes 25 s at worst, and a tick has 60 s."""
-
 _TAG_CHARS = 200
 
 

@@ -20,7 +20,12 @@ from tsobs_pipelines.alerting.rules import rules_by
 from tsobs_pipelines.alerting.store import Progress
 from tsobs_pipelines.alerting.text import clean
 from tsobs_pipelines.database import DatabaseUnavailableError
-from tsobs_pipelines.defs.alerts.scopes import alert_engine, tailnet_alert_store, tailnet_source
+from tsobs_pipelines.defs.alerts.scopes import (
+    SEND_IN_A_TICK,
+    alert_engine,
+    tailnet_alert_store,
+    tailnet_source,
+)
 from tsobs_pipelines.defs.common.clock import utc_now
 from tsobs_pipelines.defs.common.resources import SettingsResource, StoreResource
 from tsobs_pipelines.defs.common.shown import shown
@@ -29,7 +34,6 @@ from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
 
 INTERVAL_S = 60
-SEND_IN_A_TICK = 2
 HEARTBEAT_TIMEOUT_S = 5.0
 _OVERLAP = timedelta(minutes=2)
 _WILL_RETRY_TAG = "dagster/will_retry"
