@@ -82,13 +82,13 @@ class Onset:
         return self.seen + SILENT_FOR
 
 
-def onsets(start: datetime) -> list[Onset]:
-    """All of them, at moments that a seed gives."""
+def onsets(start: datetime, each: int = EACH) -> list[Onset]:
+    """So many of each kind, at moments that a seed gives."""
     dice = random.Random(13)  # noqa: S311 - moments, not secrets
     return [
         Onset(f"{kind}-{number:02}", kind, start + timedelta(minutes=dice.uniform(0.5, minutes)))
         for kind, minutes in KINDS.items()
-        for number in range(1, EACH + 1)
+        for number in range(1, each + 1)
     ]
 
 
@@ -197,34 +197,39 @@ def told_at(bot: api.BotApi, one: Onset) -> float | None:
     return next((moment for text, moment in arrivals if one.node in text), None)
 
 
+def report(bot: api.BotApi, watched: Sequence[Onset]) -> None:
+    """Wait until all are told, or two minutes after the last should have been, and print how long it took."""
+    last = max(one.confirmed for one in watched)
+    while time.time() < last.timestamp() + 120 and any(told_at(bot, one) is None for one in watched):
+        time.sleep(5)
+    rows = []
+    for kind, (half, most) in LIMITS.items():
+        mine = [one for one in watched if one.kind == kind]
+        told = [(one, moment) for one in mine if (moment := told_at(bot, one)) is not None]
+        after = sorted(moment - one.confirmed.timestamp() for one, moment in told)
+        whole = [moment - one.at.timestamp() for one, moment in told]
+        rows.append(
+            (
+                kind,
+                f"{len(told)} of {len(mine)}",
+                f"{statistics.median(after):.0f}" if told else "",
+                f"{after[-1]:.0f}" if told else "",
+                f"{half}, {most}",
+                f"{statistics.median(whole):.0f}" if told else "",
+                f"{max(whole):.0f}" if told else "",
+            )
+        )
+    head = ["onset", "told", "after confirmation: median s", "worst s", "targets s"]
+    print(table([*head, "after the onset: median s", "worst s"], rows))
+    print(f"\n{len(bot.texts)} messages")
+
+
 def measure(place: Path) -> None:
     """Print how long it took until each onset was told."""
     # Half a minute for the start, and a first tick before the first onset.
     watched = onsets(datetime.now(UTC) + timedelta(minutes=2))
-    last = max(one.confirmed for one in watched)
     with api.bot_api() as bot, observed(place, watched, bot):
-        while time.time() < last.timestamp() + 120 and any(told_at(bot, one) is None for one in watched):
-            time.sleep(5)
-        rows = []
-        for kind, (half, most) in LIMITS.items():
-            mine = [one for one in watched if one.kind == kind]
-            told = [(one, moment) for one in mine if (moment := told_at(bot, one)) is not None]
-            after = sorted(moment - one.confirmed.timestamp() for one, moment in told)
-            whole = [moment - one.at.timestamp() for one, moment in told]
-            rows.append(
-                (
-                    kind,
-                    f"{len(told)} of {len(mine)}",
-                    f"{statistics.median(after):.0f}",
-                    f"{after[-1]:.0f}",
-                    f"{half}, {most}",
-                    f"{statistics.median(whole):.0f}",
-                    f"{max(whole):.0f}",
-                )
-            )
-        head = ["onset", "told", "after confirmation: median s", "worst s", "targets s"]
-        print(table([*head, "after the onset: median s", "worst s"], rows))
-        print(f"\n{len(bot.texts)} messages")
+        report(bot, watched)
 
 
 def measure_idle(place: Path) -> None:
