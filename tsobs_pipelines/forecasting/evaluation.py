@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from math import fsum, isclose, isfinite, sqrt
 
 RELATIVE_NOISE = 1e-12
-ABSOLUTE_NOISE = 1e-13
-"""What sums and means of some prices are off by, at most; prices have steps of 0.00001 EUR/kWh."""
+ABSOLUTE_NOISE = 1e-9
+"""More than what sums, means and changes of the unit put prices off by; their steps are 0.00001 EUR/kWh."""
 
 
 def mae(actual: Sequence[float], forecast: Sequence[float]) -> float:

@@ -49,7 +49,7 @@ REMOVED_NAME = "metrics_history.removed.csv"
 """Lines that were taken out of the history: torn ones, and those that a later line repeats."""
 LOCK_TIMEOUT_S = 60
 DAY = timedelta(days=1)
-JITTER = timedelta(hours=1)
+JITTER = timedelta(minutes=90)
 """By how much less than a day after its last call a daily caller may come, a clock change included."""
 
 _PROOF_BYTES = 256

@@ -102,6 +102,11 @@ def test_rounding_noise_is_no_variation_and_no_error(price: float) -> None:
     assert naive_scale([*noisy, *reversed(noisy)], 24) == 0.0
 
 
+@pytest.mark.parametrize("step", [1e-14, 2e-13, 1e-12, 1e-11])
+def test_variation_far_below_the_step_of_a_price_has_no_r2(step: float) -> None:
+    assert r2([0.05 + step * hour for hour in range(24)], [0.04] * 24) is None
+
+
 def test_the_smallest_step_of_a_price_is_variation() -> None:
     assert r2([4.0] * 23 + [4.00001], [4.0] * 24) is not None
     assert mae([4.0], [4.00001]) == pytest.approx(0.00001)

@@ -163,13 +163,17 @@ def test_a_caller_that_comes_every_five_minutes_logs_24_hours_each_time(tmp_path
     assert {row.window_end - row.window_start for row in second_day} == {DAY}
 
 
-def test_a_caller_at_the_same_hour_of_the_clock_counts_the_days_of_clock_changes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_a_caller_at_the_same_hour_of_the_clock_counts_the_days_of_clock_changes(
+    tmp_path: Path, seed: int
+) -> None:
+    jitter = random.Random(seed)  # noqa: S311 - no secret
     zone = ZoneInfo("Europe/Madrid")
     for change in (datetime(2026, 3, 29, 6, tzinfo=zone), datetime(2026, 10, 25, 6, tzinfo=zone)):
         now = [START]
         tracker = ModelMetricsTracker(str(tmp_path / f"{change:%B}"), clock=lambda now=now: now[0])  # type: ignore[misc]
         for day in range(-7, 8):
-            now[0] = (change + DAY * day).astimezone(UTC)
+            now[0] = (change + DAY * day).astimezone(UTC) + timedelta(seconds=jitter.uniform(-30, 30))
             tracker.log_metrics(MODEL, {"mae": 0.01, "n": 24})
         verdict = judge(tracker.rows(MODEL))
         assert verdict is not None

@@ -78,6 +78,23 @@ def test_a_day_of_absurd_prices_gives_no_absurd_forecast(price: float, steady: b
         assert min(0.0, price) - 0.1 <= each.yhat <= max(0.1, 0.5 * price)
 
 
+@pytest.mark.parametrize(
+    ("price", "count", "days"), [(PRICE_CAP, 2, 200), (PRICE_CAP, 3, 100), (PRICE_FLOOR, 4, 30)]
+)
+def test_some_days_of_absurd_prices_lead_to_nothing_that_no_auction_can_give(
+    price: float, count: int, days: int
+) -> None:
+    upset = MARKET.start_of(TODAY - DAY * count)
+    made = forecast({hour: value if hour < upset else price for hour, value in usual(days).items()})
+    for each in made:
+        assert PRICE_FLOOR <= each.lower <= each.yhat <= each.upper <= PRICE_CAP
+
+
+def test_a_market_beyond_the_usual_limits_may_stay_there() -> None:
+    made = forecast(dict.fromkeys(usual(), 4.5))
+    assert all(each.yhat == pytest.approx(4.5, abs=1e-6) for each in made)
+
+
 @pytest.mark.parametrize("price", [PRICE_CAP, PRICE_FLOOR])
 @pytest.mark.parametrize("steady", [False, True])
 def test_one_spike_hardly_moves_the_forecast(price: float, steady: bool) -> None:

@@ -53,6 +53,9 @@ from tsobs_pipelines.forecasting.models.stan import quiet, stan_folder
 if TYPE_CHECKING:
     import pandas as pd
 
+PRICE_FLOOR, PRICE_CAP = -0.5, 4.0
+"""EUR/kWh: the limits of the European day-ahead auction; a market that has gone beyond may do so again."""
+
 # Prophet says at its import, as an error, that there is no plotly: nothing here needs it.
 logging.getLogger("prophet.plot").setLevel(logging.CRITICAL)
 
@@ -174,11 +177,11 @@ class ProphetPriceForecast:
         yhat = weight * regressed + (1 - weight) * np.mean(prophets, axis=0)
         lower = yhat + np.minimum(parameters["low"], 0.0) * unit
         upper = yhat + np.maximum(parameters["high"], 0.0) * unit
-        result = []
-        for hour in market.hours_of(fitted.day):
-            slot = hour.astimezone(market.zone).hour
-            result.append(HourForecast(hour, float(yhat[slot]), float(lower[slot]), float(upper[slot])))
-        return result
+        # What is learnt from some extreme days may lead beyond what an auction can give.
+        least, most = min(PRICE_FLOOR, *prices.values()), max(PRICE_CAP, *prices.values())
+        bounded = np.clip([yhat, lower, upper], least, most)
+        slots = [(hour, hour.astimezone(market.zone).hour) for hour in market.hours_of(fitted.day)]
+        return [HourForecast(hour, *map(float, bounded[:, slot])) for hour, slot in slots]
 
     def _predict_window(self, part: Mapping[str, Any], frame: pd.DataFrame) -> Matrix:
         """The 24 prices of one Prophet, EUR/kWh."""
