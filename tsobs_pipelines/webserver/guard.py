@@ -7,6 +7,7 @@ against being framed. A page of any web site can make its reader's browser do al
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,9 +30,18 @@ SECURITY_HEADERS: Final = {
     "X-Frame-Options": "DENY",
 }
 
-_GRAPHQL: Final = "/graphql"
-_DOWNLOADS: Final = ("/download_debug/", "/logs/", "/notebook", "/dagit/notebook", "/report_asset_")
+_CONTROL: Final = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029]")
+_PROGRAMS: Final = (
+    "/graphql",
+    "/download_debug/",
+    "/logs/",
+    "/notebook",
+    "/dagit/notebook",
+    "/report_asset_",
+)
 """Routes that are no pages: a link from elsewhere does not lead there."""
+_REPORTS: Final = "/report_asset_"
+"""Takes what programs report about assets in the query as well, without a body; none of it is GraphQL."""
 _GRAPHQL_TYPES: Final = frozenset({"application/json", "application/graphql"})
 """What Dagster reads from a body; a page of another site can't send these without asking first."""
 _MAX_NESTING: Final = 200
@@ -57,6 +67,7 @@ class Guard:
             await send(message)
 
         try:
+            _check_path(scope)
             host = self._hosts.check(scope, "TSOBS_DAGSTER_URL")
             refuse_foreign(scope, host, self._trusted)
             if scope["type"] == "http":
@@ -73,20 +84,34 @@ def guarded(app: ASGIApp, settings: Settings, host: str) -> Guard:
     return Guard(app, HostNames(host, public.hostname), frozenset({f"{public.scheme}://{public.netloc}"}))
 
 
+def _check_path(scope: Scope) -> None:
+    """Reject control characters in the path, percent-encoded ones as well: no route has them.
+
+    Patterns of routers end in ``$``, which also matches before a line end: to them ``/graphql%0A`` is
+    ``/graphql``.
+    """
+    if _CONTROL.search(scope["path"]):
+        raise RefusedError(400, "expected a path without control characters")
+
+
 def _check_route(scope: Scope) -> None:
-    headers, path = Headers(scope=scope), scope["path"]
-    if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"} and path.startswith(
-        (_GRAPHQL, *_DOWNLOADS)
-    ):
+    """Apply GraphQL's rules to every path: which of them leads to GraphQL is the inner router's to say."""
+    headers = Headers(scope=scope)
+    sites = headers.getlist("sec-fetch-site")
+    if not {*sites} <= {"same-origin", "none"} and _single_slashes(scope["path"]).startswith(_PROGRAMS):
         raise RefusedError(403, "requests of another site's pages are not answered")
-    if path != _GRAPHQL:
-        return
     if scope["method"] in SAFE_METHODS:
         for name, document in QueryParams(scope["query_string"]).multi_items():
             if name == "query" and not _only_reads(document):
                 raise RefusedError(405, "GraphQL by GET only reads: send mutations by POST, as JSON")
+    elif scope["path"].startswith(_REPORTS):
+        return
     elif headers.get("content-type", "").partition(";")[0].strip().lower() not in _GRAPHQL_TYPES:
         raise RefusedError(415, "expected GraphQL as application/json")
+
+
+def _single_slashes(path: str) -> str:
+    return re.sub("/+", "/", path)
 
 
 def _only_reads(document: str) -> bool:

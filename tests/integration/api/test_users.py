@@ -131,7 +131,9 @@ def test_a_proxy_on_loopback_can_be_named(tmp_path: Path, sidecar: StubSidecar) 
 
 
 @pytest.mark.parametrize("address", [TAGGED, STRANGER, LOOPBACK])
-@pytest.mark.parametrize("path", ["/about", "/alerts", "/vpn.html", "/metrics", "/docs", "/nothing", "/js/x"])
+@pytest.mark.parametrize(
+    "path", ["/about", "/alerts", "/vpn.html", "/metrics", "/docs", "/nothing", "/js/x", "/healthz%0A"]
+)
 def test_strangers_are_turned_away_everywhere(made: dict[str, Api], address: str, path: str) -> None:
     answer = made["closed"].get(path, address=address)
     assert answer.status_code == 403

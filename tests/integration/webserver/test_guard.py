@@ -162,8 +162,61 @@ def test_no_form_of_the_target_or_method_changes_anything(url: str, method: str)
     for target in ("/graphql", "/%67raphql", "http://evil.example/graphql"):
         assert 400 <= raw_status(url, [f"{method} {target}?{query} HTTP/1.1", f"Host: {host}"]) < 500
     for target in ("//evil.example/graphql", "/./graphql", "/graphql;x", "/graphql/", "/GraphQL"):
-        assert raw_status(url, [f"{method} {target}?{query} HTTP/1.1", f"Host: {host}"]) < 500
+        assert 400 <= raw_status(url, [f"{method} {target}?{query} HTTP/1.1", f"Host: {host}"]) < 500
     assert run_count(url) == 0
+
+
+@pytest.mark.parametrize(
+    "end", ["%0A", "%0a%0a", "%0D", "%0D%0A", "%00", "%09", "%1B", "%7F", "%C2%85", "%E2%80%A8"]
+)
+def test_a_path_with_a_control_character_is_refused(url: str, end: str) -> None:
+    host, query, body = (
+        url.removeprefix("http://"),
+        urlencode({"query": LAUNCH}),
+        json.dumps({"query": LAUNCH}),
+    )
+    for path in (
+        f"/graphql{end}",
+        f"/{end}graphql",
+        f"/report_asset_materialization/precious{end}",
+        f"/runs{end}",
+    ):
+        assert raw_status(url, [f"GET {path}?{query} HTTP/1.1", f"Host: {host}"]) == 400, path
+        for kind in ("text/plain", "application/json"):
+            lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {kind}"]
+            assert raw_status(url, lines, body.encode()) == 400, path
+    assert run_count(url) == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/graphql",
+        "//graphql",
+        "/graphql/",
+        "/graphql%20",
+        "/GRAPHQL",
+        "/%67raphql",
+        "/./graphql",
+        "/runs",
+        "/",
+    ],
+)
+def test_the_rules_of_graphql_do_not_depend_on_the_path(url: str, path: str) -> None:
+    host, query, body = (
+        url.removeprefix("http://"),
+        urlencode({"query": LAUNCH}),
+        json.dumps({"query": LAUNCH}),
+    )
+    assert raw_status(url, [f"GET {path}?{query} HTTP/1.1", f"Host: {host}"]) == 405
+    lines = [f"POST {path}?{query} HTTP/1.1", f"Host: {host}", "Content-Type: text/plain"]
+    assert raw_status(url, lines, body.encode()) == 415
+    assert run_count(url) == 0
+
+
+def test_a_report_about_an_asset_needs_no_body(url: str) -> None:
+    answer = httpx.post(f"{url}/report_asset_materialization/reported?description=x", timeout=30)
+    assert answer.status_code == 200
 
 
 LOOK_ALIKES = (
