@@ -129,6 +129,91 @@ def test_days_in_a_file_that_mixes_labellings_are_read_where_they_speak_for_them
     assert [failure.first for failure in found.failures] == [ORDINARY + 2 * DAY]
 
 
+def written(rows: Sequence[tuple[date, str]], first: date, last: date | None = None) -> Fetched:
+    """What a file with these hour cells has for the days; the price is the place in the file."""
+    lines = [f"{day},{hour},{place}" for place, (day, hour) in enumerate(rows)]
+    with TemporaryDirectory() as directory:
+        file = Path(directory, "prices.csv")
+        file.write_text("\n".join(["date,hour,price_eur_per_mwh", *lines]) + "\n")
+        return CsvPrices(str(file), MADRID).fetch(first, last or first)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([str(n) for n in range(1, 97)], "hours 1 to 96 in 96 rows are of parts of hours"),
+        ([str(n) for n in range(96)], "hours 0 to 95 in 96 rows are of parts of hours"),
+        ([str(n) for n in range(1, 49)], "hours 1 to 48 in 48 rows are of parts of hours"),
+        ([str(n) for n in range(1, 26)], "hours 1 to 25 in 25 rows are of parts of hours"),
+        ([f"{h:02}:{m:02}" for h in range(24) for m in (0, 15, 30, 45)], "hours 00:15, 00:30, 00:45, … are"),
+        ([str(n / 2) for n in range(48)], "hours 0.5, 1.5, 2.5, … are of parts of hours"),
+        ([f"{h}:{m}:00" for h in range(3) for m in ("00", "30")], "hours 0:30:00, 1:30:00, 2:30:00, … are"),
+    ],
+)
+def test_a_day_whose_labels_are_of_parts_of_hours_is_refused_by_name(labels: list[str], said: str) -> None:
+    rows = [(ORDINARY, label) for label in labels]
+    with pytest.raises(PriceSourceError, match=f"day 2026-05-12: {said}"):
+        written(rows, ORDINARY)
+    hours = [(ORDINARY - DAY, str(hour)) for hour in range(24)]
+    found = written([*hours, *rows], ORDINARY - DAY, ORDINARY)
+    assert {MADRID.day_of(point.start) for point in found} == {ORDINARY - DAY}
+    assert len(found) == 24
+    assert [failure.first for failure in found.failures] == [ORDINARY]
+
+
+def test_the_first_parts_of_the_newest_day_are_no_hours() -> None:
+    parts = [(ORDINARY, str(n)) for n in range(1, 97)]
+    newest = [(ORDINARY + DAY, str(n)) for n in range(1, 25)]
+    with pytest.raises(PriceSourceError, match="may be of parts of hours, as on the day before"):
+        written([*parts, *newest], ORDINARY + DAY)
+    after = [(ORDINARY + 2 * DAY, str(n)) for n in range(1, 25)]
+    assert len(written([*parts, *newest, *after], ORDINARY + DAY)) == 24, "the market went back to hours"
+
+
+def test_an_hour_that_has_another_part_is_missing() -> None:
+    rows = [(ORDINARY, str(hour)) for hour in range(24)]
+    found = written([*rows[:4], (ORDINARY, "03:30"), *rows[4:]], ORDINARY)
+    assert MADRID.hours_of(ORDINARY)[3] not in {point.start for point in found}
+    assert len(found) == 23
+    assert "line 6: hour '03:30'" in found.remarks[0]
+
+
+def test_a_day_of_which_no_row_can_be_read_leaves_the_others() -> None:
+    rows = [(ORDINARY, str(hour)) for hour in range(24)]
+    found = written([*rows, (ORDINARY + DAY, "noon")], ORDINARY, ORDINARY + DAY)
+    assert len(found) == 24
+    assert not found.failures
+
+
+@pytest.mark.parametrize(
+    ("zone", "spring"),
+    [
+        ("Africa/Cairo", date(2026, 4, 24)),
+        ("America/Havana", date(2026, 3, 8)),
+        ("Atlantic/Azores", date(2026, 3, 29)),
+        ("America/Santiago", date(2026, 9, 6)),
+        ("Asia/Beirut", date(2026, 3, 29)),
+    ],
+)
+def test_where_the_clock_skips_midnight_labels_from_1_to_23_do_not_tell_where_days_begin(
+    zone: str, spring: date
+) -> None:
+    market = Market(zone)
+    assert len(market.hours_of(spring)) == 23
+    skipping = labelled(spring, range(1, 24))
+    if market.hours_of(spring)[0].astimezone(market.zone).hour == 1:
+        assert [point.price * 1000 for point in fetch(skipping, spring, market=market)] == pytest.approx(
+            range(23)
+        )
+    after = spring + DAY
+    with pytest.raises(PriceSourceError, match="hours 1 to 5 in 5 rows can be read in two ways"):
+        fetch([*skipping, *labelled(after, range(1, 6))], after, market=market)
+    for first in (0, 1):
+        known = labelled(after + DAY, range(first, first + 24))
+        found = fetch([*skipping, *labelled(after, range(1, 6)), *known], after, market=market)
+        assert [point.start for point in found] == market.hours_of(after)[1 - first : 6 - first]
+
+
 @pytest.mark.parametrize("cell", ["NULL", "n/a", "-", "", "null", "N/A", "cheap"])
 def test_a_value_that_is_none_costs_its_hour(tmp_path: Path, cell: str) -> None:
     file = tmp_path / "p.csv"
@@ -173,7 +258,19 @@ def rows_of(day: date, first: int, convention: str, market: Market) -> list[Row]
 def spoilt_files(draw: st.DrawFn) -> tuple[Market, list[Row], list[date]]:
     """A file around a clock change, labelled somehow, with rows emptied, dropped, doubled and shuffled."""
     market = Market(
-        draw(st.sampled_from(["Europe/Madrid", "Europe/London", "Australia/Adelaide", "America/New_York"]))
+        draw(
+            st.sampled_from(
+                [
+                    "Europe/Madrid",
+                    "Europe/London",
+                    "Australia/Adelaide",
+                    "America/New_York",
+                    "Africa/Cairo",
+                    "America/Havana",
+                    "America/Santiago",
+                ]
+            )
+        )
     )
     change = draw(
         st.sampled_from(

@@ -21,7 +21,8 @@ WITHOUT_PRICE = frozenset(
     {"", "-", "--", "–", "—", ".", "?", "null", "none", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "missing"}  # noqa: RUF001 - dashes of files
 )
 _WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+", re.ASCII)
-_HOUR = re.compile(r"(?P<hour>\d{1,3})(\.0+|:00(:00)?)?", re.ASCII)
+_HOUR = re.compile(r"(?P<hour>\d{1,3})([.,]0+|:00(:00)?)?", re.ASCII)
+_PART = re.compile(r"(?P<hour>\d{1,3})([.,]\d{1,15}|:\d\d(:\d\d([.,]\d{1,9})?)?)", re.ASCII)
 YEARS = range(1970, 2201)
 REMARKS_KEPT = 20
 
@@ -162,7 +163,7 @@ def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], 
             day = _day(text)
             highest[text] = table.days.setdefault(day, DayRows()), highest_label(day, table.market)
         rows, most = highest[text]
-        label = _hour_label(cells[columns.hour], most)
+        label = _hour_label(cells[columns.hour], most, rows)
         try:
             price = _price(cells, columns)
         except ValueError:
@@ -200,16 +201,20 @@ def number(cell: str, *, decimal_comma: bool) -> float | None:
     return None if isnan(price) else price
 
 
-def _hour_label(cell: str, most: int) -> int:
-    """The label of an hour: ``7``, ``07`` or ``07:00``."""
-    found = _HOUR.fullmatch(cell.strip())
+def _hour_label(cell: str, most: int, rows: DayRows) -> int:
+    """The label of an hour: ``7``, ``07`` or ``07:00``. One that is none is noted in the day's rows."""
+    text = cell.strip()
+    found = _HOUR.fullmatch(text)
     if found is None:
+        if part := _PART.fullmatch(text):
+            rows.parts[text] = int(part["hour"])
         raise ValueError(
-            f"hour {cell!r}, expected 0 to 23 or 1 to 24, or 00:00 to 23:00; "
+            f"hour {shortened(cell)!r}, expected 0 to 23 or 1 to 24, or 00:00 to 23:00; "
             "parts of an hour need a column time with an offset"
         )
     label = int(found["hour"])
     if label > most:
+        rows.beyond.add(label)
         raise ValueError(f"hour {label}, expected 0 to 23 or 1 to 24")
     return label
 
