@@ -344,6 +344,73 @@ def test_omies_report_in_latin_1(tmp_path: Path) -> None:
     assert portugal.fetch(day, day)[0].price * 1000 == pytest.approx(0.75)
 
 
+def report(day: str, cells: Sequence[str], unit: str = "EUR/MWh") -> str:
+    head = f"OMIE - Mercado de electricidad;Fecha Emisión :11/05/2026 - 13:34;;{day};Precio;;"
+    return f"{head}\n\nPrecio marginal en el sistema español ({unit});{';'.join(cells)};\n"
+
+
+@pytest.mark.parametrize("between", ["", "MARGINALPDBC;\n"])
+def test_the_first_rows_of_a_torn_day_after_a_whole_one_are_quarters(tmp_path: Path, between: str) -> None:
+    whole = marginal(DAY_1 - DAY, [f"{n // 4},{n % 4}" for n in range(96)])
+    torn = marginal(DAY_1, [f"{n // 4},{n % 4}" for n in range(24)], ended=False)
+    text = whole + torn.replace("MARGINALPDBC;\n", between)
+    found = source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    assert [point.price * 1000 for point in found] == pytest.approx([n + 0.15 for n in range(6)])
+    assert len(source_of(text, tmp_path).fetch(DAY_1 - DAY, DAY_1 - DAY)) == 24
+    again = text + marginal(DAY_1, [f"{n // 4},{n % 4}" for n in range(96)])
+    day = judge_day(DAY_1, source_of(again, tmp_path).fetch(DAY_1, DAY_1), MADRID)
+    assert day.missing == (), "the day came again, whole"
+
+
+@pytest.mark.parametrize("late", ["", "cheap"])
+def test_quarters_without_a_price_do_not_make_hours_of_the_first_24(tmp_path: Path, late: str) -> None:
+    prices = [f"{n // 4},{n % 4}" if n < 24 else late for n in range(96)]
+    for text in (marginal(DAY_1, prices), report(f"{DAY_1:%d/%m/%Y}", prices), report("12/05/2024", prices)):
+        day = date(2024, 5, 12) if "2024" in text else DAY_1
+        found = source_of(text.replace("9cheap", "cheap"), tmp_path).fetch(day, day)
+        assert [point.price * 1000 for point in found] == pytest.approx([n + 0.15 for n in range(6)])
+        assert bool(found.remarks) == bool(late)
+    hours = report("12/05/2024", [f"{n},5" for n in range(23)] + ["", "", ""])
+    assert len(source_of(hours, tmp_path).fetch(date(2024, 5, 12), date(2024, 5, 12))) == 23
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (report("31/02/2026", ["5"] * 24), "line 1: day 2026-02-31, expected a year, a month and a day"),
+        (report("01/02/0000", ["5"] * 24), "line 1: day 0000-02-01, expected a year"),
+        (report("01/02/1900", ["5"] * 24), "line 1: year 1900, expected 1970 to 2200"),
+        (report("12/05/2026", ["5"] * 24, "cts/kWh"), "line 3: unit 'cts/kWh', expected EUR/MWh or Cent/kWh"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(PriceSourceError, match=said):
+        source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    (tmp_path / "prices2.csv").write_text(marginal(DAY_1, ["5"] * 96))
+    found = CsvPrices(str(tmp_path / "*.csv"), MADRID).fetch(DAY_1, DAY_1)
+    assert (len(found), len(found.remarks)) == (24, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("2026;99999999999999999999;12;1;5;5;", "day 2026-99999999999999999999-12, expected a year"),
+        (f"2026;05;12;{'9' * 5000};5;5;", "period 99999999999999999999, expected 1 to 96"),
+        ("2026;05;12;97;5;5;", "period 97, expected 1 to 96"),
+        ("2026;05", "2 cells, expected year;month;day;period;Portugal;Spain"),
+        ("2026;05;12;7", "4 cells, expected year;month;day;period;Portugal;Spain"),
+        ("2026;05;12;7;5;much;", "price 'much', expected a number"),
+    ],
+)
+def test_an_omie_row_that_cannot_be_read_costs_itself(tmp_path: Path, row: str, said: str) -> None:
+    rows = "".join(f"2026;05;12;{n};5;5;\n" for n in range(1, 97) if n != 7)
+    found = source_of(f"MARGINALPDBC;\n{row}\n{rows}*\n", tmp_path).fetch(DAY_1, DAY_1)
+    assert MADRID.hours_of(DAY_1)[1] not in {point.start for point in found}
+    assert len(found) == 23
+    assert len(found.remarks) == 1
+    assert f"line 2: {said}" in found.remarks[0]
+
+
 # Names and places.
 
 

@@ -127,16 +127,16 @@ INSTEAD = "a column time with an offset is never in doubt"
 def _days_of_parts(days: Mapping[date, DayRows], hours: Callable[[date], int]) -> dict[date, str]:
     """The days whose labels count parts of hours, and why they can't be read.
 
-    The newest day may not be whole: after a day of parts, its labels up to 24 may be its first parts.
+    The newest day may be incomplete: after a day of parts, its labels up to 24 may be its first parts.
     """
     found = {
         day: f"{_shown(rows)} are of parts of hours"
         for day, rows in days.items()
         if rows.counts_parts(hours(day))
     }
-    *_, before, newest = [None, None, *sorted(days)]
-    if newest and before in found and newest not in found:
-        found[newest] = f"{_shown(days[newest])} may be of parts of hours, as on the day before"
+    order = sorted(days)
+    if len(order) > 1 and order[-2] in found and order[-1] not in found:
+        found[order[-1]] = f"{_shown(days[order[-1]])} may be of parts of hours, as on the day before"
     return found
 
 

@@ -10,7 +10,7 @@ EUR/MWh, in reports before 2007 in Cent/kWh.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TextIO, TypeAlias
 
@@ -26,6 +26,7 @@ Remark: TypeAlias = Callable[[str, int, object], None]
 Periods: TypeAlias = dict[int, list[float | None]]
 """Prices in EUR/kWh by period, each once for each time that it was given."""
 
+_EXPECTED = "expected year;month;day;period;Portugal;Spain"
 _REPORT_ROW = re.compile(
     r"Precio marginal (?:en el sistema (?P<country>espa.ol|portugu.s) )?\((?P<unit>[^)]*)\)"
 )
@@ -52,60 +53,104 @@ def parse(text: TextIO, market: Market, where: str, remark: Remark) -> Iterator[
 def _marginal(
     text: Iterable[str], where: str, remark: Remark, *, portugal: bool
 ) -> Iterator[tuple[datetime, float]]:
+    """The rows of a file, or of several put together, block by block: each has an end of its own."""
     days: dict[date, Periods] = {}
-    ended = False
     for line, row in enumerate(text, start=2):
         cells = [cell.strip() for cell in row.split(";")]
-        ended = ended or cells[0] == "*"
-        if cells[0] in {"", "*", "MARGINALPDBC"}:
-            continue
-        try:
-            day, period = _day(*(int(cell) for cell in cells[:3])), int(cells[3])
-            price = number(cells[4 if portugal else 5], decimal_comma=True)
-            _add(days.setdefault(day, {}), day, period, None if price is None else price * MWH_PER_KWH)
-        except (ValueError, IndexError, TypeError) as error:
-            remark(where, line, error)
-    for day, periods in days.items():
-        yield from _placed(day, periods, where, remark, whole=ended)
+        if cells[0] in {"*", "MARGINALPDBC"}:
+            yield from _placed_all(days, where, remark, whole=cells[0] == "*")
+            days = {}
+        elif any(cells):
+            try:
+                _add_row(days, cells, portugal=portugal)
+            except ValueError as error:
+                remark(where, line, error)
+    yield from _placed_all(days, where, remark, whole=False)
+
+
+def _add_row(days: dict[date, Periods], cells: Sequence[str], *, portugal: bool) -> None:
+    """Add a row; raises ``ValueError`` where something in it can't be read."""
+    if len(cells) < 4:
+        raise ValueError(f"{len(cells)} cells, {_EXPECTED}")
+    day = _day(*cells[:3])
+    place = 4 if portugal else 5
+    price = cells[place] if place < len(cells) else ""
+    _add(days.setdefault(day, {}), day, cells[3], price, MWH_PER_KWH)
+    if place >= len(cells):
+        raise ValueError(f"{len(cells)} cells, {_EXPECTED}")
 
 
 def _report(
     first: str, text: Iterable[str], where: str, remark: Remark, *, portugal: bool
 ) -> Iterator[tuple[datetime, float]]:
     dates = _DATE.findall(first)
-    if not dates:
-        remark(where, 1, "no date, expected an OMIE report of a day")
+    try:
+        if not dates:
+            raise ValueError("no date, expected an OMIE report of a day")
+        day = _day(*reversed(dates[-1]))
+    except ValueError as error:
+        remark(where, 1, error)
         return
-    day = _day(*(int(part) for part in reversed(dates[-1])))
     wanted = "portugu" if portugal else "espa"
     for line, row in enumerate(text, start=2):
-        cells = [cell.strip() for cell in row.rstrip("\r\n").split(";")]
-        kind = _REPORT_ROW.fullmatch(cells[0])
+        name, *cells = (cell.strip() for cell in row.rstrip("\r\n").split(";"))
+        kind = _REPORT_ROW.fullmatch(name)
         if kind is None or not (kind["country"] or "espa").startswith(wanted):
             continue
+        if (factor := _UNITS.get(kind["unit"])) is None:
+            remark(where, line, f"unit {kind['unit']!r}, expected {' or '.join(_UNITS)}")
+            continue
         periods: Periods = {}
-        while cells and not cells[-1]:
-            cells.pop()
-        for period, cell in enumerate(cells[1:], start=1):
+        for period, cell in enumerate(_columns(cells, day), start=1):
             try:
-                price = number(cell, decimal_comma=True)
-                _add(periods, day, period, None if price is None else price * _UNITS[kind["unit"]])
-            except (ValueError, KeyError) as error:
+                _add(periods, day, period, cell, factor)
+            except ValueError as error:
                 remark(where, line, error)
         yield from _placed(day, periods, where, remark, whole=True)
 
 
-def _day(year: int, month: int, day: int) -> date:
-    if year not in YEARS:
-        raise ValueError(f"year {year}, expected {YEARS[0]} to {YEARS[-1]}")
-    return date(year, month, day)
+def _columns(cells: Sequence[str], day: date) -> Sequence[str]:
+    """The cells without empty ones at the end, but for those of quarter-hours that have no price yet."""
+    of_quarters = len(cells) >= 2 * MOST_HOURS
+    least = _most_periods(day) if of_quarters else 0
+    count = next((place for place in range(len(cells), 0, -1) if cells[place - 1]), 0)
+    return cells[: max(count, least)]
 
 
-def _add(periods: Periods, day: date, period: int, price: float | None) -> None:
-    most = 4 * len(MADRID.hours_of(day))
-    if not 1 <= period <= most:
-        raise ValueError(f"period {period}, expected 1 to {most}")
-    periods.setdefault(period, []).append(price)
+def _day(year: str, month: str, day: str) -> date:
+    try:
+        found = date(int(year), int(month), int(day))
+    except (ValueError, OverflowError):
+        shown = "-".join(part[:20] for part in (year, month, day))
+        raise ValueError(f"day {shown}, expected a year, a month and a day") from None
+    if found.year not in YEARS:
+        raise ValueError(f"year {found.year}, expected {YEARS[0]} to {YEARS[-1]}")
+    return found
+
+
+def _most_periods(day: date) -> int:
+    return 4 * len(MADRID.hours_of(day))
+
+
+def _add(periods: Periods, day: date, period: str | int, cell: str, factor: float) -> None:
+    """Add a period's price; one that can't be read is a period without a price.
+
+    Raises:
+        ValueError: the period or the price can't be read.
+    """
+    most = _most_periods(day)
+    if not str(period).isdecimal() or len(str(period)) > 3 or not 1 <= int(period) <= most:
+        raise ValueError(f"period {str(period)[:20]}, expected 1 to {most}")
+    prices = periods.setdefault(int(period), [])
+    price = number(cell, decimal_comma=True)
+    prices.append(None if price is None else price * factor)
+
+
+def _placed_all(
+    days: Mapping[date, Periods], where: str, remark: Remark, *, whole: bool
+) -> Iterator[tuple[datetime, float]]:
+    for day, periods in days.items():
+        yield from _placed(day, periods, where, remark, whole=whole)
 
 
 def _placed(
