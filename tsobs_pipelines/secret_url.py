@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from hashlib import sha256
-from urllib.parse import parse_qsl, unquote, urlsplit
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, unquote
 
 from pydantic import Secret
 
@@ -18,22 +19,58 @@ MASK = "[redacted]"
 _SHORTEST_TOKEN = 8
 """A user without a password, or a value of a query, may be a token or a word: shorter ones are words."""
 
+_SECRET_NAMES = frozenset({"pass", "password", "pwd", "secret", "token", "apikey", "key"})
+
 _SHORTEST_KEY = 16
 """A user with a password may be a key: shorter ones are names."""
 
-_CREDENTIALS = re.compile(r"://.*@", re.DOTALL)
-_QUERY = re.compile(r"[?#&;=].*", re.DOTALL)
-"""Also a query that lost its question mark."""
+_ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+._-]*(?:::?[A-Za-z][A-Za-z0-9+._-]*)*)://"
+    r"(?P<place>[^/?#&;=]*)(?P<path>[^?#&;=]*)(?P<query>.*)",
+    re.DOTALL,
+)
+"""An address, also one behind the name of a price source. Its query may have lost its question mark."""
+
+_PLACE = re.compile(r"(?P<login>.*@)?(?P<host>(?:[\w.-]*|\[[\w.:%-]+\])(?::\d{1,5})?)", re.DOTALL)
 
 
 def masked(text: str) -> str:
     """An address, or what was meant to be one, without anything in it that may be a secret.
 
-    Greedy: a password may hold each of ``/ ? # @``, and then the text is no address that a parser knows.
+    A password may hold each of ``/ ? # @``, and so may a token: where an ``@`` comes later than the host
+    nobody can tell where the host is, and only the scheme is shown.
     """
     if "://" not in text:
         return text
-    return _QUERY.sub(f"?{MASK}", _CREDENTIALS.sub(f"://{MASK}@", text))
+    address = _ADDRESS.fullmatch(text)
+    if address is None:
+        return MASK
+    place = _PLACE.fullmatch(address["place"])
+    if place is None or "@" in address["path"] + address["query"]:
+        return f"{address['scheme']}://{MASK}"
+    login = f"{MASK}@" if place["login"] else ""
+    query = f"?{MASK}" if address["query"] else ""
+    return f"{address['scheme']}://{login}{place['host']}{address['path']}{query}"
+
+
+def scheme_and_host(text: str) -> str:
+    """The scheme and the host of an address that is refused; empty where no such parts can be told."""
+    address = _ADDRESS.fullmatch(text)
+    if address is None or ":" in address["scheme"]:
+        return ""
+    place = _PLACE.fullmatch(address["place"])
+    rest = address["path"] + address["query"]
+    if place is None or not place["host"] or "@" in rest:
+        return f"{address['scheme']}://{MASK}"
+    return (
+        f"{address['scheme']}://{f'{MASK}@' if place['login'] else ''}{place['host']}{'/…' if rest else ''}"
+    )
+
+
+def below(address: SecretUrl | str, path: str) -> str:
+    """The address to connect to of a path under this one, whose query goes to the end."""
+    place, mark, query = clear(address).partition("?")
+    return f"{place.rstrip('/')}{path}{mark}{query}"
 
 
 class SecretUrl(Secret[str]):
@@ -45,15 +82,20 @@ class SecretUrl(Secret[str]):
     def credentials(self) -> tuple[str, ...]:
         """The parts of the address that are secrets, as they stand there and decoded."""
         text = self.get_secret_value()
-        before, at, _ = text.partition("://")[2].rpartition("@")
-        user, colon, password = before.partition(":") if at else ("", "", "")
-        found = [password] if colon else [user] if len(user) >= _SHORTEST_TOKEN else []
-        try:
-            query = urlsplit(text).query
-        except ValueError:
-            query = text.partition("?")[2]
-        found += [value for _, value in parse_qsl(query) if len(value) >= _SHORTEST_TOKEN]
+        rest = text.partition("://")[2]
+        # A password may hold what ends the host of another address.
+        logins = dict.fromkeys(part.rpartition("@")[0] for part in (rest, re.split("[/?#]", rest)[0]))
+        found = [secret for login in logins for secret in _secrets_of(login)]
+        for pairs in re.split("[?#]", rest)[1:]:
+            for name, value in parse_qsl(pairs):
+                if len(value) >= _SHORTEST_TOKEN or name.lower() in _SECRET_NAMES:
+                    found.append(value)
         return _also_decoded(found)
+
+
+def _secrets_of(login: str) -> list[str]:
+    user, colon, password = login.partition(":")
+    return [password] if colon else [user] if len(user) >= _SHORTEST_TOKEN else []
 
 
 class CapabilityUrl(SecretUrl):
@@ -61,7 +103,8 @@ class CapabilityUrl(SecretUrl):
 
     def _display(self) -> str:
         scheme, _, rest = masked(self.get_secret_value()).partition("://")
-        return f"{scheme}://{re.split('[/?#]', rest)[0]}/{MASK}"
+        host = re.split("[/?#]", rest)[0]
+        return f"{scheme}://{MASK}" if host == MASK else f"{scheme}://{host}/{MASK}"
 
     def credentials(self) -> tuple[str, ...]:
         """All of the path as well."""
@@ -70,12 +113,16 @@ class CapabilityUrl(SecretUrl):
         return tuple(dict.fromkeys([*super().credentials(), *parts]))
 
 
-_HOST = re.compile(
-    r"(?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.)+[a-z]{2,20}|localhost|[0-9.]{7,15}|\[[0-9a-f:.]+\]"
-)
-"""What can't be a token: many services have one where other addresses have the host."""
+_HOST_NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.)+[a-z]{2,20}|localhost")
 
-_SECRET_NAMES = frozenset({"pass", "password", "pwd", "secret", "token", "apikey", "key"})
+
+def _is_host(text: str) -> bool:
+    """Whether it can't be a token: many services have one where other addresses have the host."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        return (ip_address(text.strip("[]")).version == 6) is bracketed
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
 
 
 class SecretTarget(SecretUrl):
@@ -95,7 +142,7 @@ class SecretTarget(SecretUrl):
         user, _, place, query = self._parts()
         open_pairs = [pair for pair in parse_qsl(query) if pair[0].lower() not in _SECRET_NAMES]
         known = f"{self.scheme}://{user}@{place}?{open_pairs}"
-        host = [_host_of(place)] if _HOST.fullmatch(_host_of(place)) else []
+        host = [_host_of(place)] if _is_host(_host_of(place)) else []
         return "/".join([self.scheme, *host, sha256(known.encode()).hexdigest()[:8]])
 
     def _parts(self) -> tuple[str, str, str, str]:
@@ -114,7 +161,7 @@ class SecretTarget(SecretUrl):
         host, path, pairs = _host_of(place), place.partition("/")[2], parse_qsl(query)
         long = [*path.split("/"), path, *(value for _, value in pairs)]
         long += [user] if not password or len(user) >= _SHORTEST_KEY else []
-        long += [] if _HOST.fullmatch(host) else [host]
+        long += [] if _is_host(host) else [host]
         short = [password, *(value for name, value in pairs if name.lower() in _SECRET_NAMES)]
         found = short + [part for part in long if len(part) >= _SHORTEST_TOKEN]
         return _also_decoded(found)

@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
-from tsobs_pipelines.secret_url import CapabilityUrl, SecretTarget, SecretUrl
+from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, masked, scheme_and_host
 
 MAX_NAME: Final = 253
 """Characters of the longest DNS name (RFC 1035)."""
@@ -32,25 +35,53 @@ _EARLIEST: Final = date(2000, 1, 1)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?")
 """What a URL's host may be: a name, also with letters of other alphabets, or an address."""
+_PLACE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z][A-Za-z0-9+.-]*)*://")
 _HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def shown_value(value: object, most: int = SHOWN) -> str:
     """A bad value as an error may repeat it: on one line, cut, and without the credentials of an address."""
     text = value if isinstance(value, str) else repr(value)
-    shown = text
-    if "@" in text or "://" in text:
-        # Of an address, or what was meant to be one, the scheme and the host: all else may be a secret.
-        scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
-        _, at, host = rest.rpartition("@")
-        kept = re.split(r"[^\w.:\[\]-]", host)[0]
-        if separator and not kept.startswith("["):
-            kept = re.sub(r":(?!\d{1,5}$).*", ":[redacted]", kept)  # a password whose host was forgotten
-        shown = f"{scheme.split('@')[0][:16]}{separator}{'[redacted]@' if at else ''}{kept}"
-        shown += "/…" if kept != host else ""
-    shown = re.sub(r"\?.*", "?…", shown, flags=re.DOTALL)
+    if "://" in text:
+        shown = masked(text)
+    elif "@" in text and not re.match(r"\.?/(?!/)", text):
+        shown = MASK  # an address without its scheme
+    else:
+        shown = re.sub(r"\?.*", "?…", text, flags=re.DOTALL)
     quoted = repr(shown) if isinstance(value, str) else shown
     return quoted if len(quoted) <= most else f"{quoted[:most]}… ({len(text)} characters)"
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """What of a refused value an error may repeat, as metadata of its type."""
+
+    part: Literal["nothing", "address", "place", "source"]
+
+    def of(self, value: object) -> str:
+        """``=`` and what may be shown; empty when that is nothing."""
+        text = value if isinstance(value, str) and self.part != "nothing" else ""
+        shown = scheme_and_host(text)
+        if self.part == "place" and re.match(r"(?:\.?/(?!/)|~|[^:@?#&;=\\]*$)", text):
+            shown = text
+        if self.part == "source" and not shown:
+            key, colon, argument = text.partition(":")
+            shown = f"{key}{colon}{'…' if argument else ''}" if re.fullmatch("[A-Za-z]{1,20}", key) else ""
+        return f"={shown_value(shown)}" if shown else ""
+
+
+def shown_of(field: FieldInfo | None, value: object) -> str:
+    """``=`` and the bad value of a field, as far as the field's type lets it be shown."""
+    if field is None:
+        return f"={shown_value(value)}"
+    found = [part for part in (*field.metadata, *_parts(field.annotation)) if isinstance(part, ShownPart)]
+    return found[0].of(value) if found else f"={shown_value(value)}"
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    for part in get_args(annotation):
+        yield part
+        yield from _parts(part)
 
 
 def small_file(path: Path, most: int) -> bytes:
@@ -118,7 +149,15 @@ def _place(value: object) -> object:
     if not isinstance(value, str):
         return value
     _check_path(value)
+    _check_place(value)
     return SecretUrl(value)
+
+
+def _check_place(text: str) -> None:
+    # What was meant to be an address may hold a password, which a path would show.
+    if ":" in text.partition("/")[0] and not _PLACE.match(text):
+        msg = "expected a path or an address with ://; a path may have a colon if it begins with ./"
+        raise ValueError(msg)
 
 
 def _text(value: str) -> str:
@@ -162,7 +201,8 @@ def _country(value: str) -> str:
 
 
 def _price_source(value: str) -> str:
-    chosen_source(value)
+    if (chosen := chosen_source(value)).kind.key == "csv":
+        _check_place(chosen.argument)
     return value
 
 
@@ -282,23 +322,25 @@ def _postgres(value: SecretUrl | None) -> SecretUrl | None:
     return value
 
 
-HttpUrl = Annotated[SecretUrl, BeforeValidator(_secret_http_url)]
+HttpUrl = Annotated[SecretUrl, ShownPart("address"), BeforeValidator(_secret_http_url)]
 """An address of HTTP to connect to, without a slash at its end; it may hold credentials."""
 
-HeartbeatUrl = Annotated[CapabilityUrl, BeforeValidator(_capability)]
+HeartbeatUrl = Annotated[CapabilityUrl, ShownPart("nothing"), BeforeValidator(_capability)]
 
-NotifyUrls = Annotated[tuple[SecretTarget, ...], NoDecode, BeforeValidator(_targets)]
+NotifyUrls = Annotated[tuple[SecretTarget, ...], ShownPart("nothing"), NoDecode, BeforeValidator(_targets)]
 """Addresses of notification services, separated by spaces or commas."""
 
-LinkUrl = Annotated[str, AfterValidator(_http_url), AfterValidator(_link)]
+LinkUrl = Annotated[str, ShownPart("address"), AfterValidator(_http_url), AfterValidator(_link)]
 """An address for people, without a slash at its end."""
 
-Place = Annotated[SecretUrl, BeforeValidator(_place)]
+Place = Annotated[SecretUrl, ShownPart("place"), BeforeValidator(_place)]
 """A path, or an address of fsspec, which may hold credentials."""
 
-Secret = Annotated[SecretStr | None, BeforeValidator(_token)]
+Secret = Annotated[SecretStr | None, ShownPart("nothing"), BeforeValidator(_token)]
 Text = Annotated[str, AfterValidator(_text)]
-DatabaseUrl = Annotated[SecretUrl | None, BeforeValidator(_with_driver), BeforeValidator(_given)]
+DatabaseUrl = Annotated[
+    SecretUrl | None, ShownPart("address"), BeforeValidator(_with_driver), BeforeValidator(_given)
+]
 PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 IpAddress = Annotated[str, AfterValidator(_address)]
@@ -309,7 +351,7 @@ Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 SourceName = Annotated[str, AfterValidator(_source_name)]
 Country = Annotated[str, AfterValidator(_country)]
-PriceSource = Annotated[str, AfterValidator(_price_source)]
+PriceSource = Annotated[str, ShownPart("source"), AfterValidator(_price_source)]
 
 NodeName = Annotated[str, AfterValidator(_node)]
 

@@ -42,6 +42,7 @@ from tsobs_pipelines.setting_values import (
     Text,
     Thresholds,
     TimeZone,
+    shown_of,
     shown_value,
 )
 from tsobs_pipelines.tailnet_settings import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
@@ -396,11 +397,8 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         field = next((f for f in Settings.model_fields.values() if f.validation_alias == name), None)
-        kind = str(field.annotation) if field is not None else ""
-        secret = any(name in kind for name in ("SecretStr", "CapabilityUrl", "SecretTarget"))
-        shown = "" if secret else f"={shown_value(first['input'])}"
         message = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{name}{shown}: {message[:MAX_MESSAGE]}") from None
+        raise SettingsError(f"{name}{shown_of(field, first['input'])}: {message[:MAX_MESSAGE]}") from None
 
 
 def _dotenv() -> dict[str, str | None]:

@@ -15,10 +15,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from tsobs_pipelines.setting_values import (
     SHOWN,
@@ -26,7 +28,7 @@ from tsobs_pipelines.setting_values import (
     LocalPath,
     Milliseconds,
     NodeName,
-    shown_value,
+    shown_of,
     small_file,
 )
 
@@ -91,6 +93,10 @@ class Tailnet(BaseModel):
         return self.name
 
 
+_KEYS: Final = tuple(name for name in Tailnet.model_fields if name != "name")
+_LISTED: Final = ", ".join(_KEYS)
+
+
 class _Entry(Tailnet):
     """A further tailnet: it is real, so that its sidecar must be named."""
 
@@ -137,7 +143,8 @@ def further_tailnets(path: Path) -> tuple[Tailnet, ...]:
 
 def _tailnet(name: str, table: object) -> Tailnet:
     if not _NAME.fullmatch(name) or name in {HOME, DEMO}:
-        msg = f"[{name[:SHOWN]}]: expected a name of a-z, 0-9 and _, at most 30 long, not {HOME} or {DEMO}"
+        shown = name[:SHOWN] if name.isprintable() else ascii(name[:SHOWN])
+        msg = f"[{shown}]: expected a name of a-z, 0-9 and _, at most 30 long, not {HOME} or {DEMO}"
         raise ValueError(msg)
     if not isinstance(table, dict) or "name" in table:
         msg = f"{name}: expected a table [{name}] with sidecar_url and critical_nodes"
@@ -145,7 +152,17 @@ def _tailnet(name: str, table: object) -> Tailnet:
     try:
         return _Entry.model_validate({"name": name, **table})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])[:SHOWN]
-        shown = "" if first["type"] == "missing" else f"={shown_value(first['input'])}"
-        raise ValueError(f"[{name}] {where}{shown}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(f"[{name}] {_refusal(error.errors()[0])}") from None
+
+
+def _refusal(error: ErrorDetails) -> str:
+    """Which key is wrong, and why; of a value what its type lets be shown."""
+    key = str(error["loc"][0])
+    where = ".".join(str(part) for part in error["loc"])[:SHOWN]
+    where = where if where.isprintable() else ascii(where)
+    if error["type"] == "extra_forbidden":
+        close = get_close_matches(key, [*_KEYS], n=1)
+        return f"{where}: no such setting, {f'did you mean {close[0]}?' if close else f'expected {_LISTED}'}"
+    known = error["type"] == "missing" or isinstance(error["input"], dict)
+    shown = "" if known else shown_of(Tailnet.model_fields[key], error["input"])
+    return f"{where}{shown}: {error['msg'].removeprefix('Value error, ')}"

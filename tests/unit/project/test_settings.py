@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.cli.settings import markdown_table
+from tsobs_pipelines.secret_url import SecretTarget, SecretUrl, masked
 from tsobs_pipelines.settings import (
     DEFAULT_START_DATE,
     SettingsError,
@@ -192,6 +193,25 @@ def test_addresses_of_alerts_have_names_without_their_secrets(monkeypatch: pytes
     assert load_settings().notify_urls[0].name == names[-1]
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("bulksms://u:pw@447700900123", None),
+        ("bulksms://u:pw@1.2.3.4.5", None),
+        ("json://u:pw@999.1.1.1/x", None),
+        ("json://u:pw@192.0.2.7/x", "192.0.2.7"),
+        ("json://u:pw@[2001:db8::1]:80/x", "[2001:db8::1]"),
+        ("json://u:pw@[::beef]x/y", None),
+    ],
+)
+def test_a_number_in_the_place_of_a_host_is_not_shown(address: str, host: str | None) -> None:
+    _, *shown, digest = SecretTarget(address).name.split("/")
+    assert shown == ([host] if host else [])
+    assert len(digest) == 8
+    number = address.partition("@")[2].partition("/")[0]
+    assert (number in SecretTarget(address).credentials()) is (host is None)
+
+
 CREDENTIALS = (
     "http://user:canary@host:abc",
     "http://user:canary@host\r\n:1",
@@ -226,8 +246,90 @@ def test_an_address_that_can_not_be_used_shows_no_credentials(
     monkeypatch.setenv(name, value)
     text = refusal()
     assert text.startswith(name)
-    assert "canary" not in text.replace("'http://:canary'", "")
+    assert "canary" not in text
     assert "\n" not in text
+
+
+MISTYPED = (
+    "http:/u:CANARY/h",
+    "http:/h/x#token=CANARY",
+    "http:/h&token=CANARY",
+    "http:\\\\u:CANARY",
+    "u:CANARY",
+    "//u:CANARY@h",
+    "postgresql://u:p@h:abc/x?password=CAN@ARY",
+    "http://h:abc/?token=ab@CANARY",
+    "http//h/x?token=CANARY",
+    "http:://u:CANARY@h",
+    "http:///u:CANARY@h",
+    "ht tp://u:CANARY@h",
+    "http://u:CANARY",
+    "http://u:p#CANARY@h",
+)
+
+
+@pytest.mark.parametrize("value", MISTYPED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TSOBS_SIDECAR_URL", "INFLUXDB_V2_URL", "TELEGRAM_API_URL", "TSOBS_HEARTBEAT_URL"),
+        *("TSOBS_DATABASE_URL", "TSOBS_DAGSTER_DATABASE_URL", "TSOBS_PUBLIC_URL", "TSOBS_PRICE_SOURCE"),
+    ],
+)
+def test_of_an_address_that_is_mistyped_at_most_scheme_and_host_are_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = refusal()
+    assert text.startswith(name)
+    assert "CAN" not in text
+    assert "ARY" not in text
+
+
+@pytest.mark.parametrize("value", ["http:/u:CANARY/h", "http:\\\\u:CANARY", "u:CANARY", "s3:/k:CANARY@b"])
+def test_a_place_that_was_meant_to_be_an_address_is_no_path(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    for name, before in (("TSOBS_MODELS_DIR", ""), ("TSOBS_PRICE_SOURCE", "csv:")):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, f"{before}{value}")
+            text = refusal()
+            assert text.startswith(name)
+            assert "expected a path or an address with ://" in text
+            assert "CANARY" not in text
+            patched.setenv(name, f"{before}./2026:11/{value}")  # a path with a colon in it
+            load_settings()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1/?token=ab@CANARY", "http://[redacted]"),
+        ("http://u:p/CANARY@h/x", "http://[redacted]"),
+        ("csv:https://h/p.csv?sig=ab@CANARY", "csv:https://[redacted]"),
+        ("csv:https://h/p.csv?sig=CANARY", "csv:https://h/p.csv?[redacted]"),
+        ("postgresql://u:p@h:abc/x?password=CAN@ARY", "postgresql://[redacted]"),
+        ("postgresql://u:CANARY@db:5432/x?sslmode=require", "postgresql://[redacted]@db:5432/x?[redacted]"),
+        ("s3://key:CANARY", "s3://[redacted]"),
+        ("zip://a.zip::s3://k:CANARY@b/x", "zip://[redacted]"),
+        ("simplecache::s3://bucket/x", "simplecache::s3://bucket/x"),
+        ("http://[fe80::1%eth0]:8765/x", "http://[fe80::1%eth0]:8765/x"),
+        ("http:/u:CANARY/x://y", "[redacted]"),
+        ("sqlite:////var/lib/tsobs.db", "sqlite:////var/lib/tsobs.db"),
+        ("/var/lib/tsobs", "/var/lib/tsobs"),
+    ],
+)
+def test_an_address_is_masked_where_its_host_can_not_be_told(address: str, said: str) -> None:
+    assert masked(address) == said
+
+
+def test_what_an_at_sign_hides_is_known_to_the_redaction_of_logs() -> None:
+    for address in (
+        "http://h/?token=ab@CANARY",
+        "postgresql://u:p@h/x?password=ab@CANARY",
+        "https://u:ab@CANARY@h",
+    ):
+        assert "ab@CANARY" in SecretUrl(address).credentials()
 
 
 def test_a_link_for_people_holds_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

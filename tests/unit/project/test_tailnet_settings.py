@@ -75,10 +75,10 @@ def test_further_tailnets_come_after_the_first_in_the_order_of_the_file(
         ("[office]\nsidecar_url = 'http://o:1'\ncritical_nodes = []", "[office] critical_nodes=[]"),
         (
             "[office]\nsidecar_url = 'office'\ncritical_nodes = ['git']",
-            "[office] sidecar_url='office': expected an http",
+            "[office] sidecar_url: expected an http",
         ),
         (WHOLE + "latency_threshold_ms = -1", "[plant] latency_threshold_ms=-1: "),
-        (WHOLE + "nodes = ['git']", "[plant] nodes=['git']: Extra inputs"),
+        (WHOLE + "nodes = ['git']", "[plant] nodes: no such setting, expected sidecar_url, "),
         ("[default]\nsidecar_url = 'http://o:1'", "[default]: expected a name of a-z"),
         ("[demo]\nsidecar_url = 'http://o:1'", "[demo]: expected a name of a-z"),
         ("['a b']\nsidecar_url = 'http://o:1'", "[a b]: expected a name of a-z"),
@@ -93,6 +93,35 @@ def test_a_bad_file_is_refused_in_one_line_that_names_the_value(write: Write, te
         load_settings()
     assert str(refused.value).startswith("TSOBS_TAILNETS_FILE='tailnets.toml': ")
     assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            'sidecar_token = "CANARY"',
+            "[plant] sidecar_token: no such setting, did you mean sidecar_token_file?",
+        ),
+        ('secret = "CANARY"', "[plant] secret: no such setting, expected sidecar_url, "),
+        (
+            'latency_thresholds_ms = { printer = { token = "CANARY" } }',
+            "[plant] latency_thresholds_ms.printer: ",
+        ),
+        ('"a\\nb" = "CANARY"', "[plant] 'a\\nb': no such setting"),
+        ('sidecar_url = ["http://u:CANARY@h"]', "[plant] sidecar_url: "),
+        ('sidecar_url = "http:/u:CANARY/h"', "[plant] sidecar_url: expected an http"),
+    ],
+)
+def test_of_a_wrong_key_the_value_is_not_shown(write: Write, line: str, said: str) -> None:
+    text = (
+        WHOLE.replace('sidecar_url = "https://plant.example:8765"\n', "") if "sidecar_url" in line else WHOLE
+    )
+    write(text + line)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert said in str(refused.value)
+    assert "CANARY" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
