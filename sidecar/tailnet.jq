@@ -103,7 +103,7 @@ def never_answers: .ShareeNode == true or host == "funnel-ingress-node" or (dns 
 # What every peer that is sampled unasked is called: its machine name, its DNS name if it is shared in, and for
 # those without one what they call themselves where that is unique, or the address.
 def key_of($nodes; $own): . as $node
-  | if dns != "" then if $own == "" or suffix != $own then dns else machine end
+  | if dns != "" then if $own == "" or suffix != $own or machine == "" then dns else machine end
     elif host != "" and ($nodes["3" + host] | length) == 1 and ($nodes["2" + host] // []) == [] then .HostName
     else address // "" end;
 

@@ -73,6 +73,8 @@ def _sampled(title: str, name: str, newest: Round | None) -> Finding | None:
     if newest is None:
         return None
     seen = observe(newest, name)
+    if seen is None:
+        return None
     kind = seen.pings.path.connection_type
     if seen.evidence in {"absent", "not-sampled"}:
         detail = f"{name} is in the tailnet, and the sampler does not sample it"

@@ -8,7 +8,13 @@ from typing import Final, NamedTuple
 
 from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
 from tsobs_pipelines.tailnet.node_pings import NodePings, read_node_pings
-from tsobs_pipelines.tailnet.peers import AmbiguousPeerError, NotSampledError, UnknownPeerError
+from tsobs_pipelines.tailnet.peers import (
+    OWN,
+    AmbiguousPeerError,
+    NotSampledError,
+    UnknownPeerError,
+    listed,
+)
 from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.evidence import Evidence
 
@@ -25,7 +31,8 @@ class Observation(NamedTuple):
     """What a round says about one node.
 
     ``evidence`` is ``None`` where the path says it all, ``reason`` the words for a person. ``answered`` is
-    ``None`` only in a round that was not taken.
+    ``None`` only in a round that was not taken. ``namesakes`` are the nodes of an ambiguous name, by DNS name
+    or address.
     """
 
     peer: Peer = _NO_PEER
@@ -33,6 +40,7 @@ class Observation(NamedTuple):
     evidence: Evidence | None = None
     reason: str = ""
     answered: int | None = 0
+    namesakes: tuple[str, ...] = ()
 
 
 def not_taken(this: Round) -> Observation:
@@ -41,24 +49,29 @@ def not_taken(this: Round) -> Observation:
     return Observation(evidence="not-taken", reason=_short(reason), answered=None)
 
 
-def observe(this: Round, node: str) -> Observation:
-    """What a round that was taken says about the node of this name."""
+def observe(this: Round, node: str) -> Observation | None:
+    """What a round that was taken says about the node of this name; ``None`` of the sidecar's own node."""
     try:
         key = this.find(node)
     except AmbiguousPeerError as error:
-        return Observation(evidence="ambiguous", reason=_short(", ".join(error.dns_names)))
+        names = error.dns_names
+        return Observation(evidence="ambiguous", reason=listed(names, _REASON_CHARS), namesakes=names)
     except NotSampledError:
         return Observation(evidence="not-sampled")
     except UnknownPeerError:
         return Observation(evidence="absent")
+    return None if key == OWN else _observe_peer(this, key)
+
+
+def _observe_peer(this: Round, key: str) -> Observation:
     peer = this.peers[key]
     pings = read_node_pings(this.pings.get(key, ()), peer.online)
     if pings.path.connection_type in {"direct", "relay", "peer-relay"}:
         return Observation(peer, pings, answered=1)
     if pings.received:
         return Observation(peer, pings, "no-path", answered=1)
-    unprobed = _UNPROBED.get(this.unprobed[key].reason, "") if key in this.unprobed else ""
-    return Observation(peer, pings, *_silence(this.at, peer, pings, unprobed))
+    unprobed = this.unprobed[key].reason if key in this.unprobed else ""
+    return Observation(peer, pings, *_silence(this.at, peer, pings, _UNPROBED.get(unprobed, unprobed)))
 
 
 def _silence(at: datetime, peer: Peer, pings: NodePings, unprobed: str) -> tuple[Evidence | None, str]:

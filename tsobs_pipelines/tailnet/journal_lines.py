@@ -94,8 +94,8 @@ class _Node(Peer, frozen=True, gc=False):
 
     @property
     def is_listed(self) -> bool:
-        """Whether it is one node of the tailnet."""
-        return self.runs is not None or self.unprobed in {"no-address", "out-of-time"}
+        """Whether it is one peer of the tailnet; a newer sidecar may have more reasons not to ping one."""
+        return self.runs is not None or self.unprobed not in {"absent", "ambiguous", "self"}
 
 
 class _Timing(msgspec.Struct, frozen=True):

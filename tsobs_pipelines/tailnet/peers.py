@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 from tsobs_pipelines.tailnet.localapi import Peer
@@ -17,6 +18,10 @@ from tsobs_pipelines.tailnet.ping import clean
 
 OWN: Final = ""
 """The key of the sidecar's own node among those of a status, whose keys are never empty."""
+
+
+LONGEST_DNS_NAME: Final = 253
+_LISTED_CHARS: Final = 1000
 
 
 class PeerError(LookupError):
@@ -43,13 +48,23 @@ class AmbiguousPeerError(PeerError):
 
     def __init__(self, name: str, dns_names: Iterable[str]) -> None:
         self.name = name
-        self.dns_names = tuple(sorted(clean(dns_name) for dns_name in dns_names))
+        self.dns_names = tuple(sorted(clean(dns_name, LONGEST_DNS_NAME) for dns_name in dns_names))
         kind = (
             "use one of"
             if any(map(_is_dns_name, self.dns_names))
             else "they have no DNS names, so use one of"
         )
-        super().__init__(f"{clean(name)!r} is the name of several nodes: {kind} {', '.join(self.dns_names)}")
+        names = listed(self.dns_names, _LISTED_CHARS)
+        super().__init__(f"{clean(name)!r} is the name of several nodes: {kind} {names}")
+
+
+def listed(names: Sequence[str], longest: int) -> str:
+    """As many of the names as have room in so many characters, at least one, and how many more there are."""
+    kept = next(
+        (kept for kept in range(len(names), 1, -1) if sum(map(len, names[:kept])) + 2 * kept <= longest), 1
+    )
+    more = [f"and {len(names) - kept} more"] if len(names) > kept else []
+    return ", ".join([*names[:kept], *more])
 
 
 class _Identity(NamedTuple):
@@ -60,6 +75,7 @@ class _Identity(NamedTuple):
 
 
 _ADDRESS: Final = re.compile("[0-9a-fA-F.:]+")
+_IPV6: Final = re.compile("[0-9a-f]*:[0-9a-f:]+")
 _ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 # The rank of each kind of name, the best first.
@@ -100,7 +116,7 @@ class PeerNames:
         return self._one_of(name, (_EXACT, _MACHINE))
 
     def _one_of(self, name: str, ranks: Iterable[int]) -> str:
-        wanted = plain_name(name)
+        wanted = asked_name(name)
         for rank in ranks if wanted else ():
             keys = self._found.get((rank, wanted), [])
             same = self._found.get((_HOST, wanted), [])
@@ -135,6 +151,18 @@ def _designation(node: _Identity) -> str:
 def plain_name(dns_name: str) -> str:
     """The name as it is compared: in lower case, without the dot at the end."""
     return _lower(dns_name).removesuffix(".")
+
+
+@lru_cache(maxsize=4096)
+def asked_name(name: str) -> str:
+    """A name that somebody asks for, as it is compared: an IPv6 address is as the daemon writes it."""
+    plain = plain_name(name)
+    if not _IPV6.fullmatch(plain):
+        return plain
+    try:
+        return str(IPv6Address(plain))
+    except ValueError:
+        return plain
 
 
 def _lower(name: str) -> str:

@@ -76,9 +76,9 @@ _WAY = re.compile(r"(?P<kind>DERP|peer-relay)\((?P<inner>[^()]*)\)")
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|\d{1,3}(?:\.\d{1,3}){3}):\d{1,5}", re.ASCII)
 
 
-def clean(text: str) -> str:
-    """The text with what can't be printed replaced by ``?``, cut to :data:`MAX_NAME` characters."""
-    short = text[:MAX_NAME]
+def clean(text: str, longest: int = MAX_NAME) -> str:
+    """The text with what can't be printed replaced by ``?``, cut to so many characters."""
+    short = text[:longest]
     return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
 
 

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
 from tsobs_pipelines.tailnet.localapi import ApiPing, Netcheck, Peer
 from tsobs_pipelines.tailnet.peers import (
+    OWN,
     AmbiguousPeerError,
     NotSampledError,
+    PeerError,
     PeerNames,
     UnknownPeerError,
+    asked_name,
     peer_names,
-    plain_name,
 )
+from tsobs_pipelines.tailnet.ping import is_local
 
 
 class Unprobed(NamedTuple):
     """Why a sampled name has no verdict, or no whole one.
 
     ``reason`` is ``absent`` (no node of the tailnet has the name), ``ambiguous`` (several have: ``nodes`` are
-    their DNS names, or addresses where they have none), ``self`` (the sidecar's own node), ``no-address``, or
-    ``out-of-time`` (the round ended before all of its pings were taken).
+    their DNS names, or addresses where they have none), ``self`` (the sidecar's own node), ``no-address``,
+    ``out-of-time`` (the round ended before all of its pings were taken), or one that a newer sidecar writes.
     """
 
     reason: str
     nodes: tuple[str, ...] = ()
 
 
-class Round(msgspec.Struct, frozen=True):
+class Round(msgspec.Struct, frozen=True, dict=True):
     """One round: what the daemon said of its peers and how their pings went.
 
     ``peers`` and ``pings`` are by the name that the sampler used. ``own`` is the sidecar's own node.
@@ -60,47 +64,79 @@ class Round(msgspec.Struct, frozen=True):
         return self.state == "Running" and not self.error
 
     def find(self, name: str) -> str:
-        """The key in ``peers`` of the node called ``name``.
+        """The key in ``peers`` of the node called ``name``; :data:`OWN` is the sidecar's own node.
 
         Raises:
             AmbiguousPeerError: several nodes of the tailnet have this name.
             NotSampledError: the sampler was not told to sample a node of this name.
             UnknownPeerError: no node of the tailnet has this name.
         """
-        key = _key_called(name, self.peers)
-        if self.v == 1:
-            return _find_in_version_1(peer_names(self.peers, self.own), name, key)
+        if not asked_name(name):
+            raise UnknownPeerError(name)
+        return self._find_in_version_1(name) if self.v == 1 else self._find_in_version_2(name)
+
+    def is_own(self, name: str) -> bool:
+        """Whether ``name`` means the sidecar's own node."""
+        try:
+            return self.find(name) == OWN
+        except PeerError:
+            return False
+
+    def _find_in_version_2(self, name: str) -> str:
         asked = _key_called(name, self.unprobed)
         why = self.unprobed[asked] if asked is not None else None
+        # The sampler knew the whole tailnet when it looked for the names that it was asked for.
         if why is not None and why.reason == "ambiguous":
             raise AmbiguousPeerError(name, why.nodes)
-        if key is not None:
-            return key
-        if why is not None:
+        if why is not None and why.reason == "self":
+            return OWN
+        if why is not None and why.reason == "absent":
             raise UnknownPeerError(name)
-        # A node that was asked for by two of its names is there twice.
-        distinct = {peer.dns_name or key: (key, peer) for key, peer in self.peers.items()}
-        names = peer_names(dict(distinct.values()), self.own)
-        if self.every:
-            return names.find(name)
+        key = _key_called(name, self.peers)
+        if not self.every:
+            return key if key is not None else self._find_sampled(name)
+        # Here a key may also be a machine name that nobody asked for, and that several nodes have.
         try:
-            # What the other nodes of the tailnet call themselves is not known here.
-            return names.find_by_unique_name(name)
+            return self._names.find(name) if self.taken else self._names.find_by_unique_name(name)
+        except UnknownPeerError:
+            if key is None:
+                raise
+            return key
+
+    def _find_sampled(self, name: str) -> str:
+        """Among nodes that were asked for by other names: what the rest call themselves is not known."""
+        try:
+            return self._names.find_by_unique_name(name)
         except UnknownPeerError:
             raise NotSampledError(name) from None
+
+    def _find_in_version_1(self, name: str) -> str:
+        pinged = _key_called(name, self.pings)
+        if pinged is not None and any(map(is_local, self.pings[pinged][:1])):
+            return OWN
+        try:
+            return peer_names(self.peers, self.own).find(name)
+        except UnknownPeerError:
+            key = _key_called(name, self.peers)
+            if key is None:
+                return peer_names(self._own_nodes).find(name)
+            return key
+
+    @property
+    def _own_nodes(self) -> dict[str, Peer]:
+        return {} if self.own is None else {OWN: self.own}
+
+    @cached_property
+    def _names(self) -> PeerNames:
+        # A node that was asked for by two of its names is there twice.
+        distinct = {
+            peer.dns_name or peer.addresses or key: (key, peer) for key, peer in self.peers.items() if key
+        }
+        return peer_names({**dict(distinct.values()), **self._own_nodes})
 
 
 def _key_called(name: str, keys: Mapping[str, object]) -> str | None:
     if name in keys:
         return name
-    wanted = plain_name(name)
-    return next((key for key in keys if plain_name(key) == wanted), None)
-
-
-def _find_in_version_1(names: PeerNames, name: str, key: str | None) -> str:
-    try:
-        return names.find(name)
-    except UnknownPeerError:
-        if key is None:
-            raise
-        return key
+    wanted = asked_name(name)
+    return next((key for key in keys if asked_name(key) == wanted), None)

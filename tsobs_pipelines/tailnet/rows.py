@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,13 +18,16 @@ from tsobs_pipelines.tailnet.evidence import Observation, not_taken, observe
 from tsobs_pipelines.tailnet.keys import key_rows
 from tsobs_pipelines.tailnet.localapi import Netcheck
 from tsobs_pipelines.tailnet.path import NO_RELAY
-from tsobs_pipelines.tailnet.ping import clean, is_local
+from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.timeseries.sampling import Sampling, bounded, interval_of
 from tsobs_pipelines.timeseries.schema import ConnectionRow, KeyRow, NetcheckRow
 
 _PACE_ROUNDS: Final = 8
 """So many rounds next to one another show how often they are taken."""
+
+_SAYS_NOTHING: Final = frozenset({"not-taken", "absent", "not-sampled"})
+"""What a round that does not know the sidecar's own node may say of it."""
 
 DELTA_LOOKBACK: Final = Sampling().lookback
 """How far back a round looks for the counters that its traffic is measured from, at a round a minute."""
@@ -35,16 +38,13 @@ class Collected:
     """The rows of a stretch of the journal, and what stood in the way of better ones.
 
     ``own_node`` is the node that the sidecar itself runs on, if it is one of those asked for: it can't ping
-    itself and has no rows. ``ambiguous`` holds the DNS names behind a host name that several peers have;
-    ``ambiguous_rounds`` and ``absent_rounds`` count the rounds in which a node was not one known peer.
+    itself and has no rows. ``ambiguous`` holds the DNS names behind a name that several nodes have.
     """
 
     connections: list[ConnectionRow] = field(default_factory=list)
     netchecks: list[NetcheckRow] = field(default_factory=list)
     own_node: str | None = None
     ambiguous: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    ambiguous_rounds: dict[str, int] = field(default_factory=dict)
-    absent_rounds: dict[str, int] = field(default_factory=dict)
     failed_rounds: int = 0
     unstorable: int = 0
     """Rows that were left out, since the store takes none of their kind."""
@@ -71,15 +71,15 @@ def collect(
         lookback: how far back a round looks for the one before it.
     """
     result = Collected()
-    own_names: list[tuple[datetime, frozenset[str]]] = []
+    own: list[_Own] = []
     before: list[ConnectionRow] = []
     newest: list[Round] = []
     taken: Round | None = None
     for this in context:
-        own_names.append((this.at, _own_names(this, nodes)))
+        own.append(_own(this, nodes))
         before += _round_rows(this, nodes, tailnet, Collected())
     for this in rounds:
-        own_names.append((this.at, _own_names(this, nodes)))
+        own.append(_own(this, nodes))
         result.connections += _round_rows(this, nodes, tailnet, result)
         result.netchecks += _netcheck_rows(this, tailnet)
         newest = [*newest[1 - _PACE_ROUNDS :], this]
@@ -87,7 +87,7 @@ def collect(
             taken = this
     result.keys = key_rows(taken, nodes, tailnet)
     result.interval = interval_of_rounds(newest)
-    _drop_own(result, own_names, lookback)
+    _drop_own(result, own, lookback)
     order = {name: place for place, name in enumerate(nodes)}
     result.connections.sort(key=lambda row: (row.time, order[row.hostname]))
     result.connections = with_deltas(before, result.connections, lookback)
@@ -114,55 +114,42 @@ def connection_rows(
     return collect(rounds, nodes, tailnet, context).connections
 
 
-def own_node(rounds: Iterable[Round], nodes: Sequence[str]) -> str | None:
-    """Which of ``nodes`` the sidecar itself runs on, by the newest round that says so."""
-    latest: tuple[datetime, frozenset[str]] | None = None
-    for this in rounds:
-        names = _own_names(this, nodes)
-        if names and (latest is None or this.at > latest[0]):
-            latest = (this.at, names)
-    return min(latest[1]) if latest else None
+class _Own(NamedTuple):
+    """The names that mean the sidecar's own node; if ``whole``, no other one of those asked for does."""
+
+    at: datetime
+    names: frozenset[str]
+    whole: bool
 
 
-def _own_names(this: Round, nodes: Sequence[str]) -> frozenset[str]:
-    """The names among ``nodes`` of the sidecar's own node, as far as this round says."""
-    names = {node for node in nodes if any(is_local(ping) for ping in this.pings.get(node, ())[:1])}
-    if this.own is not None:
-        own = this.own.dns_name.rstrip(".").lower()
-        known = {own, own.partition(".")[0], this.own.host_name.lower()} - {""}
-        # A peer may have the same host name: then the name does not mean the sidecar's own node alone.
-        names |= {node for node in nodes if node.rstrip(".").lower() in known and node not in this.pings}
-    return frozenset(names)
+def _own(this: Round, nodes: Sequence[str]) -> _Own:
+    names = frozenset(node for node in nodes if this.is_own(node))
+    return _Own(this.at, names, this.taken and this.own is not None)
 
 
-def _drop_own(
-    result: Collected, own_names: list[tuple[datetime, frozenset[str]]], lookback: timedelta
-) -> None:
-    """Take out the rows of the sidecar's own node, by the newest round of the lookback that names it.
+def _drop_own(result: Collected, said: list[_Own], lookback: timedelta) -> None:
+    """Take out the rows of the sidecar's own node that are of rounds which may not say which node that is.
 
-    A round that could not be taken may not say which node that is.
+    The newest round of the lookback that says so decides.
     """
-    own_names.sort(key=lambda item: item[0])
+    said.sort(key=lambda own: own.at)
     own_at: dict[datetime, frozenset[str]] = {}
-    said_at: datetime | None = None
-    said: frozenset[str] = frozenset()
-    for at, names in own_names:
+    newest: datetime | None = None
+    names: frozenset[str] = frozenset()
+    for own in said:
+        if newest is not None and own.at - newest > lookback:
+            names = frozenset()
+        if own.whole or own.names:
+            newest, names = own.at, own.names if own.whole else names | own.names
         if names:
-            said_at, said = at, names
-        elif said_at is not None and at - said_at > lookback:
-            said = frozenset()
-        if said:
-            own_at[at] = said
+            own_at[own.at] = names
     if own_at:
         result.own_node = min(own_at[max(own_at)])
         result.connections = [
             row
             for row in result.connections
-            if row.connection_type != "unknown" or row.hostname not in own_at.get(row.time, ())
+            if row.evidence not in _SAYS_NOTHING or row.hostname not in own_at.get(row.time, ())
         ]
-        for names in own_at.values():
-            for name in names:
-                result.absent_rounds.pop(name, None)
 
 
 def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collected) -> Iterator[ConnectionRow]:
@@ -174,11 +161,10 @@ def _round_rows(this: Round, nodes: Sequence[str], tailnet: str, found: Collecte
         return
     for node in nodes:
         seen = observe(this, node)
-        if seen.evidence == "ambiguous":
-            found.ambiguous[node] = tuple(seen.reason.split(", "))
-            found.ambiguous_rounds[node] = found.ambiguous_rounds.get(node, 0) + 1
-        elif seen.evidence == "absent":
-            found.absent_rounds[node] = found.absent_rounds.get(node, 0) + 1
+        if seen is None:
+            continue
+        if seen.namesakes:
+            found.ambiguous[node] = seen.namesakes
         yield _row(this.at, tailnet, node, seen)
 
 

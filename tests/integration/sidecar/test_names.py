@@ -8,7 +8,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.names import TABLE, Meaning, Node, Question, by_jq, by_python
+from tests.support.names import (
+    TABLE,
+    Meaning,
+    Node,
+    Question,
+    Sampling,
+    by_jq,
+    by_python,
+    by_round,
+    journalled,
+)
+from tsobs_pipelines.tailnet.peers import plain_name
 
 CASES = json.loads(TABLE.read_text("utf-8"))
 
@@ -27,6 +38,34 @@ def test_the_table_of_names(case: dict[str, object]) -> None:
     asked, expected = zip(*questions_of(case), strict=True)
     assert list(map(by_python, asked)) == list(expected)
     assert by_jq(asked) == list(expected)
+
+
+# A round has its nodes by name, and in a tailnet no two have the same DNS name.
+IN_ROUNDS = [case for case in CASES if case["case"] != "two nodes with one DNS name or address"]
+
+
+@pytest.mark.parametrize("case", IN_ROUNDS, ids=lambda case: case["case"])
+def test_a_round_of_the_journal_means_the_same(case: dict[str, object]) -> None:
+    questions = list(questions_of(case))
+    for hosts in (lambda _: [], lambda name: [name], lambda name: [name, "*"], lambda _: ["elsewhere", "*"]):
+        rounds = journalled([Sampling(asked.own, asked.peers, hosts(asked.name)) for asked, _ in questions])
+        found = [by_round(this, asked.name) for this, (asked, _) in zip(rounds, questions, strict=True)]
+        assert found == [meaning for _, meaning in questions], hosts("NAME")
+
+
+@pytest.mark.parametrize(
+    ("case", "asked"), [(case, asked) for case in CASES for asked in case.get("sampled", [])], ids=str
+)
+def test_what_a_round_says_of_names_that_its_sampler_was_not_asked_for(
+    case: dict[str, object], asked: dict[str, object]
+) -> None:
+    own, peers, hosts, means = case["self"], case["peers"], asked["hosts"], asked["means"]
+    assert isinstance(own, dict)
+    assert isinstance(peers, list)
+    assert isinstance(hosts, list)
+    assert isinstance(means, dict)
+    [this] = journalled([Sampling(own, peers, hosts)])
+    assert {name: by_round(this, name) for name in means} == means
 
 
 WORDS = [
@@ -79,3 +118,33 @@ def test_jq_and_python_agree_about_random_tailnets(seed: int) -> None:
     ]
     assert differing == []
     assert sum(isinstance(by_python(question), list) for question in asked) > 50, "some are ambiguous"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_rounds_of_random_tailnets_mean_the_same(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same tailnets each time
+    asked = [as_in_a_tailnet(random_question(chance)) for _ in range(2000)]
+    hosts = [
+        chance.choice([[], ["*"], [name], [name, "*"], [name, other], [other, "*"]])
+        for _, _, name in asked
+        for other in [chance.choice(WORDS)]
+    ]
+    rounds = journalled([Sampling(*one[:2], names) for one, names in zip(asked, hosts, strict=True)])
+    differing: list[tuple[Question, list[str], Meaning, Meaning]] = [
+        (question, names, found, ours)
+        for question, names, this in zip(asked, hosts, rounds, strict=True)
+        if (found := by_round(this, question.name)) != (ours := by_python(question))
+    ]
+    assert differing == []
+
+
+def as_in_a_tailnet(asked: Question) -> Question:
+    """Every peer has an address of its own; a DNS name has a suffix, and no other node has it."""
+    seen = {plain_name(str(asked.own.get("DNSName", ""))).rstrip(".")}
+    peers: list[Node] = []
+    for place, peer in enumerate(asked.peers):
+        name = plain_name(str(peer.get("DNSName", ""))).rstrip(".")
+        usual = "." in name and name not in seen
+        peers.append({**peer, "TailscaleIPs": [f"100.64.1.{place}"], "DNSName": name if usual else ""})
+        seen.add(name)
+    return asked._replace(peers=peers)

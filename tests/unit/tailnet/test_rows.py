@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.journals import NODES, minutes, pong, round_line
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.rounds import Round
-from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, collect, connection_rows, netcheck_rows, own_node
+from tsobs_pipelines.tailnet.rows import DELTA_LOOKBACK, collect, connection_rows, netcheck_rows
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, NETCHECK, ConnectionRow, NetcheckRow, conform_all
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
@@ -91,7 +91,8 @@ def test_each_round_has_a_row_for_each_node_even_if_it_says_nothing(changes: dic
     assert [row["hostname"] for row in collected.connections] == list(NODES)
     assert {row["connection_type"] for row in collected.connections} == {"unknown"}
     assert {row["pings_sent"] for row in collected.connections} == {0}
-    assert collected.failed_rounds + len(collected.absent_rounds) in {1, 3}
+    silent = "absent" if "peers" in changes else "not-taken"
+    assert [row["evidence"] for row in collected.connections] == [silent] * 3
 
 
 def test_nodes_are_found_by_host_name_dns_name_and_label_and_keep_the_name_they_were_asked_by() -> None:
@@ -108,7 +109,6 @@ def test_two_peers_with_one_host_name_make_it_unknown_and_are_named() -> None:
     collected = collect(rounds, ["git", "git-1.tail.test", "chocolate-factory"], "default")
     assert [row["connection_type"] for row in collected.connections] == ["unknown", "direct", "direct"]
     assert collected.ambiguous == {"git": ("git-1.tail.test", "git.tail.test")}
-    assert collected.ambiguous_rounds == {"git": 1}
 
 
 def test_the_sidecar_s_own_node_has_no_rows_not_even_when_a_round_fails() -> None:
@@ -120,8 +120,67 @@ def test_the_sidecar_s_own_node_has_no_rows_not_even_when_a_round_fails() -> Non
     assert {row["hostname"] for row in collected.connections} == set(others)
     assert len(collected.connections) == 4 * 2
     assert collected.own_node == "git"
-    assert collected.absent_rounds == {}
-    assert own_node(rounds_of(*lines), NODES) == "git"
+
+
+OBSERVER = {"HostName": "git", "DNSName": "observer.tail.test.", "TailscaleIPs": ["100.64.0.1"]}
+PONGS = [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.01] * 6}]
+
+
+def seen_in(nodes: dict[str, object], asked: str, *, every: bool = False) -> tuple[list[object], str | None]:
+    """The evidence of a node's rows of one round, and the name of the own node."""
+    line = {"v": 2, "at": "2026-11-24T02:05:00Z", "state": "Running", "self": OBSERVER}
+    collected = collect(
+        rounds_of(json.dumps({**line, "every": every, "nodes": nodes}).encode()), [asked], "d"
+    )
+    return [
+        (row.connection_type, row.evidence, row.reason) for row in collected.connections
+    ], collected.own_node
+
+
+@pytest.mark.parametrize(
+    ("nodes", "every", "asked", "evidence"),
+    [
+        ({"git": {"unprobed": "ambiguous", "nodes": ["a", "b"]}}, False, "git", ("ambiguous", "a, b")),
+        ({"x": {"DNSName": "x.tail.test.", "pings": PONGS}}, False, "git", ("not-sampled", None)),
+        (
+            {"git": {"HostName": "git", "DNSName": "git.tail.test.", "pings": PONGS}},
+            True,
+            "git",
+            ("ambiguous", "git.tail.test, observer.tail.test"),
+        ),
+        ({"git": {"unprobed": "held back"}}, False, "git", ("not-probed", "held back")),
+        ({"git": {"unprobed": "self"}}, False, "git", None),
+        ({"100.64.0.1": {"unprobed": "self"}}, False, "100.64.0.1", None),
+        ({}, True, "git", None),
+        ({}, False, "observer.tail.test.", None),
+    ],
+)
+def test_a_name_is_the_own_node_s_only_if_it_means_no_other(
+    nodes: dict[str, object], every: bool, asked: str, evidence: tuple[str, str | None] | None
+) -> None:
+    expected = ([], asked) if evidence is None else ([("unknown", *evidence)], None)
+    assert seen_in(nodes, asked, every=every) == expected
+
+
+def test_the_key_of_the_own_node_has_the_name_that_it_was_asked_for_by() -> None:
+    line = {"v": 2, "at": "2026-11-24T02:05:00Z", "state": "Running", "self": OBSERVER, "nodes": {}}
+    for asked, name in (("100.64.0.1", "100.64.0.1"), ("Observer.", "Observer."), ("x", "observer")):
+        keys = collect(rounds_of(json.dumps(line).encode()), [asked], "d").keys
+        assert [(key.hostname, key.own) for key in keys] == [(name, 1)]
+    git = {"HostName": "git", "DNSName": "git.tail.test.", "pings": PONGS}
+    twins = {**line, "every": True, "self": {**OBSERVER, "DNSName": ""}, "nodes": {"git": git}}
+    assert "git" not in [
+        key.hostname for key in collect(rounds_of(json.dumps(twins).encode()), ["git"], "d").keys
+    ]
+
+
+def test_the_names_behind_an_ambiguous_one_are_whole() -> None:
+    names = tuple(f"{'a' * 60}-{place}.{'b' * 60}.tail.test" for place in range(5))
+    line = {"v": 2, "at": "2026-11-24T02:05:00Z", "state": "Running", "self": OBSERVER}
+    nodes = {"git": {"unprobed": "ambiguous", "nodes": names}}
+    collected = collect(rounds_of(json.dumps({**line, "nodes": nodes}).encode()), ["git"], "d")
+    assert collected.connections[0].reason == f"{names[0]}, and 4 more"
+    assert collected.ambiguous == {"git": names}
 
 
 def test_a_local_ping_shows_the_own_node_too() -> None:
