@@ -5,9 +5,7 @@ Which variable has which is in ``settings.py`` and ``tailnet_settings.py``.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -82,28 +80,6 @@ def _parts(annotation: object) -> Iterator[object]:
     for part in get_args(annotation):
         yield part
         yield from _parts(part)
-
-
-def small_file(path: Path, most: int) -> bytes:
-    """The content of a file that somebody wrote by hand.
-
-    Raises:
-        OSError: it can't be read.
-        ValueError: it has more than ``most`` bytes, or is a pipe or a device, which may never end.
-    """
-    # Opening a pipe that nobody writes to would wait.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            msg = "not a regular file"
-            raise ValueError(msg)
-        content = os.read(fd, most + 1)
-    finally:
-        os.close(fd)
-    if len(content) > most:
-        msg = f"more than {most} bytes"
-        raise ValueError(msg)
-    return content
 
 
 def _http_url(value: str) -> str:

@@ -9,15 +9,23 @@ value (never that of a secret) and what was expected; :func:`unknown_names` find
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
+from tsobs_pipelines.dotenv_file import read_dotenv
 from tsobs_pipelines.price_sources import source_forms
 from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.setting_values import (
@@ -53,6 +61,8 @@ DEFAULT_START_DATE = date(2026, 11, 1)
 START_DATE_FILE = "start_date"
 """The file in the state directory in which the first ``make up`` keeps the first partition's date."""
 
+DOTENV = Path(".env")
+
 RunLauncher = Literal["default", "celery", "k8s"]
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -76,12 +86,21 @@ MAX_MESSAGE = 300
 TailnetsFile = Annotated[tuple[Tailnet, ...], NoDecode, BeforeValidator(_tailnets_of_file)]
 
 
+class _Dotenv(EnvSettingsSource):
+    """Variables of ``.env`` that have been read."""
+
+    def __init__(self, settings: type[BaseSettings], values: Mapping[str, str | None]) -> None:
+        self._values = values
+        super().__init__(settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name.lower(): value for name, value in self._values.items() if value}
+
+
 class Settings(BaseSettings):
     """The settings of every tsobs process. Relative paths are relative to the working directory."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     secrets_dir: LocalPath | None = Field(
         None,
@@ -302,6 +321,24 @@ class Settings(BaseSettings):
         None, validation_alias="TSOBS_HEARTBEAT_URL", description="fetched after each healthy cycle"
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, ``.env``, and the directory of secrets; the file is read once.
+
+        Raises:
+            SettingsError: the file or the directory can't be read or understood.
+        """
+        dotenv = _dotenv()
+        secrets = SecretsSettingsSource(settings_cls, _secrets_directory(dotenv))
+        return init_settings, env_settings, _Dotenv(settings_cls, dotenv), secrets
+
     @property
     def first_tailnet(self) -> Tailnet:
         """The first tailnet: the one of ``TSOBS_SIDECAR_URL``, or the simulated one."""
@@ -392,7 +429,7 @@ def load_settings() -> Settings:
         SettingsError: a value can't be used.
     """
     try:
-        return Settings(_secrets_dir=_secrets_directory())
+        return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -402,18 +439,15 @@ def load_settings() -> Settings:
 
 
 def _dotenv() -> dict[str, str | None]:
-    """The variables of ``.env``; none where there is no such file."""
     try:
-        return dotenv_values(".env")
-    except UnicodeDecodeError as error:
-        raise SettingsError(f".env: expected UTF-8, and byte {error.start} is not") from None
-    except OSError as error:
-        raise SettingsError(f".env: can't be read ({error.strerror})") from None
+        return read_dotenv(DOTENV, known_names())
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
-def _secrets_directory() -> Path | None:
+def _secrets_directory(dotenv: Mapping[str, str | None]) -> Path | None:
     """Where secrets are files: Docker's and Kubernetes' mounts, and systemd's credentials, look like that."""
-    value = os.environ.get("TSOBS_SECRETS_DIR") or _dotenv().get("TSOBS_SECRETS_DIR")
+    value = os.environ.get("TSOBS_SECRETS_DIR") or dotenv.get("TSOBS_SECRETS_DIR")
     if not value:
         return None
     try:
@@ -449,11 +483,31 @@ def known_names() -> tuple[str, ...]:
 
 
 def unknown_names() -> dict[str, str | None]:
-    """The ``TSOBS_…`` variables that nobody reads, each with the known name that looks most like it."""
+    """The ``TSOBS_…`` variables that nobody reads, each with the known name that looks most like it.
+
+    Also the files in the directory of secrets that are named almost like a setting.
+
+    Raises:
+        SettingsError: ``.env`` or the directory of secrets can't be read.
+    """
     known = known_names()
-    present = {*os.environ, *_dotenv()}
-    return {
-        name: next(iter(get_close_matches(name, known, n=1)), None)
-        for name in sorted(present)
-        if name.startswith("TSOBS_") and name not in known
-    }
+    dotenv = _dotenv()
+    unknown = {name for name in (*os.environ, *dotenv) if name.startswith("TSOBS_") and name not in known}
+    found = {name: next(iter(get_close_matches(name, known, n=1)), None) for name in unknown}
+    if (directory := _secrets_directory(dotenv)) is not None:
+        found |= _misspelt_files(path.name for path in directory.iterdir())
+    return dict(sorted(found.items()))
+
+
+def _misspelt_files(names: Iterable[str]) -> dict[str, str | None]:
+    """Others have their secrets in the same directory: what looks like no setting is theirs."""
+    known = known_names()
+    found: dict[str, str | None] = {}
+    for name in names:
+        upper = name.upper()
+        if upper in known or name.startswith("."):
+            continue
+        close = get_close_matches(upper.partition(".")[0], known, n=1, cutoff=0.9)
+        if close or upper.startswith("TSOBS_"):
+            found[name] = next(iter(close or get_close_matches(upper, known, n=1)), None)
+    return found

@@ -29,8 +29,8 @@ from tsobs_pipelines.setting_values import (
     Milliseconds,
     NodeName,
     shown_of,
-    small_file,
 )
+from tsobs_pipelines.small_file import small_file
 
 HOME: Final = "default"
 """The name of the tailnet of ``TSOBS_SIDECAR_URL``: the tag of its rows since the first version."""
