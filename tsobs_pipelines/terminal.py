@@ -23,9 +23,17 @@ Advance = Callable[[int], None]
 """Says how much more is done: bytes, or items."""
 
 
-def console() -> Console:
-    """Standard output; without colours where it is no terminal, or where ``NO_COLOR`` is set."""
-    return Console(highlight=False, soft_wrap=True)
+def console(*, soft_wrap: bool = True) -> Console:
+    """Standard output; without colours where it is no terminal, or where ``NO_COLOR`` is set.
+
+    Texts are printed as they are: only ``Text`` has styles, so that no data is taken for markup.
+    """
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def printable(text: str) -> str:
+    """Text of somebody else as a terminal may show it: on one line, without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 @contextmanager

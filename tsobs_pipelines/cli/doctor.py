@@ -27,7 +27,7 @@ from tsobs_pipelines.doctor.services import (
 )
 from tsobs_pipelines.doctor.storage import check_dagster, check_database
 from tsobs_pipelines.settings import load_settings
-from tsobs_pipelines.terminal import console
+from tsobs_pipelines.terminal import console, printable
 
 CHECKS: Sequence[tuple[str, Check]] = (
     ("settings", check_settings),
@@ -70,7 +70,9 @@ def _print(found: Sequence[Finding]) -> None:
     for finding in found:
         version = f" [{finding.version}]" if finding.version else ""
         mark = Text(_MARKS[finding.level], style=_STYLES[finding.level])
-        screen.print(mark.append(f" {finding.name:<{width}}  {finding.detail}{version}", style="default"))
+        screen.print(
+            mark.append(f" {finding.name:<{width}}  {printable(finding.detail + version)}", style="default")
+        )
         if finding.remedy:
             screen.print(Text(f"{'':<{width + 7}}  → {finding.remedy}"))
     failed = sum(finding.level == "failed" for finding in found)

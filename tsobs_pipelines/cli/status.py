@@ -9,16 +9,16 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
-import httpx
 from pydantic import BaseModel
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from tsobs_pipelines.alerting.messages import duration
 from tsobs_pipelines.api.schemas import Alert, Node
-from tsobs_pipelines.cli.remote import TIMEOUT_S, NoAnswerError, State, TailnetState, ask_state, since
+from tsobs_pipelines.cli.remote import NoAnswerError, State, TailnetState, ask_state, remote_address, since
+from tsobs_pipelines.secret_url import SecretUrl
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.terminal import console
 
@@ -56,15 +56,14 @@ def status(*, url: str | None, watch: bool, every: int, as_json: bool) -> None:
     """
     if watch and as_json:
         raise click.UsageError("expected --watch or --json, not both")
-    address = (url or load_settings().api_url).rstrip("/")
-    with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
-        if watch:
-            _watch(address, client, every)
-        try:
-            state = ask_state(address, client)
-        except NoAnswerError as error:
-            click.echo(f"tsobs: {error}", err=True)
-            sys.exit(NO_ANSWER)
+    address = remote_address(url if url is not None else load_settings().api_url)
+    if watch:
+        _watch(address, every)
+    try:
+        state = ask_state(address)
+    except NoAnswerError as error:
+        click.echo(f"tsobs: {error}", err=True)
+        sys.exit(NO_ANSWER)
     if as_json:
         click.echo(json.dumps(_plain(state), indent=2))
     else:
@@ -72,12 +71,12 @@ def status(*, url: str | None, watch: bool, every: int, as_json: bool) -> None:
     sys.exit(0 if state.ok else UNHEALTHY)
 
 
-def _watch(address: str, client: httpx.Client, every: int) -> None:
-    with Live(console=Console(highlight=False), auto_refresh=False, screen=False) as live:
+def _watch(address: SecretUrl, every: int) -> None:
+    with Live(console=console(soft_wrap=False), auto_refresh=False, screen=False) as live:
         while True:
             now = datetime.now(UTC)
             try:
-                shown = render(ask_state(address, client), now)
+                shown = render(ask_state(address), now)
             except NoAnswerError as error:
                 shown = Text(f"{now:%H:%M:%S} UTC  {error}", style="red")
             live.update(shown, refresh=True)
@@ -105,6 +104,11 @@ def render(state: State, now: datetime) -> RenderableType:
     parts += [_nodes(tailnet, now) for tailnet in state.tailnets]
     parts += [_firing(state.firing, now), _forecast(state), _parts(state)]
     return Group(*parts)
+
+
+def _age(now: datetime, then: datetime) -> str:
+    """How long ago something was; a time without its zone, which only a stranger sends, counts as UTC."""
+    return duration(now - (then if then.tzinfo else then.replace(tzinfo=UTC)))
 
 
 def _head(state: State) -> Text:
@@ -138,8 +142,8 @@ def _row(node: Node, tailnet: TailnetState, now: datetime) -> tuple[RenderableTy
         f"DERP {node.relay_node}" if node.state == "relay" else "",
         Text(latency, style="red" if slow else ""),
         "-" if node.loss is None else f"{node.loss:.0%}",
-        duration(now - begun) if begun else "over an hour",
-        f"{duration(now - node.measured_at)} ago" if node.measured_at else "none",
+        _age(now, begun) if begun else "over an hour",
+        f"{_age(now, node.measured_at)} ago" if node.measured_at else "none",
     )
 
 
@@ -149,7 +153,7 @@ def _firing(firing: list[Alert], now: datetime) -> RenderableType:
     table = Table(title="\nfires", title_justify="left", box=None, pad_edge=False, show_header=False)
     for alert in firing:
         worst = "" if alert.worst is None or not alert.unit else f"worst {alert.worst:g} {alert.unit}"
-        age = duration(now - alert.since)
+        age = _age(now, alert.since)
         table.add_row(Text(alert.severity, style="bold red"), alert.topic, age, worst, alert.detail)
     return table
 
