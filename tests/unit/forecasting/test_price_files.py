@@ -116,6 +116,18 @@ def test_a_slip_between_the_hours_costs_its_hour(tmp_path: Path) -> None:
     assert len(found) == 23
 
 
+@pytest.mark.parametrize("minutes", [7, 25, 45, 90])
+def test_a_span_that_does_not_divide_an_hour_is_named(tmp_path: Path, minutes: int) -> None:
+    before = [(at, 1.0) for at in instants(DAY_1 - DAY, DAY_1 - DAY, 60, MADRID)]
+    odd = [(at + timedelta(minutes=1), 1.0) for at in instants(DAY_1, DAY_1, minutes, MADRID)]
+    said = f"price file, day 2026-05-12: prices every {minutes} minutes, expected a span that divides an hour"
+    with pytest.raises(PriceSourceError, match=said):
+        source_of(timed_file(odd), tmp_path).fetch(DAY_1, DAY_1)
+    found = source_of(timed_file([*before, *odd]), tmp_path).fetch(DAY_1 - DAY, DAY_1)
+    assert len(found) == 24
+    assert [str(failure) for failure in found.failures] == [said]
+
+
 def test_the_first_quarter_of_a_day_that_is_being_written_is_no_hour(tmp_path: Path) -> None:
     times = [*instants(DAY_1, DAY_1, 15, MADRID), MADRID.start_of(DAY_1 + DAY)]
     source = source_of(timed_file([(at, 1) for at in times]), tmp_path)

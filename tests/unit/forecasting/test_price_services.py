@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 
 import entsoe.entsoe
+import pandas as pd
 import pytest
 
 from tests.support import redata_api
@@ -20,9 +21,12 @@ from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.quality import judge_day
 from tsobs_pipelines.forecasting.prices.redata import RedataPrices
 from tsobs_pipelines.forecasting.prices.source import (
+    Fetched,
+    PricePoint,
     PriceSourceError,
     PriceSourceSetupError,
     PriceSourceUnavailableError,
+    Probe,
 )
 from tsobs_pipelines.settings import SettingsError, load_settings
 
@@ -95,7 +99,7 @@ def test_a_service_that_is_down_is_not_asked_for_every_month(redata: redata_api.
     redata.moods += [redata_api.BROKEN] * 99
     with pytest.raises(PriceSourceUnavailableError, match="HTTP 502"):
         fetch_days(source, date(2025, 1, 1), date(2025, 12, 31))
-    assert len(redata.asked) == 2
+    assert len(redata.asked) == 3
     redata.moods = [
         (200, "application/json", redata_api.document(DAY_1, DAY_1, lambda at: 1.0)),
         *[redata_api.BROKEN] * 9,
@@ -103,6 +107,94 @@ def test_a_service_that_is_down_is_not_asked_for_every_month(redata: redata_api.
     found = fetch_days(source, date(2025, 1, 1), date(2025, 12, 31))
     assert len(found) == 24
     assert "not asked for" in str(found.failures[-1])
+
+
+class Monthly:
+    """A source that answers each request in turn with prices or an error."""
+
+    name = "monthly"
+    days_a_request = 28
+
+    def __init__(self, *errors: PriceSourceError | None) -> None:
+        self.errors = list(errors)
+        self.asked: list[tuple[date, date]] = []
+
+    def fetch(self, first: date, last: date) -> Fetched:
+        self.asked.append((first, last))
+        if error := self.errors.pop(0) if self.errors else None:
+            raise error
+        return Fetched([PricePoint(MARKET.start_of(day), 1.0) for day in days_between(first, last)])
+
+    def probe(self, day: date, timeout_s: float) -> Probe:
+        raise NotImplementedError
+
+
+BUSY, REFUSED = PriceSourceUnavailableError("HTTP 500"), PriceSourceError("HTTP 400")
+NO_TOKEN = PriceSourceSetupError("HTTP 403")
+
+
+@pytest.mark.parametrize("errors", [(BUSY,), (BUSY, BUSY), (REFUSED, REFUSED), (None, BUSY, BUSY)])
+def test_what_is_answered_is_kept_whichever_requests_fail(
+    errors: tuple[PriceSourceError | None, ...],
+) -> None:
+    source = Monthly(*errors)
+    first, last = date(2026, 4, 1), date(2026, 5, 27)
+    found = fetch_days(source, first, last)
+    assert source.asked == [
+        (first, first + 27 * DAY),
+        (first + 28 * DAY, first + 55 * DAY),
+        (last, last),
+    ]
+    failed = {day for failure in found.failures for day in days_between(failure.first, failure.last)}
+    kept = [MARKET.day_of(point.start) for point in found]
+    assert kept == sorted(set(days_between(first, last)) - failed)
+    assert len(found.failures) == sum(error is not None for error in errors)
+
+
+def test_the_newest_days_are_kept_where_the_oldest_are_not_answered() -> None:
+    source = Monthly(BUSY, BUSY)
+    found = fetch_days(source, date(2025, 1, 1), date(2025, 12, 31))
+    assert [MARKET.day_of(point.start) for point in found] == [date(2025, 12, 31)]
+    assert len(source.asked) == 3
+    assert (found.failures[-1].first, found.failures[-1].last) == (date(2025, 2, 26), date(2025, 12, 30))
+    assert "2025-02-26 to 2025-12-30: not asked for" in str(found.failures[-1])
+
+
+def test_a_token_that_is_refused_later_leaves_what_came_before() -> None:
+    source = Monthly(None, NO_TOKEN)
+    first, last = date(2026, 4, 1), date(2026, 5, 27)
+    found = fetch_days(source, first, last)
+    assert len(found) == 28
+    assert [str(failure) for failure in found.failures] == [
+        "HTTP 403",
+        "2026-05-27 to 2026-05-27: not asked for, as the requests before failed",
+    ]
+    assert len(source.asked) == 2
+    with pytest.raises(PriceSourceSetupError):
+        fetch_days(Monthly(BUSY, NO_TOKEN), first, last)
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T10:00:00Z", "0001-01-01T00:30:00+00:00", "2201-01-01T00:00:00Z"])
+def test_a_value_at_the_ends_of_time_costs_itself(redata: redata_api.Redata, at: str) -> None:
+    body = json.loads(redata_api.document(DAY_1, DAY_1, lambda _: 1.0))
+    body["included"][1]["attributes"]["values"][5]["datetime"] = at
+    redata.moods.append((200, "application/json", json.dumps(body)))
+    found = RedataPrices(base_url=redata.url).fetch(DAY_1, DAY_1)
+    assert len(found) == 23
+    assert f"datetime='{at}', expected a year of 1970 to 2200" in found.remarks[0]
+
+
+def test_a_number_of_thousands_of_digits_is_no_json(redata: redata_api.Redata) -> None:
+    redata.moods.append((200, "application/json", '{"included": %s}' % ("9" * 5000)))
+    with pytest.raises(PriceSourceError, match="HTTP 200, not JSON"):
+        RedataPrices(base_url=redata.url).fetch(DAY_1, DAY_1)
+
+
+def test_a_span_that_does_not_divide_an_hour_is_named(redata: redata_api.Redata) -> None:
+    redata.moods.append((200, "application/json", redata_api.document(DAY_1, DAY_1, lambda _: 1.0, 7)))
+    found = RedataPrices(base_url=redata.url).fetch(DAY_1, DAY_1)
+    assert found == []
+    assert "prices every 7 minutes, expected a span that divides an hour" in str(found.failures[0])
 
 
 # ESIOS.
@@ -162,6 +254,17 @@ def test_other_answers_of_esios(esios: Service, mood: Answer, error: type[Except
     assert "\n" not in str(caught.value)
     esios.moods.clear()
     assert source.probe(DAY_1, 2.0).detail == f"{esios.url} answers"
+
+
+@pytest.mark.parametrize("spoilt", [None, "text", 5, [1], {"value": None, "datetime": None, "geo_id": 3}])
+def test_one_value_of_esios_that_is_none_costs_itself(esios: Service, spoilt: object) -> None:
+    status, kind, text = esios_answer("/indicators/600", {"start_date": f"{DAY_1}", "end_date": f"{DAY_1}"})
+    body = json.loads(text)
+    body["indicator"]["values"][4 * 7] = spoilt
+    esios.moods.append((status, kind, json.dumps(body)))
+    found = EsiosPrices(TOKEN, base_url=esios.url).fetch(DAY_1, DAY_1)
+    assert judge_day(DAY_1, found, MARKET).missing == (MARKET.hours_of(DAY_1)[7],)
+    assert len(found.remarks) == 1
 
 
 # ENTSO-E, by the real library against a server in its form.
@@ -244,6 +347,30 @@ def test_other_answers_of_entsoe(platform: Service, mood: Answer, error: type[Ex
     with pytest.raises(error, match=said) as caught:
         EntsoePrices(TOKEN, "ES", MARKET).fetch(DAY_1, DAY_1)
     assert TOKEN not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+INDEX = pd.date_range("2026-05-11 22:00", periods=24, freq="h", tz="UTC")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        pd.DataFrame({"a": range(24)}, index=INDEX),
+        pd.Series(range(24), index=INDEX.tz_localize(None)),
+        pd.Series(["x"] * 24, index=INDEX),
+        pd.Series(range(24)),
+    ],
+)
+def test_whatever_the_library_of_entsoe_returns_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(
+        entsoe.entsoe.EntsoePandasClient, "query_day_ahead_prices", lambda *_args, **_options: answer
+    )
+    with pytest.raises(PriceSourceError, match=r"ENTSO-E, ES, .*: an answer in another form") as caught:
+        EntsoePrices(TOKEN, "ES", MARKET).fetch(DAY_1, DAY_1)
     assert "\n" not in str(caught.value)
 
 

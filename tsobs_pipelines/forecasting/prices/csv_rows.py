@@ -62,8 +62,9 @@ class Table:
         remarks = list(self.remarks)
         if self._remarked > len(remarks):
             remarks.append(f"and {self._remarked - len(remarks)} more rows")
-        points = hourly(chain(self.timed, placed), self.market)
-        return Fetched(points, [each for each in failures if first <= each.first <= last], remarks)
+        found = hourly(chain(self.timed, placed), self.market, "price file", remarks)
+        failures += [failure for failure in found.failures if failure not in failures]
+        return Fetched(found, [each for each in failures if first <= each.first <= last], remarks)
 
 
 @dataclass(frozen=True, slots=True)

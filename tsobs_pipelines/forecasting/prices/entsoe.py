@@ -83,7 +83,7 @@ class EntsoePrices:
         )
         start, end = (pd.Timestamp(str(day), tz=self._market.timezone) for day in (first, last + DAY))
         try:
-            series = client.query_day_ahead_prices(self._zone, start=start, end=end)
+            timed = _timed(client.query_day_ahead_prices(self._zone, start=start, end=end))
         except NoMatchingDataError:
             return Fetched()
         except requests.HTTPError as error:
@@ -99,8 +99,11 @@ class EntsoePrices:
                 f"{place}: an answer in another form: {type(error).__name__}: {text}"
             ) from None
         within = self._market.start_of(first), self._market.end_of(last)
-        points = hourly(_timed(series), self._market)
-        return Fetched(point for point in points if within[0] <= point.start < within[1])
+        found = hourly(timed, self._market, place)
+        return Fetched(
+            (point for point in found if within[0] <= point.start < within[1]),
+            [failure for failure in found.failures if first <= failure.first <= last],
+        )
 
     def _check_zone(self) -> None:
         try:

@@ -7,6 +7,7 @@ sent as ``x-api-key``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -116,7 +117,8 @@ def parse(answer: Answer, series: Series, place: str) -> Fetched:
         raise PriceSourceError(f"{place}: HTTP {answer.status}: {str(answer.body)[:200]}")
     try:
         values = answer.body["indicator"]["values"]  # type: ignore[index] # another form is an error below
-        ours = [each for each in values if each.get("geo_id") == series.geo_id]
+        # What is no value at all is of no place: it is a remark, whichever it was meant for.
+        ours = [v for v in values if not isinstance(v, Mapping) or v.get("geo_id") == series.geo_id]
         timed, remarks = timed_values(ours, place)
     except (KeyError, TypeError, AttributeError) as error:
         raise PriceSourceError(
@@ -124,4 +126,4 @@ def parse(answer: Answer, series: Series, place: str) -> Fetched:
         ) from None
     if values and not ours:
         raise PriceSourceError(f"{place}: an answer in another form: no value of geo_id {series.geo_id}")
-    return Fetched(hourly(timed, SPAIN), remarks=remarks)
+    return hourly(timed, SPAIN, place, remarks)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from math import fsum, gcd
 
 from tsobs_pipelines.forecasting.delivery import HOUR, Market
-from tsobs_pipelines.forecasting.prices.source import PricePoint
+from tsobs_pipelines.forecasting.prices.source import Failure, Fetched, PricePoint, PriceSourceError
 
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR_US = HOUR // _MICROSECOND
@@ -25,22 +26,43 @@ Parts = Mapping[Offset, Sequence[float]]
 """The prices of one hour by where they start in it, each start once for each time that it was given."""
 
 
-def hourly(timed: Iterable[tuple[datetime, float]], market: Market) -> list[PricePoint]:
-    """Each delivery hour's price: as given, or the mean of its parts when all of them are there.
+def hourly(
+    timed: Iterable[tuple[datetime, float]],
+    market: Market,
+    where: str = "prices",
+    remarks: Sequence[str] = (),
+) -> Fetched:
+    """The prices of delivery hours; a day whose prices have a span that can't be averaged is a failure.
 
     ``timed`` are starts (timezone-aware) with prices, in any order and any unit. An hour that lacks a part
     is left out, to be reported as missing; an hour given twice stays twice, to be reported as doubled.
+    ``where`` begins the text of a failure.
     """
     days = _by_day(timed, market)
     spans = _spans({day: (parts, len(market.hours_of(day))) for day, parts in days.items()})
     found: list[PricePoint] = []
+    failures: list[Failure] = []
     for day, hours in days.items():
         end = market.end_of(day)
+        before = len(found)
         for start, parts in hours.items():
             expected = range(0, min(end - start, HOUR) // _MICROSECOND, spans[day])
             if set(parts) == set(expected):
                 found.extend(PricePoint(start, fsum(copy) / len(copy)) for copy in _copies(parts))
-    return sorted(found, key=lambda point: point.start)
+        if len(found) == before and (step := _odd_step(hours)):
+            why = f"{where}, day {day}: prices every {step}, expected a span that divides an hour"
+            failures.append(Failure(day, day, PriceSourceError(why)))
+    return Fetched(sorted(found, key=lambda point: point.start), failures, remarks)
+
+
+def _odd_step(hours: Mapping[datetime, Parts]) -> str | None:
+    """How far apart most prices of a day are, where that does not divide an hour."""
+    times = sorted(start + offset * _MICROSECOND for start, parts in hours.items() for offset in parts)
+    steps = Counter((after - time) // _MICROSECOND for time, after in pairwise(times))
+    if not steps or _HOUR_US % (step := steps.most_common(1)[0][0]) == 0:
+        return None
+    minutes = step * _MICROSECOND / timedelta(minutes=1)
+    return f"{minutes:g} minutes"
 
 
 def _by_day(

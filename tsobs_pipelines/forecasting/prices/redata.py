@@ -88,7 +88,7 @@ def parse(answer: Answer, indicator: Indicator, place: str) -> Fetched:
         raise PriceSourceError(
             f"{place}: an answer in another form: {type(error).__name__}: {error}"
         ) from None
-    return Fetched(hourly(timed, SPAIN), remarks=remarks)
+    return hourly(timed, SPAIN, place, remarks)
 
 
 def _errors(body: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from tenacity import (
     wait_random,
 )
 
-from tsobs_pipelines.forecasting.prices.csv_rows import number
+from tsobs_pipelines.forecasting.prices.csv_rows import YEARS, number
 from tsobs_pipelines.forecasting.prices.source import (
     MWH_PER_KWH,
     PriceSourceError,
@@ -81,7 +80,7 @@ class JsonService:
     def _ask(self, client: httpx.Client, path: str, params: Mapping[str, str], place: str) -> Answer:
         try:
             answer = client.get(path, params=dict(params))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PriceSourceUnreachableError(f"{place}: {type(error).__name__}: {error}") from error
         kind = answer.headers.get("content-type", "no content type").partition(";")[0]
         said = f"{place}: HTTP {answer.status_code}"
@@ -90,7 +89,7 @@ class JsonService:
             raise PriceSourceUnavailableError(f"{said}{who} ({kind})")
         try:
             return Answer(answer.status_code, answer.json(), answer.headers.get("date"))
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # also a number of more digits than Python reads
             if "html" in kind:
                 raise PriceSourceUnavailableError(f"{said} with a page instead of data") from None
             raise PriceSourceError(f"{said}, not JSON ({kind})") from None
@@ -132,6 +131,8 @@ def _time(text: object) -> datetime:
     time = datetime.fromisoformat(str(text))
     if time.tzinfo is None:
         raise ValueError(f"datetime={text!r} without an offset")
+    if time.year not in YEARS:
+        raise ValueError(f"datetime={text!r}, expected a year of {YEARS[0]} to {YEARS[-1]}")
     return time.astimezone(UTC)
 
 
