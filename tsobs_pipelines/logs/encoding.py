@@ -8,68 +8,54 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
-from collections.abc import Container, Mapping, Set
-from itertools import islice
+from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii as quoted
 
-from pythonjsonlogger.json import JsonEncoder
-
-from tsobs_pipelines.logs.redact import MASK, Redactor, names_secret
+from tsobs_pipelines.logs.plain import LONGEST_TEXT, Limits, Plain, cleaned, free_name, well_formed
+from tsobs_pipelines.logs.redact import Redactor
 
 FIELDS = ("timestamp", "level", "logger", "message", "module", "function", "line", "user", "exception")
 """The fields that tsobs writes itself, in their order; extras come after them."""
 
-DEEPEST = 12
-LONGEST_COLLECTION = 10_000
+LONGEST_WRITTEN = 4 << 20
+"""How many bytes a logger, a message, and all extras together may take, so that the search can read them."""
 
+_LIMITS = (Limits(), Limits(1 << 14, 5_000), Limits(1 << 10, 500), Limits(1 << 6, 50, 500))
+"""What is shown of the extras: the first that keeps the line short enough."""
 
-_NO_TEXT = "__could_not_encode__"
-"""What python-json-logger writes of an object that has no text."""
+_SHORT_TEXT = LONGEST_TEXT // 4
+"""A character takes up to 12 bytes: a text of this length is never too long."""
 
-
-class _Encoder(JsonEncoder):
-    """python-json-logger's encoder, which also knows sets, numpy's values and missing values."""
-
-    def default(self, o: object) -> object:
-        """What JSON can express of ``o``."""
-        simple = _simple(o)
-        if simple is not o:
-            return simple
-        text: object = super().default(o)
-        return _not_shown(o) if text == _NO_TEXT else text
-
-
-_FAST = _Encoder(allow_nan=False, separators=(",", ":"))
-_SLOW = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST_NAME = 1_000
 _OWN_NAMES = frozenset(FIELDS)
-_MISSING = frozenset({"NAType", "NaTType"})
-"""pandas' types of a value that is not there."""
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
+_EARLIEST_S = -62_135_596_800
+_END_S = 253_402_300_800
+"""The years that have four digits: 0001 to 9999, in seconds since 1970."""
 
 
 class Clock:
     """Formats instants as RFC 3339 in UTC, always with six digits of fraction; remembers the last second."""
 
     def __init__(self) -> None:
-        self._last = (-1, "")
+        self._last = (0, "1970-01-01T00:00:00")
 
     def stamp(self, created: float) -> str:
-        """``created`` (seconds since 1970) as ``2026-11-24T02:05:00.000000Z``."""
+        """``created`` (seconds since 1970, within the calendar) as ``2026-11-24T02:05:00.000000Z``."""
         second = math.floor(created)
         known, text = self._last
         if known != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            # strftime does not write four digits for the years before 1000.
+            text = "{:04d}-{:02d}-{:02d}T{:02d}:{:02d}:{:02d}".format(*time.gmtime(second))
             self._last = (second, text)
-        return f"{text}.{int((created - second) * 1_000_000):06d}Z"
+        return f"{text}.{min(int((created - second) * 1_000_000), 999_999):06d}Z"
 
 
-def well_formed(text: str) -> str:
-    """``text`` without lone surrogates, which strict JSON parsers refuse."""
-    if _SURROGATE.search(text) is None:
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+def in_calendar(created: object) -> bool:
+    """Whether this is a number of seconds since 1970 that has a date."""
+    return isinstance(created, int | float) and _EARLIEST_S <= created < _END_S
 
 
 class LineEncoder:
@@ -91,140 +77,57 @@ class LineEncoder:
         """One line without its end.
 
         ``source`` is module, function and line number. ``user`` and ``exception`` are taken from the extras;
-        an extra with the name of another field gets an underscore behind it.
+        an extra with the name of another field gets an underscore behind it. Texts are cut after
+        ``LONGEST_TEXT`` characters, and further when the line would be longer than the search reads.
         """
         module, function, number = source
         head = (
             f'{{"timestamp":"{self._stamp(created)}","level":"{level}","logger":{self._text(logger)},'
-            f'"message":{self._text(message)},"module":{quoted(well_formed(module))},'
-            f'"function":{quoted(well_formed(function))},"line":{number:d}'
+            f'"message":{self._text(message)},"module":{quoted(well_formed(module[:_LONGEST_NAME]))},'
+            f'"function":{quoted(well_formed(function[:_LONGEST_NAME]))},"line":{number:d}'
         )
-        if not extras:
-            return head + "}"
-        return f"{head},{self._extras(_ordered(extras))[1:]}"
+        ordered = _ordered(extras) if extras else None
+        return f"{head},{self._extras(ordered)[1:]}" if ordered else head + "}"
 
     def _text(self, text: str) -> str:
+        if len(text) > _SHORT_TEXT:
+            return self._long_text(text)
         written = quoted(self._redactor.clean(text))
         # A surrogate is written as \udXXX; so is half of each character beyond the first 65,536.
         return quoted(well_formed(self._redactor.clean(text))) if "\\ud" in written else written
 
+    def _long_text(self, text: str) -> str:
+        written = quoted(well_formed(cleaned(self._redactor, text, LONGEST_TEXT)))
+        if len(written) <= LONGEST_WRITTEN:
+            return written
+        return quoted(well_formed(cleaned(self._redactor, text, _SHORT_TEXT)))
+
     def _extras(self, extras: dict[str, object]) -> str:
-        try:
-            written = _FAST.encode(extras)
-        except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises, the record must not be lost
-            written = ""
-        if not written or "\\ud" in written or self._redactor.clean(written) != written:
-            written = _SLOW.encode(self._plain(extras, 0, ()))
+        if _is_flat(extras):
+            try:
+                written = _ENCODER.encode(extras)
+            except ValueError:  # NaN, or a number of more digits than Python writes out
+                written = ""
+            short = 0 < len(written) <= LONGEST_WRITTEN
+            if short and "\\ud" not in written and self._redactor.clean(written) == written:
+                return written
+        for limits in _LIMITS:
+            written = _ENCODER.encode(Plain(self._redactor, limits).fields(extras))
+            if len(written) <= LONGEST_WRITTEN:
+                break
         return written
 
-    def _plain(self, value: object, depth: int, above: tuple[int, ...]) -> object:  # noqa: PLR0911
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            return well_formed(self._redactor.clean(str(value)))
-        if isinstance(value, int | float):
-            return self._number(value)
-        if id(value) in above:
-            return "[circular]"
-        if depth >= DEEPEST:
-            return "[too deep]"
-        above = (*above, id(value))
-        try:
-            if isinstance(value, Mapping):
-                return self._mapping(value, depth, above)
-            if isinstance(value, list | tuple):
-                return [self._plain(item, depth + 1, above) for item in value[:LONGEST_COLLECTION]]
-        except Exception:  # noqa: BLE001 - whatever a foreign container raises, the record must not be lost
-            return _not_shown(value)
-        return self._plain(_described(value), depth + 1, above)
 
-    def _mapping(self, value: Mapping[object, object], depth: int, above: tuple[int, ...]) -> object:
-        written: dict[str, object] = {}
-        for key, item in islice(value.items(), LONGEST_COLLECTION):
-            secret = isinstance(key, str) and isinstance(item, str | bytes) and names_secret(key)
-            name = free_name(self._key(key), written)
-            written[name] = MASK if secret else self._plain(item, depth + 1, above)
-        return written
-
-    def _key(self, key: object) -> str:
-        return well_formed(self._redactor.clean(key_text(key)))
-
-    def _number(self, value: int | float) -> object:
-        if not isinstance(value, int) and not math.isfinite(value):
-            return {"nan": "NaN", "inf": "Infinity"}.get(str(value), "-Infinity")
-        try:
-            text = repr(value)
-        except ValueError:  # an int of more digits than Python writes out
-            return f"[int of {int(value).bit_length()} bits]"
-        return value if self._redactor.clean(text) == text else self._redactor.clean(text)
-
-
-def key_text(key: object) -> str:
-    """The name under which a value stands whose key may be anything."""
-    try:
-        return key if isinstance(key, str) else str(key)
-    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises, the record must not be lost
-        return _not_shown(key)
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """``name`` with as many underscores behind it as it needs to differ from those that are taken."""
-    while name in taken:
-        name += "_"
-    return name
-
-
-def _simple(value: object) -> object:
-    """Sets, mappings, numpy's and pandas' values by what they hold; anything else as it is.
-
-    They are recognised by what they can do: importing numpy here would cost every process.
-    """
-    if isinstance(value, Set):
-        items = list(islice(value, LONGEST_COLLECTION))
-        try:
-            return sorted(items)
-        except TypeError:
-            return items
-    if isinstance(value, Mapping):
-        return dict(value.items())
-    if type(value).__name__ in _MISSING:
-        return None
-    return _listed(value)
-
-
-def _listed(value: object) -> object:
-    """What numpy's and pandas' arrays, columns and scalars hold, as Python's own values."""
-    tolist = getattr(value, "tolist", None)
-    if not callable(tolist):
-        return value
-    kind, size = getattr(getattr(value, "dtype", None), "kind", ""), getattr(value, "size", 1)
-    if isinstance(size, int) and size > LONGEST_COLLECTION:
-        return f"[{type(value).__name__} of {size} values]"
-    if kind in {"m", "M"}:  # as numbers they would be nanoseconds
-        return _texts_of_times(value.astype("U").tolist())  # type: ignore[attr-defined] # numpy's and pandas'
-    if type(value).__name__ == "longdouble":
-        return float(value)  # type: ignore[arg-type] # its tolist() is itself
-    return tolist()
-
-
-def _texts_of_times(texts: object) -> object:
-    if isinstance(texts, list):
-        return [_texts_of_times(text) for text in texts]
-    return None if texts == "NaT" else str(texts)
-
-
-def _described(value: object) -> object:
-    """Something that JSON can express, standing for ``value``."""
-    try:
-        result = _FAST.default(value)
-    except Exception:  # noqa: BLE001 - whatever a foreign __str__ raises, the record must not be lost
-        return _not_shown(value)
-    known = result is None or isinstance(result, str | int | float | Mapping | list | tuple)
-    return result if known else str(type(value))
-
-
-def _not_shown(value: object) -> str:
-    return f"[{type(value).__name__} that can't be shown]"
+def _is_flat(extras: Mapping[str, object]) -> bool:
+    """Whether the encoder can be given these as they are: short, and all of JSON's own scalar types."""
+    size = 0
+    for value in extras.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)  # type: ignore[arg-type] # mypy does not narrow by type()
+        elif kind is not int and kind is not float and kind is not bool and value is not None:
+            return False
+    return size <= _SHORT_TEXT
 
 
 def _ordered(extras: Mapping[str, object]) -> dict[str, object]:

@@ -21,7 +21,7 @@ from datetime import date
 from pathlib import Path
 
 from tsobs_pipelines.logs.encoding import LineEncoder
-from tsobs_pipelines.logs.formatter import JSONFormatter, default_redactor
+from tsobs_pipelines.logs.formatter import JSONFormatter, default_redactor, instant_of
 from tsobs_pipelines.settings import load_settings
 
 COMPLAIN_EVERY_S = 60.0
@@ -36,7 +36,7 @@ def log_directory(state_dir: Path) -> Path:
 
 def day_of(created: float) -> str:
     """The UTC day of an instant (seconds since 1970), as ``2026-11-24``."""
-    return time.strftime("%Y-%m-%d", time.gmtime(created))
+    return "{:04d}-{:02d}-{:02d}".format(*time.gmtime(created))
 
 
 def parse_name(name: str) -> tuple[date, bool] | None:
@@ -181,10 +181,11 @@ class DayFileHandler(logging.Handler):
             if self.formatter is None:
                 self.formatter = JSONFormatter()
             data = self.formatter.format(record).encode("utf-8", "backslashreplace") + b"\n"
-            self._files.append(day_of(record.created), data)
+            created = instant_of(record)
+            self._files.append(day_of(created), data)
             record.__dict__[self._mark] = True
             if self._lost:
-                self._own_up(record.created)
+                self._own_up(created)
         except OSError as error:
             self._complain(error)
         except Exception:  # noqa: BLE001 - as every handler of the standard library

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+import traceback
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, Protocol
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from tsobs_pipelines.logs import context
-from tsobs_pipelines.logs.encoding import Clock, LineEncoder, free_name, key_text
-from tsobs_pipelines.logs.levels import RANKS, name_of_number
+from tsobs_pipelines.logs.encoding import Clock, LineEncoder, in_calendar
+from tsobs_pipelines.logs.levels import RANKS, name_of_number, name_of_text
+from tsobs_pipelines.logs.plain import (
+    LONGEST_TEXT,
+    cleaned,
+    free_name,
+    name_of,
+    not_shown,
+    text_of,
+    type_name,
+)
 from tsobs_pipelines.logs.redact import Redactor
 from tsobs_pipelines.settings import SettingsError, load_settings
 
@@ -32,6 +44,7 @@ _NOT_EXTRAS = frozenset(
         *(_DAGSTER_META, "dagster_event", "dagster_event_batch_metadata"),
     }
 )
+_EXC_INFO_LENGTH = 3
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -55,15 +68,23 @@ class JSONFormatter(JsonFormatter):
         self._encoder = LineEncoder(default_redactor() if redactor is None else redactor)
 
     def format(self, record: logging.LogRecord) -> str:
-        """``record`` as one line of JSON, without its end."""
+        """``record`` as one line of JSON, without its end. A part that can't be read is named."""
+        try:
+            return self._line(record)
+        except Exception as error:  # noqa: BLE001 - whatever a record carries, it must not be lost
+            message = f"{_message_text(record)} [the rest can't be shown: {type_name(error)}]"
+            return self._encoder.line(
+                time.time(), level_of(record), _name(record.name), message, ("", "", 0), {}
+            )
+
+    def _line(self, record: logging.LogRecord) -> str:
         values = record.__dict__
         message, extras = _message(record)
         around = context.current()
         if around:
             extras.update(around)
-        meta = values.get(_DAGSTER_META)
-        if isinstance(meta, Mapping):
-            message = _from_dagster(meta, extras) or message
+        if _DAGSTER_META in values:
+            message = _from_dagster(values[_DAGSTER_META], extras) or message
         _add_extras(values, extras)
         if "user_login" in values:
             extras.setdefault("user", values["user_login"])
@@ -72,71 +93,152 @@ class JSONFormatter(JsonFormatter):
             extras["exception_"], extras["exception"] = extras.get("exception"), exception
             if extras["exception_"] is None:
                 del extras["exception_"]
-        if record.stack_info:
+        if record.stack_info is not None:
             extras["stack"] = record.stack_info
-        level = record.levelname if record.levelname in RANKS else name_of_number(record.levelno)
-        source = (record.module, record.funcName or "", record.lineno)
-        return self._encoder.line(record.created, level, record.name, message, source, extras)
+        created = record.created
+        if not in_calendar(created):
+            created, extras["created"] = time.time(), created
+        source = (_name(record.module), _name(record.funcName), _line_number(record.lineno))
+        return self._encoder.line(created, level_of(record), _name(record.name), message, source, extras)
+
+
+def level_of(record: logging.LogRecord) -> str:
+    """The level of a record whose name and number may be any; INFO when they say nothing."""
+    name, number = record.levelname, record.levelno
+    if type(name) is str and name in RANKS:
+        return name
+    if type(number) is int or type(number) is float:
+        return name_of_number(number)
+    return name_of_text(text_of(name)) or "INFO"
+
+
+def instant_of(record: logging.LogRecord) -> float:
+    """When a record was made, in seconds since 1970; now, if it has a time without a date."""
+    return record.created if in_calendar(record.created) else time.time()
+
+
+def _name(value: object) -> str:
+    if type(value) is str:
+        return value
+    return "" if value is None else text_of(value)
+
+
+def _line_number(value: object) -> int:
+    if type(value) is int:
+        return value
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return] # what is no number raises
+    except Exception:  # noqa: BLE001 - whatever a foreign __int__ raises
+        return 0
 
 
 def _add_extras(values: Mapping[Any, object], extras: dict[str, object]) -> None:
     """Add what a log call carries; Python's logging lets the keys of its ``extra`` be anything."""
     unnamed = []
     for key, value in values.items():
-        if not isinstance(key, str):
+        if type(key) is not str:
             unnamed.append((key, value))
         elif key not in _NOT_EXTRAS and not key.startswith(_OWN_MARK):
             extras[key] = value
     for key, value in unnamed:
-        extras[free_name(key_text(key), extras)] = value
+        extras[free_name(text_of(key), extras)] = value
 
 
 def _message(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
     """The text of a record, and the extras of one whose message is a mapping, as python-json-logger."""
-    if isinstance(record.msg, dict):
+    if issubclass(type(record.msg), dict):
         try:
-            fields: dict[str, object] = {key_text(key): value for key, value in record.msg.items()}
-            return str(fields.pop("message", "")), fields
+            return _mapping_message(record.msg)
         except Exception:  # noqa: BLE001 - whatever a foreign mapping raises, the record must not be lost
             return _shown(record.msg), {}
+    return _message_text(record), {}
+
+
+def _mapping_message(fields: object) -> tuple[str, dict[str, object]]:
+    named: dict[str, object] = {}
+    for key, value in list(fields.items()):  # type: ignore[attr-defined] # a dict
+        named[free_name(text_of(key), named)] = value
+    return text_of(named.pop("message", "")), named
+
+
+def _message_text(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage(), {}
+        text = record.getMessage()
+        return text if type(text) is str else text_of(text)
     except Exception:  # noqa: BLE001 - a wrong format string must not lose the record
-        return f"{_shown(record.msg, str)} {_shown(record.args)}", {}
+        given = record.args
+        return text_of(record.msg) + ("" if given is None or given == () else f" {_shown(given)}")
 
 
-def _shown(value: object, text: Callable[[object], str] = repr) -> str:
+def _shown(value: object) -> str:
     try:
-        return text(value)
+        return text_of(repr(value))
     except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises
-        return f"[{type(value).__name__} that can't be shown]"
+        if type(value) is tuple:
+            return f"({', '.join(_shown(item) for item in value)})"
+        return not_shown(value)
 
 
 def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
-    if record.exc_info and record.exc_info[0] is not None:
-        return str(formatter.formatException(record.exc_info))
-    return record.exc_text
+    """The traceback of a record, or what can be told of it; None without one."""
+    info: object = record.exc_info
+    if issubclass(type(info), BaseException):
+        info = (type(info), info, None)
+    if not info or (type(info) is tuple and info[0] is None):
+        return None if record.exc_text is None else text_of(record.exc_text)
+    try:
+        return text_of(formatter.formatException(info))  # type: ignore[arg-type] # anything else raises
+    except Exception:  # noqa: BLE001 - an exception's own attributes may raise, or be of wrong types
+        return _plain_exception(info)
 
 
-def _from_dagster(meta: Mapping[str, object], extras: dict[str, object]) -> str:
+def _plain_exception(info: object) -> str:
+    """What can be told of an exception that ``traceback`` can't format: its frames, type and text."""
+    kind, error, frames = info if isinstance(info, tuple) and len(info) == _EXC_INFO_LENGTH else (0, 0, 0)
+    if not isinstance(kind, type):
+        return _shown(info)
+    said = f"{name_of(kind)}: {text_of(error)}"
+    if not isinstance(frames, TracebackType):
+        return said
+    return f"Traceback (most recent call last):\n{''.join(traceback.format_tb(frames))}{said}"
+
+
+def _from_dagster(meta: object, extras: dict[str, object]) -> str:
     """Add what Dagster knows about the run; returns the message without the prefix it puts there."""
-    tags = meta.get("job_tags")
-    event = meta.get("dagster_event")
-    found = {
-        "run_id": meta.get("run_id"),
-        "job": meta.get("job_name"),
-        "step": meta.get("step_key"),
-        "asset": _asset(event) or meta.get("step_key"),
-        "partition": getattr(event, "partition", None) or _partition(tags),
-        "event": getattr(event, "event_type_value", None),
+    if not isinstance(meta, Mapping):
+        return ""
+    event, tags = meta.get("dagster_event"), meta.get("job_tags")
+    readers: dict[str, Callable[[], object]] = {
+        "run_id": lambda: meta.get("run_id"),
+        "job": lambda: meta.get("job_name"),
+        "step": lambda: meta.get("step_key"),
+        "asset": lambda: _asset(event) or meta.get("step_key"),
+        "partition": lambda: getattr(event, "partition", None) or _partition(tags),
+        "event": lambda: getattr(event, "event_type_value", None),
     }
-    for key, value in found.items():
+    for key, read in readers.items():
+        value = _tried(read)
         if value is not None:
             extras.setdefault(key, value)
-    error = getattr(getattr(event, "event_specific_data", None), "error", None)
+    error = _tried(lambda: _error_text(event))
     if error is not None:
-        extras["exception"] = str(error.to_string()) if hasattr(error, "to_string") else str(error)
-    return str(meta.get("orig_message") or "")
+        extras["exception"] = error
+    return str(_tried(lambda: text_of(meta.get("orig_message") or "")) or "")
+
+
+def _tried(read: Callable[[], object]) -> object:
+    """What ``read`` returns; None when it raises."""
+    try:
+        return read()
+    except Exception:  # noqa: BLE001 - one field that can't be read costs only itself
+        return None
+
+
+def _error_text(event: object) -> str | None:
+    error = getattr(getattr(event, "event_specific_data", None), "error", None)
+    if error is None:
+        return None
+    return text_of(error.to_string() if hasattr(error, "to_string") else error)
 
 
 def _partition(tags: object) -> object:
@@ -166,12 +268,12 @@ class TextFormatter(logging.Formatter):
         user = record.__dict__.get("user", record.__dict__.get("user_login", context.current().get("user")))
         text = message if not fields else f"{message} {_shown(fields)}".strip()
         if user is not None:
-            text += f" [user={user}]"
+            text += f" [user={text_of(user)}]"
         exception = _exception(self, record)
         if exception is not None:
             text += "\n" + exception
-        head = f"{self._stamp(record.created)} {record.levelname:<8} {record.name}: "
-        return visible(head + self._redactor.clean(text)).replace("\n", "\n    ")
+        head = f"{self._stamp(instant_of(record))} {text_of(record.levelname):<8} {text_of(record.name)}: "
+        return visible(head + cleaned(self._redactor, text, LONGEST_TEXT)).replace("\n", "\n    ")
 
 
 def visible(text: str) -> str:

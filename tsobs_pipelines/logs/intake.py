@@ -22,6 +22,7 @@ from tsobs_pipelines.logs.files import day_files, day_of, log_directory
 from tsobs_pipelines.logs.formatter import default_redactor
 from tsobs_pipelines.logs.levels import name_of_text
 from tsobs_pipelines.logs.lines import from_mapping
+from tsobs_pipelines.logs.plain import text_of
 from tsobs_pipelines.logs.redact import Redactor
 from tsobs_pipelines.logs.scanning import SLACK
 from tsobs_pipelines.settings import load_settings
@@ -78,17 +79,15 @@ class RecordWriter:
         """File one record.
 
         A record that comes long after its own time (seconds since 1970), or before it, is filed under now and
-        keeps its time as ``event_time``: the files stay in order. A message is cut at ``LONGEST_RECORD``
-        characters.
+        keeps its time as ``event_time``: the files stay in order.
         """
         now = self._clock()
         stamp = now if at is None else at
-        if abs(stamp - now) > SLACK.total_seconds() / 2 or day_of(stamp) != day_of(now):
+        near = abs(stamp - now) <= SLACK.total_seconds() / 2
+        if not near or day_of(stamp) != day_of(now):
             extras = {**extras, "event_time": _instant_text(stamp)}
             stamp = now
-        if len(message) > LONGEST_RECORD:
-            message = f"{message[:LONGEST_RECORD]} … [{len(message) - LONGEST_RECORD} more characters]"
-        source = (str(extras.pop("module", "") or module), str(extras.pop("function", "") or ""), 0)
+        source = (text_of(extras.pop("module", "") or module), text_of(extras.pop("function", "") or ""), 0)
         line = self._encoder.line(stamp, level, logger, message, source, extras)
         try:
             self._files.append(day_of(stamp), line.encode("utf-8", "replace") + b"\n")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pandas as pd
@@ -13,7 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsobs_pipelines.logs.formatter import JSONFormatter
+from tsobs_pipelines.logs.encoding import LONGEST_WRITTEN
+from tsobs_pipelines.logs.files import DayFileHandler
+from tsobs_pipelines.logs.formatter import JSONFormatter, TextFormatter
+from tsobs_pipelines.logs.intake import RecordWriter
+from tsobs_pipelines.logs.plain import LONGEST_TEXT
 from tsobs_pipelines.logs.redact import Redactor
 
 FORMATTER = JSONFormatter(redactor=Redactor(["hunter22"]))
@@ -121,6 +129,315 @@ def test_a_message_that_can_not_be_read_is_named() -> None:
 
 def test_a_message_without_a_text_is_named() -> None:
     assert "can't be shown" in str(line_of({}, Unspeakable())["message"])
+
+
+@pytest.mark.parametrize(
+    "extra", [{"user": None}, {"exception": None}, {"user": None, "exception": None}, {"user_login": None}]
+)
+def test_a_call_whose_only_extras_are_none_has_none(extra: Mapping[str, object]) -> None:
+    assert list(line_of(extra))[-1] == "line"
+
+
+class NoClass:
+    """An object that does not say of what class it is."""
+
+    @property
+    def __class__(self) -> type:
+        raise RuntimeError("no")
+
+    @__class__.setter
+    def __class__(self, _: object) -> None:
+        raise RuntimeError("no")
+
+
+class Nameless(type):
+    """A metaclass whose classes do not tell their name."""
+
+    def __getattribute__(cls, name: str) -> object:
+        if name == "__name__":
+            raise RuntimeError("no")
+        return super().__getattribute__(name)
+
+
+class OfNameless(metaclass=Nameless):
+    """Without a text, and without a name of its class."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+class OddInt(int):
+    """A number that can't be written by its own methods."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+class OddFloat(float):
+    """A number that can't be written by its own methods."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+class OddList(list[object]):
+    """A list that can't be iterated over by its own methods."""
+
+    def __iter__(self) -> NoReturn:
+        raise RuntimeError("no")
+
+    def __len__(self) -> NoReturn:
+        raise RuntimeError("no")
+
+
+class HalfBroken(Mapping[str, object]):
+    """A mapping of which one value can't be read."""
+
+    def __getitem__(self, key: str) -> object:
+        if key == "bad":
+            raise OSError("gone")
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("bad", "good"))
+
+    def __len__(self) -> int:
+        return 2
+
+
+@dataclasses.dataclass
+class Pair:
+    """A dataclass with a field that can't be copied."""
+
+    left: object
+    right: int = 2
+
+
+def of_nameless() -> object:
+    return OfNameless()
+
+
+def dead_proxy() -> object:
+    return weakref.proxy(Pair(1))
+
+
+@pytest.mark.parametrize("beside", [1, "\ud800", float("nan"), {"a": 1}])
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (dead_proxy, "[ProxyType that can't be shown]"),
+        (NoClass, "[NoClass that can't be shown]"),
+        (of_nameless, "[OfNameless that can't be shown]"),
+        (lambda: OddInt(5), 5),
+        (lambda: OddFloat(0.5), 0.5),
+        (lambda: OddFloat("nan"), "NaN"),
+        (lambda: OddList([1, 2]), [1, 2]),
+        (HalfBroken, {"bad": "[value that can't be read]", "good": 1}),
+        (lambda: Pair(dead_proxy()), {"left": "[ProxyType that can't be shown]", "right": 2}),
+    ],
+)
+def test_an_odd_value_costs_only_itself(make: Callable[[], object], shown: object, beside: object) -> None:
+    odd = make()
+    found = line_of({"odd": odd, "list": [1, odd, 2], "dict": {"a": 1, "b": odd}, "beside": beside})
+    assert found["odd"] == shown
+    assert found["list"] == [1, shown, 2]
+    assert found["dict"] == {"a": 1, "b": shown}
+    assert found["beside"] == {"1": 1, "nan": "NaN", "{'a': 1}": {"a": 1}}.get(str(beside), "\ufffd")
+
+
+class Endless(Mapping[str, object]):
+    """A mapping of ten such mappings."""
+
+    def __getitem__(self, key: str) -> object:
+        return Endless()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("abcdefghij")
+
+    def __len__(self) -> int:
+        return 10
+
+
+class Listed:
+    """A list of two of its kind."""
+
+    def tolist(self) -> list[object]:
+        return [Listed(), Listed()]
+
+
+class Same:
+    """Each has the same text."""
+
+    def __str__(self) -> str:
+        return "same"
+
+
+def doubled(times: int) -> object:
+    value: object = [1]
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Endless(), Listed(), doubled(60), {Same(): 1 for _ in range(9_000)}, [[0] * 9_000] * 9_000],
+    ids=["mapping", "tolist", "doubled", "keys", "square"],
+)
+def test_what_has_no_end_is_cut(value: object) -> None:
+    found = line_of({"x": value, "y": 1})
+    assert found["y"] == 1
+    assert len(json.dumps(found)) < LONGEST_WRITTEN
+
+
+@pytest.mark.parametrize("kind", [Mock, MagicMock])
+@pytest.mark.parametrize("spec", [None, dict, str, list, int, Pair])
+def test_a_mock_is_shown_by_its_text(kind: type[Mock], spec: type | None) -> None:
+    found = line_of({"x": kind(spec=spec), "y": 1})
+    assert "Mock" in str(found["x"]) or found["x"] == {}
+    assert found["y"] == 1
+
+
+def test_a_mock_is_not_called() -> None:
+    mock = Mock()
+    line_of({"x": mock})
+    mock.assert_not_called()
+    assert mock.mock_calls == []
+
+
+class BadCauseError(Exception):
+    """An exception whose cause can't be read."""
+
+    @property
+    def __cause__(self) -> BaseException | None:
+        raise RuntimeError("no")
+
+    @__cause__.setter
+    def __cause__(self, _: object) -> None:
+        raise RuntimeError("no")
+
+
+class BadNotesError(Exception):
+    """An exception whose notes can't be read."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override] # it can't be read either way
+        raise RuntimeError("no")
+
+
+class BadEvent:
+    """An event of Dagster that can't be read."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("no")
+
+
+def raised(error: Exception) -> tuple[object, ...]:
+    return (type(error), error, None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name", "value"),
+    [
+        ({"exc_info": (1, 2)}, "exception", "(1, 2)"),
+        ({"exc_info": (1, 2, 3)}, "exception", "(1, 2, 3)"),
+        ({"exc_info": (ValueError, "text", None)}, "exception", "ValueError: text"),
+        ({"exc_info": ValueError("text")}, "exception", "ValueError: text"),
+        ({"exc_info": raised(BadCauseError("text"))}, "exception", "BadCauseError: text"),
+        ({"exc_info": raised(BadNotesError("text"))}, "exception", "BadNotesError: text"),
+        (
+            {"exc_info": raised(SyntaxError("m", ("f", 1, 1, 5)))},  # type: ignore[arg-type]
+            "exception",
+            "SyntaxError: m (f, line 1)",
+        ),
+        (
+            {"exc_info": raised(SyntaxError("m", ("f", 1, 1, b"abc")))},  # type: ignore[arg-type]
+            "exception",
+            "SyntaxError: m (f, line 1)",
+        ),
+        (
+            {"exc_info": raised(SyntaxError("m", ("f", 1, "x", "abc")))},  # type: ignore[arg-type]
+            "exception",
+            "SyntaxError: m (f, line 1)",
+        ),
+        ({"exc_text": 5}, "exception", "5"),
+        ({"msg": dead_proxy()}, "message", "[ProxyType that can't be shown]"),
+        (
+            {"msg": "%s %d", "args": (Unspeakable(), 7)},
+            "message",
+            "%s %d ([Unspeakable that can't be shown], 7)",
+        ),
+        ({"msg": {"message": Unspeakable(), "kept": 1}}, "kept", 1),
+        ({"levelname": ["a"]}, "level", "INFO"),
+        ({"levelname": "odd", "levelno": None}, "level", "INFO"),
+        ({"levelname": "WARN", "levelno": None}, "level", "WARNING"),
+        ({"created": float("nan")}, "created", "NaN"),
+        ({"created": float("inf")}, "created", "Infinity"),
+        ({"created": 1e20}, "created", 1e20),
+        ({"created": None}, "created", None),
+        ({"lineno": None}, "line", 0),
+        ({"lineno": "7"}, "line", 7),
+        ({"funcName": 5}, "function", "5"),
+        ({"module": None}, "module", ""),
+        ({"name": 5}, "logger", "5"),
+        ({"stack_info": Unspeakable()}, "stack", "[Unspeakable that can't be shown]"),
+        ({"dagster_meta": {"run_id": "r1", "dagster_event": BadEvent()}}, "run_id", "r1"),
+        ({"dagster_meta": Broken()}, "message", "hello [the rest can't be shown: OSError]"),
+    ],
+)
+def test_a_part_that_can_not_be_read_costs_only_itself(
+    attributes: dict[str, object], name: str, value: object
+) -> None:
+    found = line_of(attributes)
+    assert found[name] == value
+    assert found["message"] == "hello" or "msg" in attributes or name == "message"
+    assert found["level"] in {"INFO", "WARNING"}
+    record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")
+    record.__dict__.update(attributes)
+    assert TextFormatter(redactor=Redactor()).format(record)
+
+
+@pytest.mark.parametrize("created", [float("nan"), 1e20, -1e12])
+def test_a_record_without_a_date_is_filed_today(tmp_path: Path, created: float) -> None:
+    record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")
+    record.created = created
+    handler = DayFileHandler(tmp_path)
+    handler.setFormatter(FORMATTER)
+    handler.emit(record)
+    (line,) = next(tmp_path.glob("tsobs-2*.jsonl")).read_text().splitlines()
+    assert json.loads(line)["message"] == "hello"
+
+
+@pytest.mark.parametrize("character", ["y", "\x00", "\U0001f600"])
+def test_a_record_is_never_too_long_for_the_search(tmp_path: Path, character: str) -> None:
+    huge = character * (5 << 20)
+    extras = {"exception": huge, "a": huge, "b": [huge] * 3, "run_id": "3f0c1a52"}
+    found = line_of(extras, huge)
+    RecordWriter(tmp_path, Redactor()).write(None, "INFO", "tests", huge, "m", {**extras})
+    (filed,) = next(tmp_path.glob("*.jsonl")).read_bytes().splitlines()
+    assert len(filed) < 3 * LONGEST_WRITTEN
+    for one in (found, json.loads(filed)):
+        assert str(one["message"]).endswith(" more characters]")
+        assert str(one["exception"]).startswith(character)
+        assert one["run_id"] == "3f0c1a52"
+
+
+def test_a_text_of_the_greatest_length_is_whole_and_a_longer_one_is_cut() -> None:
+    assert line_of({"a": "y" * LONGEST_TEXT})["a"] == "y" * LONGEST_TEXT
+    cut = f"{'y' * LONGEST_TEXT} … [{4 * LONGEST_TEXT} more characters]"
+    assert line_of({"a": "y" * 5 * LONGEST_TEXT})["a"] == cut
+    assert line_of({}, "y" * 5 * LONGEST_TEXT)["message"] == cut
+
+
+def test_a_secret_is_masked_where_a_text_is_cut() -> None:
+    found = line_of({}, "y" * (LONGEST_TEXT - 4) + "hunter22" * 2)
+    assert "hunt" not in str(found["message"])
 
 
 VALUES = st.recursive(
