@@ -44,7 +44,7 @@ class LogFollower:
         while block := os.pread(fd, BLOCK_BYTES, self._read.get(path, 0) + len(rest)):
             lines, end, rest = (rest + block).rpartition(b"\n")
             self._read[path] = self._read.get(path, 0) + len(lines) + len(end)
-            for line in lines.splitlines():
+            for line in lines.split(b"\n"):
                 entry = parse_line(line) or last_whole(line)
                 if entry is not None and matches(self._query, entry, _ALWAYS):
                     yield entry

@@ -36,7 +36,7 @@ def name_of_text(text: object) -> str | None:
 
     A number is none: 30 is a warning to Python and information to Bunyan.
     """
-    name = str(text).strip().upper()
+    name = text.strip().upper() if isinstance(text, str) else ""
     return name if name in RANKS else _OTHER_NAMES.get(name)
 
 

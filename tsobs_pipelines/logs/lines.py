@@ -15,6 +15,9 @@ OWN_START = b'{"timestamp":"'
 
 STAMP_LENGTH = 27
 
+DEEPEST = 32
+"""How deep values may be nested: an answer of the API can't be written much deeper."""
+
 
 def _finite(text: str) -> float | str:
     """A number of JSON; as text where it is too large for a float, since JSON has no infinity."""
@@ -35,7 +38,8 @@ _LATEST_SECOND = 1e11
 
 def stamp_of(instant: datetime) -> str:
     """An instant in the form of the log files, which sorts as text."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime does not write four digits for the years before 1000.
+    return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def own_stamp(line: bytes | bytearray, start: int = 0) -> str | None:
@@ -66,9 +70,24 @@ def parse_line(line: bytes) -> Entry | None:
         return None
     if not isinstance(found, dict):
         return None
-    if found.get("level") in RANKS and isinstance(found.get("message"), str) and own_stamp(line):
-        return found
-    return from_mapping(found)
+    entry: Entry = {key: _shallow(value, 1) for key, value in found.items()}
+    return entry if _is_own(entry, line) else from_mapping(entry)
+
+
+def _is_own(entry: Entry, line: bytes) -> bool:
+    level, stamp = entry.get("level"), own_stamp(line)
+    named = isinstance(level, str) and level in RANKS and isinstance(entry.get("message"), str)
+    return named and stamp is not None and entry.get("timestamp") == stamp == parse_stamp(stamp)
+
+
+def _shallow(value: object, depth: int) -> object:
+    if not isinstance(value, list | dict):
+        return value
+    if depth >= DEEPEST:
+        return "[too deep]"
+    if isinstance(value, list):
+        return [_shallow(item, depth + 1) for item in value]
+    return {key: _shallow(item, depth + 1) for key, item in value.items()}
 
 
 def from_mapping(found: dict[str, object]) -> Entry | None:

@@ -25,10 +25,12 @@ SLACK = timedelta(seconds=10)
 LONGEST_TEXT = 16_384
 """Longer values are cut in an answer, with a word about it: 100 messages of 1 MB are not an answer."""
 
-_EARLIEST = "0000"
+_LATEST = "9999-12-31T23:59:59.999999Z"
 
 _FOREIGN = re.compile(
-    rb'^(?!\{"timestamp":"[^"\n]{%d}","level":"[A-Z]+","logger":")[^\n]+' % STAMP_LENGTH, re.MULTILINE
+    rb'^(?!\{"timestamp":"[^"\n]{%d}","level":"(?:%b)","logger":")[^\n]+'
+    % (STAMP_LENGTH, "|".join(NAMES).encode()),
+    re.MULTILINE,
 )
 """A line that does not begin as the encoder begins its lines."""
 
@@ -37,11 +39,11 @@ _LEVELS = tuple(b'Z","level":"%s","logger":"' % name.encode() for name in NAMES)
 """What each line of tsobs holds one of, once."""
 
 
-def _before(stamp: str, span: timedelta) -> str:
+def _later(stamp: str, span: timedelta) -> str:
     try:
-        return stamp_of(datetime.fromisoformat(stamp) - span)
+        return stamp_of(datetime.fromisoformat(stamp) + span)
     except (ValueError, OverflowError):
-        return _EARLIEST
+        return _LATEST
 
 
 class Newest:
@@ -90,7 +92,7 @@ class Scanner:
         """Whether anything at or before this time, give or take ``SLACK``, can still be asked for."""
         if newest_stamp is None:
             return True
-        latest = _before(newest_stamp, -SLACK)
+        latest = _later(newest_stamp, SLACK)
         return latest >= self._since and self.newest.wants(latest)
 
     def level_bits(self, names: tuple[str, ...]) -> int:

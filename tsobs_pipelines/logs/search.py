@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 from tsobs_pipelines.logs.files import parse_name
@@ -60,7 +60,7 @@ def search(directory: Path, query: LogQuery, now: datetime) -> LogResult:
     for day in _days(directory):
         if day < first_day or not scanner.may_follow(_end_of(day)):
             break
-        name = f"tsobs-{day:%Y-%m-%d}.jsonl"
+        name = f"tsobs-{day}.jsonl"
         # The plain file first: packing puts the other one in place before it removes this one.
         with (
             _opened(directory / name, unreadable) as plain,
@@ -85,7 +85,7 @@ def _days(directory: Path) -> list[date]:
 
 
 def _end_of(day: date) -> str:
-    return f"{day + timedelta(days=1):%Y-%m-%d}T00:00:00.000000Z"
+    return f"{day}T23:59:59.999999Z"
 
 
 @contextmanager
@@ -125,7 +125,9 @@ def _backwards(scanner: Scanner, fd: int, day: str, lowest: int) -> None:
             end = begin
             continue
         scanner.block(buffer, first, length, day, begin)
-        if not scanner.may_follow(first_stamp(buffer, first, length)):
+        oldest = first_stamp(buffer, first, length)
+        # The time of another day is that of a foreign line, which says nothing about those before it.
+        if oldest is not None and oldest.startswith(day) and not scanner.may_follow(oldest):
             return
         end = begin + first
         if want != BLOCK_BYTES:

@@ -403,6 +403,25 @@ def test_a_part_that_can_not_be_read_costs_only_itself(
     assert TextFormatter(redactor=Redactor()).format(record)
 
 
+@pytest.mark.parametrize(
+    ("created", "stamp"),
+    [
+        (-62135596800.0, "0001-01-01T00:00:00.000000Z"),
+        (-30610224000.5, "0999-12-31T23:59:59.500000Z"),
+        (-1e-20, "1969-12-31T23:59:59.999999Z"),
+        (253402300799.5, "9999-12-31T23:59:59.500000Z"),
+    ],
+)
+def test_a_time_has_a_fixed_length_in_every_year(tmp_path: Path, created: float, stamp: str) -> None:
+    record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")
+    record.created = created
+    handler = DayFileHandler(tmp_path)
+    handler.setFormatter(FORMATTER)
+    handler.emit(record)
+    (line,) = (tmp_path / f"tsobs-{stamp[:10]}.jsonl").read_text().splitlines()
+    assert json.loads(line)["timestamp"] == stamp
+
+
 @pytest.mark.parametrize("created", [float("nan"), 1e20, -1e12])
 def test_a_record_without_a_date_is_filed_today(tmp_path: Path, created: float) -> None:
     record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")

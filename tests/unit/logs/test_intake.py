@@ -50,6 +50,21 @@ def test_a_late_line_is_filed_under_now_and_keeps_its_time(taken: Taken) -> None
     assert datetime.fromisoformat(str(found["event_time"])) == datetime(2026, 11, 23, 11, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("line", "time"),
+    [
+        ('{"level":"info","time":"0001-01-01T00:00:00Z","msg":"hi"}', "0001-01-01T00:00:00+00:00"),
+        ('{"level":"info","time":"0999-12-31T00:00:00Z","msg":"hi"}', "0999-12-31T00:00:00+00:00"),
+        ('{"level":"info","ts":-62135596800.0,"msg":"hi"}', "0001-01-01T00:00:00+00:00"),
+        ('{"level":"info","time":"9999-12-31T23:59:59Z","msg":"hi"}', "9999-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_time_at_the_end_of_the_calendar_is_kept(taken: Taken, line: str, time: str) -> None:
+    (found,) = taken(line)
+    assert (found["level"], found["message"], found["event_time"]) == ("INFO", "hi", time)
+    assert found["timestamp"] == "2026-11-24T12:00:00.000000Z"
+
+
 def test_another_line_is_a_record_of_its_part(taken: Taken) -> None:
     (found,) = taken("listening \x1b[32mnow\x1b[0m", part="webserver")
     assert (found["logger"], found["level"], found["message"]) == ("webserver", "INFO", "listening now")

@@ -238,6 +238,20 @@ FOREIGN = [
     ('{"timestamp":"2026-11-24T11:59:00.000000Z","level":"ERROR","message":"m","logger":"x"}', "ERROR"),
     ('{"timestamp": "2026-11-24T11:59:00Z", "level": "error", "event": "m"}', "ERROR"),
     ('{"msg":"m","severity":"warn","time":"2026-11-24T11:59:00Z"}', "WARNING"),
+    *(
+        (
+            f'{{"timestamp":"2026-11-24T11:59:00.000000Z","level":"{name}","logger":"a","message":"m"}}',
+            level,
+        )
+        for name, level in (
+            ("WARN", "WARNING"),
+            ("FATAL", "CRITICAL"),
+            ("ERR", "ERROR"),
+            ("CRIT", "CRITICAL"),
+            ("NOTICE", "INFO"),
+            ("TRACE", "DEBUG"),
+        )
+    ),
     ('  {"level":"INFO","message":"m","ts":1795521540}', "INFO"),
     ('{"lvl":"err","message":"m","ts":1795521540}', "ERROR"),
     ('{"levelname": "Warning", "message": "m", "time": 1795521540123}', "WARNING"),
@@ -265,6 +279,75 @@ def test_a_foreign_line_is_found_at_any_level_that_it_has(
 def test_what_is_not_understood_is_counted_at_any_level(tmp_path: Path, level: str) -> None:
     (tmp_path / "tsobs-2026-11-24.jsonl").write_text('{"level":"ERROR"}\nno JSON\n')
     assert search(tmp_path, LogQuery(level, 24), NOW).skipped == 2
+
+
+@pytest.mark.parametrize("level", ['["ERROR"]', '{"a":1}', "null", "40", '"LOUD"'])
+@pytest.mark.parametrize("asked", ["DEBUG", "INFO", "ERROR"])
+def test_a_level_that_is_none_is_counted(tmp_path: Path, level: str, asked: str) -> None:
+    file = tmp_path / "tsobs-2026-11-24.jsonl"
+    file.touch()
+    follower = LogFollower(tmp_path, LogQuery(asked, 24), NOW)
+    start = '{"timestamp":"2026-11-24T11:59:00.000000Z","level":'
+    file.write_text(
+        f'{start}{level},"logger":"a","message":"m"}}\n{start}"ERROR","logger":"a","message":"n"}}\n'
+    )
+    found = search(tmp_path, LogQuery(asked, 24), NOW)
+    assert ([entry["message"] for entry in found.entries], found.skipped) == (["n"], 1)
+    assert [entry["message"] for entry in follower.look(NOW)] == ["n"]
+
+
+OWN_LINE = (
+    '{"timestamp":"%s","level":"ERROR","logger":"a","message":"%s","module":"m","function":"f","line":1}\n'
+)
+
+
+@pytest.mark.parametrize("asked", ["DEBUG", "ERROR"])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"time":"0999-11-24T11:59:00Z","level":"ERROR","msg":"odd"}\n',
+        '{"time":"0001-01-01T00:00:00Z","level":"ERROR","msg":"odd"}\n',
+        OWN_LINE % ("0001-01-01T00:00:00.000000Z", "odd"),
+        OWN_LINE % ("zzzz-11-24T11:59:00.000000Z", "odd"),
+        OWN_LINE % ("2026-99-24T11:59:00.000000Z", "odd"),
+        OWN_LINE % ("2026-11-24T11:59:00.000000Z", 'odd","timestamp":"9'),
+    ],
+)
+def test_a_line_of_an_odd_time_is_not_of_today_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str, asked: str
+) -> None:
+    monkeypatch.setattr(search_module, "BLOCK_BYTES", 512)
+    own = OWN_LINE % ("2026-11-24T11:58:00.000000Z", "own")
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text((own + odd) * 20)
+    assert {entry["message"] for entry in search(tmp_path, LogQuery(asked, 24), NOW).entries} == {"own"}
+    assert len(search(tmp_path, LogQuery(asked, 24), NOW).entries) == 20
+
+
+def test_a_file_of_the_last_day_of_the_calendar_ends_no_search(tmp_path: Path) -> None:
+    (tmp_path / "tsobs-9999-12-31.jsonl").write_text(OWN_LINE % ("9999-12-31T23:59:59.999999Z", "future"))
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text(OWN_LINE % ("2026-11-24T11:58:00.000000Z", "own"))
+    found = [entry["message"] for entry in search(tmp_path, LogQuery("DEBUG", 24), NOW).entries]
+    assert found == ["future", "own"]
+
+
+@pytest.mark.parametrize("depth", [100, 500])
+def test_a_deep_line_is_cut(tmp_path: Path, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    line = f'{{"time":"2026-11-24T11:59:00Z","level":"ERROR","msg":"m","logger":{deep},"x":{deep}}}\n'
+    (tmp_path / "tsobs-2026-11-24.jsonl").write_text(line)
+    (entry,) = search(tmp_path, LogQuery("ERROR", 24, q="too deep"), NOW).entries
+    assert len(json.dumps(entry["x"])) < 100
+
+
+@pytest.mark.parametrize("line", ['{"time":"2026-11-24T11:59:00Z",\r"level":"ERROR","msg":"m"}', None])
+def test_a_follower_cuts_lines_where_the_search_does(tmp_path: Path, line: str | None) -> None:
+    file = tmp_path / "tsobs-2026-11-24.jsonl"
+    file.touch()
+    follower = LogFollower(tmp_path, LogQuery("ERROR", 24), NOW)
+    own = (OWN_LINE % ("2026-11-24T11:58:00.000000Z", "m")).replace("\n", "\r\n")
+    file.write_bytes(f"{line}\n".encode() if line else own.encode())
+    assert [entry["message"] for entry in follower.look(NOW)] == ["m"]
+    assert len(search(tmp_path, LogQuery("ERROR", 24), NOW).entries) == 1
 
 
 def test_a_field_name_is_found(tmp_path: Path) -> None:
