@@ -6,11 +6,12 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 TOKEN = "123456:TEST-token_of-the-stub"
@@ -88,11 +89,21 @@ class Handler(BaseHTTPRequestHandler):
         }
         return found | {"reply_parameters": json.loads(found["reply_parameters"])}
 
-    def answer(self, code: int, body: bytes, *, cut: int = 0, kind: str = "application/json") -> None:
+    def answer(
+        self,
+        code: int,
+        body: bytes,
+        *,
+        cut: int = 0,
+        kind: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Send an answer whose length is said ``cut`` bytes too long."""
         self.send_response(code)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body) + cut))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
         self.wfile.flush()
@@ -124,7 +135,7 @@ def accept(handler: Handler) -> None:
     handler.answer(200, body)
 
 
-def status(code: int, description: str, **parameters: int) -> Callable[[Handler], None]:
+def status(code: int, description: str, **parameters: object) -> Callable[[Handler], None]:
     """Refuse with a status, as the Bot API does."""
 
     def fault(handler: Handler) -> None:
@@ -134,11 +145,11 @@ def status(code: int, description: str, **parameters: int) -> Callable[[Handler]
     return fault
 
 
-def page(code: int, body: bytes, kind: str) -> Fault:
+def page(code: int, body: bytes, kind: str, **headers: str) -> Fault:
     """Answer as something on the way does that is not the Bot API."""
 
     def fault(handler: Handler) -> None:
-        handler.answer(code, body, kind=kind)
+        handler.answer(code, body, kind=kind, headers=headers)
 
     return fault
 

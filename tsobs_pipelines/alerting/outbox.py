@@ -128,8 +128,15 @@ def _deliver_by(engine: Engine, channel: Channel, clock: Callable[[], datetime],
     tried: list[int] = []
     while len(tried) < limit and (claimed := claim(engine, channel, clock())) is not None:
         tried.append(claimed.number)
-        settle(engine, claimed, channel.deliver(claimed.letter), clock(), channel.chat_id)
+        settle(engine, claimed, _outcome_of(channel, claimed.letter), clock(), channel.chat_id)
     return tried
+
+
+def _outcome_of(channel: Channel, letter: Letter) -> Outcome:
+    try:
+        return channel.deliver(letter)
+    except Exception as error:  # noqa: BLE001 - a bug in one channel must not cost the others their messages
+        return Unknown(f"{type(error).__name__} while it was sent; it may have arrived")
 
 
 def hand_over(engine: Engine, names: Collection[str], now: datetime) -> None:

@@ -11,6 +11,7 @@ its type's name leaves this module, and httpx's own log lines are kept quiet abo
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from tsobs_pipelines.alerting.channel import (
     TryLater,
     Unknown,
 )
-from tsobs_pipelines.alerting.text import cut, plain
+from tsobs_pipelines.alerting.text import clean, cut, plain
 from tsobs_pipelines.settings import Settings
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -41,15 +42,21 @@ _DESCRIPTION_CHARS = 200
 GENERAL_THREAD = 1
 """The topic "General" of a forum, which the Bot API does not accept by its number."""
 
-_NO_THREAD = re.compile(r"thread not found|topic[_ ]?(closed|deleted|not[_ ]found)", re.IGNORECASE)
+_NO_THREAD = re.compile(
+    r"(thread|topic).{0,40}(not[_ ]found|closed|deleted|invalid)|invalid.{0,20}(thread|topic)", re.IGNORECASE
+)
 """A topic that was closed or deleted, or that the chat does not have."""
+
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_HEADER_SECONDS = re.compile(r"[0-9]{1,9}")
+_LONGEST_HOLD_S = 7 * 86_400
 
 _SETTINGS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(words, re.IGNORECASE), setting)
     for words, setting in (
         ("not a forum|thread|topic", "TELEGRAM_THREAD_ID"),
         (
-            "rights|write_forbidden|chat_restricted|chat_send_|admin_required|member|kicked|blocked|can't",
+            "rights|write_forbidden|chat_restricted|chat_send_|admin_|member|kicked|banned|blocked|can't",
             "TELEGRAM_CHAT_ID, and that the bot is a member there and may write",
         ),
         ("chat|peer_id_invalid|user not found|deactivated|channel_", "TELEGRAM_CHAT_ID"),
@@ -164,25 +171,28 @@ class Telegram:
             return self._refusal(body, answer)
         result = body.get("result")
         number = result.get("message_id") if isinstance(result, dict) else None
-        return Sent(number) if isinstance(number, int) else Unknown("accepted, but without a message id")
+        if type(number) is int and 0 < number < 2**63:
+            return Sent(number)
+        return Unknown("accepted, but without a message id")
 
     def _refusal(self, body: Mapping[str, object], answer: httpx.Response) -> Outcome:
-        code = body.get("error_code")
-        status = code if isinstance(code, int) else answer.status_code
-        said = self._redacted(str(body.get("description", "")))
+        code = _number(body.get("error_code"))
+        status = code if code is not None and 400 <= code < 600 else answer.status_code
+        description = body.get("description")
+        said = self._redacted(description if isinstance(description, str) else "")
         raw = body.get("parameters")
         parameters = raw if isinstance(raw, dict) else {}
         if status == 429:
-            return TryLater(f"429 {said}", _retry_after(parameters, answer))
+            return TryLater(f"429 {said}".rstrip(), _retry_after(parameters, answer))
         if status >= 500:
             return TryLater(f"the Bot API answered {status} {said}".rstrip())
-        moved = parameters.get("migrate_to_chat_id")
-        if isinstance(moved, int):
+        moved = _number(parameters.get("migrate_to_chat_id"))
+        if moved and abs(moved) < 2**63:
             return Moved(str(moved))
         return Refused(_explained(status, said))
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self._token, "***")[:_DESCRIPTION_CHARS]
+        return clean(text.replace(self._token, "***"), _DESCRIPTION_CHARS)
 
 
 def _cause(error: BaseException) -> str:
@@ -238,11 +248,20 @@ def _is_cut_off(content: bytes) -> bool:
 
 
 def _retry_after(parameters: dict[str, object], answer: httpx.Response) -> timedelta | None:
-    value = parameters.get("retry_after")
-    if not isinstance(value, int):
-        header = answer.headers.get("retry-after", "")
-        value = int(header) if header.isdecimal() else None
-    return None if value is None else timedelta(seconds=min(max(value, 0), 7 * 86_400))
+    value = _number(parameters.get("retry_after"))
+    header = answer.headers.get("retry-after", "")
+    if value is None and _HEADER_SECONDS.fullmatch(header):
+        value = int(header)
+    return None if value is None else timedelta(seconds=min(max(value, 0), _LONGEST_HOLD_S))
+
+
+def _number(value: object) -> int | None:
+    """A whole number, however JSON has it, a fraction rounded up; ``None`` for anything else."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return math.ceil(value)
+    return value if type(value) is int else None
 
 
 def _explained(status: int, said: str) -> str:

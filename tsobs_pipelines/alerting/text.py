@@ -9,10 +9,14 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
 LIMIT = 4096
+
+_LABEL = re.compile(r"[^\W_](?:[\w-]*\w)?")
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_LOCAL_DOMAINS = frozenset({"localhost", "localdomain"})
 
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -36,14 +40,26 @@ def followed(url: str) -> bool:
     """Whether Telegram's clients follow a link to ``url``.
 
     Telegram's clients drop links to hosts without a dot, of which only the label stays, and no phone finds
-    tsobs on its own loopback.
+    tsobs on its own loopback. What is no proper URL is not followed either.
     """
-    host = (urlsplit(url).hostname or "").rstrip(".")
     try:
-        address = ip_address(host)
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError:
-        return "." in host and not host.endswith(".localhost")
-    return address.version == 4 and not (address.is_loopback or address.is_unspecified)
+        return False
+    labels = host.split(".")
+    if _NUMERIC_LABEL.fullmatch(labels[-1]) or ":" in host:
+        return _is_followed_address(host)
+    return len(labels) > 1 and all(map(_LABEL.fullmatch, labels)) and labels[-1] not in _LOCAL_DOMAINS
+
+
+def _is_followed_address(host: str) -> bool:
+    """Of the addresses only IPv4 in four parts; browsers read ``127.1`` and ``0x7f.1`` as loopback."""
+    try:
+        address = IPv4Address(host)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified)
 
 
 def link(label: str, url: str) -> str:

@@ -24,6 +24,7 @@ from tsobs_pipelines.alerting.channel import Channel, Letter, Outcome, Sent, Try
 from tsobs_pipelines.alerting.depth import depth, refusals
 from tsobs_pipelines.alerting.notify import AppriseChannel, UnusableAddressError, check_address
 from tsobs_pipelines.alerting.rule import Severity
+from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.processes.up import check_notify_urls
 from tsobs_pipelines.secret_url import SecretTarget
@@ -266,11 +267,36 @@ def test_a_bug_in_one_channel_costs_the_others_nothing(engine: Engine) -> None:
         raise ZeroDivisionError
 
     number = pend(engine)
-    with pytest.raises(ZeroDivisionError):
-        deliver(engine, Stub("bad", fail), Stub("good", lambda _: Sent(1)))
-    assert fates(engine, number) == {"bad": "pending", "good": "sent"}
-    deliver(engine, Stub("good", lambda _: Sent(2)), Stub("bad", lambda _: Sent(3)), minute=2)
+    deliver(engine, Stub("bad", fail), Stub("good", lambda _: Sent(1)))
     assert fates(engine, number) == {"bad": "delivery_unknown", "good": "sent"}
+    found = outbox.message(engine, number)
+    assert found is not None
+    assert "ZeroDivisionError" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "header", "fate"),
+    [
+        (400, rb'{"ok":false,"description":"bad \ud800 x"}', "", "failed"),
+        (400, rb'{"ok":false,"description":"bad \u0000 \u001b[31m \u202e x"}', "", "failed"),
+        (429, rb'{"ok":false,"error_code":429,"description":"bad \ud800 x"}', "", "pending"),
+        (429, b'{"ok":false}', "9" * 5000, "pending"),
+        (200, b'{"ok":true,"result":{"message_id":%d}}' % 10**30, "", "delivery_unknown"),
+        (200, b'{"ok":true,"result":{"message_id":true}}', "", "delivery_unknown"),
+    ],
+)
+def test_an_odd_answer_of_the_bot_api_has_a_fate(
+    engine: Engine, code: int, body: bytes, header: str, fate: str
+) -> None:
+    with api.bot_api() as server:
+        server.order(api.page(code, body, "application/json", **{"retry-after": header} if header else {}))
+        number = pend(engine)
+        deliver(engine, Telegram(server.url, api.TOKEN, api.CHAT))
+    assert fates(engine, number) == {"telegram": fate}
+    found = outbox.message(engine, number)
+    assert found is not None
+    assert found.reason
+    assert found.reason.isprintable()
 
 
 def test_a_channel_that_is_added_gets_what_is_new(engine: Engine, hook: api.BotApi) -> None:

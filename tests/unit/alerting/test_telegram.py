@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -64,6 +66,56 @@ def test_429_says_when_to_come_back(server: api.BotApi, bot: Telegram, seconds: 
 
 
 @pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (3600.0, 3600),
+        (3.2, 4),
+        ("7", 7),
+        (1e30, 7 * 86_400),
+        (10**400, 7 * 86_400),
+        (-5, 0),
+        (True, None),
+        (None, None),
+        ([], None),
+        ("soon", None),
+        (float("inf"), None),
+    ],
+)
+def test_the_wait_may_have_any_type(
+    server: api.BotApi, bot: Telegram, said: object, seconds: int | None
+) -> None:
+    server.order(api.status(429, "Too Many Requests", retry_after=said))
+    outcome = bot.send("x")
+    assert isinstance(outcome, TryLater)
+    assert outcome.after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("5", 5), ("9" * 5000, None), ("²", None), ("-1", None)])
+def test_the_wait_may_stand_in_a_header(
+    server: api.BotApi, bot: Telegram, header: str, seconds: int | None
+) -> None:
+    server.order(api.page(429, b'{"ok":false}', "application/json", **{"retry-after": header}))
+    outcome = bot.send("x")
+    assert isinstance(outcome, TryLater)
+    assert outcome.after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("code", [True, 0, -1, 200, 1000, "x", None])
+def test_an_error_code_that_is_none_leaves_the_status(
+    server: api.BotApi, bot: Telegram, code: object
+) -> None:
+    body = json.dumps({"ok": False, "error_code": code, "description": None}).encode()
+    server.order(
+        api.page(502, body, "application/json"),
+        api.page(403, body, "application/json"),
+        api.page(502, body.replace(json.dumps(code).encode(), b'"403"', 1), "application/json"),
+    )
+    assert bot.send("x") == TryLater("the Bot API answered 502")
+    assert bot.send("x") == Refused("403")
+    assert bot.send("x") == Refused("403")
+
+
+@pytest.mark.parametrize(
     "fault", [api.status(500, "Internal"), api.status(502, "Bad"), api.html(502), api.html(503)]
 )
 def test_5xx_is_for_later(server: api.BotApi, bot: Telegram, fault: object) -> None:
@@ -103,6 +155,7 @@ def test_an_empty_200_may_be_an_acceptance(server: api.BotApi, bot: Telegram) ->
         (400, "Bad Request: PEER_ID_INVALID", "TELEGRAM_CHAT_ID"),
         (400, "Bad Request: need administrator rights in the channel chat", "TELEGRAM_CHAT_ID"),
         (400, "Bad Request: the chat is not a forum", "TELEGRAM_THREAD_ID"),
+        (400, "Bad Request: USER_BANNED_IN_CHANNEL", "TELEGRAM_CHAT_ID"),
     ],
 )
 def test_a_wrong_setting_is_named(
@@ -124,7 +177,19 @@ def test_entities_that_can_not_be_parsed_go_as_plain_text(server: api.BotApi, bo
 
 
 @pytest.mark.parametrize(
-    "description", ["message thread not found", "TOPIC_CLOSED", "TOPIC_DELETED", "topic closed"]
+    "description",
+    [
+        "message thread not found",
+        "message thread is closed",
+        "message_thread_id is invalid",
+        "invalid message thread identifier specified",
+        "TOPIC_CLOSED",
+        "TOPIC_DELETED",
+        "TOPIC_ID_INVALID",
+        "topic closed",
+        "topic is closed",
+        "the topic was closed",
+    ],
 )
 def test_a_topic_that_is_gone_is_left_out(server: api.BotApi, bot: Telegram, description: str) -> None:
     server.order(api.status(400, f"Bad Request: {description}"))
@@ -169,6 +234,18 @@ def test_a_chat_that_moved(server: api.BotApi, bot: Telegram) -> None:
     assert server.accepted[0]["chat_id"] == "-100777"
 
 
+@pytest.mark.parametrize(
+    ("said", "chat"),
+    [("-100777", "-100777"), (-100777.0, "-100777"), (True, None), (0, None), (10**400, None)],
+)
+def test_where_a_chat_moved_to_may_have_any_type(
+    server: api.BotApi, bot: Telegram, said: object, chat: str | None
+) -> None:
+    server.order(api.status(400, "Bad Request: group chat was upgraded", migrate_to_chat_id=said))
+    outcome = bot.send("x")
+    assert outcome == Moved(chat) if chat else isinstance(outcome, Refused)
+
+
 def test_the_token_shows_nowhere(server: api.BotApi, bot: Telegram, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server.order(
@@ -201,6 +278,22 @@ def test_hostile_names_arrive_as_themselves() -> None:
         ("http://0.0.0.0:8000/", False),
         ("http://[::1]:8000/", False),
         ("http://[fd7a:115c:a1e0::1]:8000/", False),
+        ("http://127.1/", False),
+        ("http://0x7f.1/", False),
+        ("http://0177.0.0.1/", False),
+        ("http://2130706433/", False),
+        ("http://999.1.1.1/", False),
+        ("http://localhost.localdomain/", False),
+        ("http://a.localhost/", False),
+        ("http://.tsobs/", False),
+        ("http://a..b/", False),
+        ("http://-.a/", False),
+        ("http://[::1/", False),
+        ("http://a.b:99999/", False),
+        ("http://192.168.1.5:8000/", True),
+        ("http://bücher.example/", True),
+        ("http://tsobs_1.tail1234.ts.net./", True),
+        ("http://127.0.0.1.nip.io/", True),
     ],
 )
 def test_a_link_that_nobody_can_follow_is_text(url: str, kept: bool) -> None:
