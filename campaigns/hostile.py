@@ -253,6 +253,11 @@ def attack_history(tally: Tally, random: Random, tries: int, place: Path) -> Non
         tally.expect(data, write, HistoryError, OSError)
 
 
+def read_prices(data: bytes, market: Market) -> None:
+    """Read a price file."""
+    csv_source.parse([csv_source.PriceFile("x.csv", data)], market, DAY, DAY)
+
+
 def attack_prices(tally: Tally, random: Random, tries: int, _place: Path) -> None:
     """Price files."""
     timed = "time,price_eur_per_mwh\n" + "".join(f"2026-11-20T{h:02}:00:00+01:00,{h}.5\n" for h in range(24))
@@ -261,7 +266,7 @@ def attack_prices(tally: Tally, random: Random, tries: int, _place: Path) -> Non
     for data in inputs(tally.area, [timed.encode(), dated.encode()], random, tries):
         tally.expect(
             data,
-            lambda data=data: (csv_source.parse([("x.csv", data)], market, DAY, DAY), None)[1],  # type: ignore[misc]
+            lambda data=data: read_prices(data, market),  # type: ignore[misc]
             PriceSourceError,
         )
 

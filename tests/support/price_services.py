@@ -60,6 +60,50 @@ def serving(answer: Callable[[str, Query], Answer]) -> Iterator[Service]:
         server.server_close()
 
 
+@dataclass
+class Files:
+    """A web server of files: the status, the headers and the bytes of each path with its query."""
+
+    url: str = ""
+    files: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+
+    def put(self, path: str, data: bytes, status: int = 200, **headers: str) -> str:
+        """The file's address; ``Last_Modified`` is the header ``Last-Modified``."""
+        self.files[path] = status, {name.replace("_", "-"): text for name, text in headers.items()}, data
+        return f"{self.url}{path}"
+
+
+@contextmanager
+def serving_files() -> Iterator[Files]:
+    """The web server on a free port."""
+    stub = Files()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            status, headers, data = stub.files.get(self.path, (404, {}, b"no such page"))
+            self.send_response(status)
+            for name, text in ({"Content-Length": str(len(data))} | headers).items():
+                self.send_header(name, text)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        def log_message(self, *_args: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def esios_answer(path: str, query: Query, minutes: int = 60) -> Answer:
     """An indicator as ESIOS has it: each moment once for each place, whatever was asked for."""
     days = [datetime.fromisoformat(query[name]).date() for name in ("start_date", "end_date")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import lzma
@@ -9,8 +10,10 @@ import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +23,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.price_services import Files, serving_files
 from tsobs_pipelines.forecasting.delivery import DAY, HOUR, Market, days_between
 from tsobs_pipelines.forecasting.history_file import MetricsRow
 from tsobs_pipelines.forecasting.model_retention import model_file
@@ -32,6 +36,7 @@ from tsobs_pipelines.forecasting.prices.source import (
     PriceSourceError,
     PriceSourceSetupError,
     PriceSourceUnavailableError,
+    PriceSourceUnreachableError,
 )
 from tsobs_pipelines.forecasting.scoring import tracked_version
 
@@ -270,7 +275,9 @@ def test_packed_files_are_unpacked(tmp_path: Path) -> None:
 def test_a_half_written_last_row_is_not_read(tmp_path: Path) -> None:
     rows = "".join(f"2026-05-12,{hour},100\n" for hour in range(23))
     source = source_of(f"{HEADER}{rows}2026-05-12,23,12", tmp_path)
-    assert len(source.fetch(DAY_1, DAY_1)) == 23
+    found = source.fetch(DAY_1, DAY_1)
+    assert len(found) == 23
+    assert "prices.csv: the last row has no line end and is not read: the file changed at" in found.remarks[0]
     source_of(f"{HEADER}{rows}2026-05-12,23,123.45\n", tmp_path)
     assert source.fetch(DAY_1, DAY_1)[-1].price == pytest.approx(0.12345)
 
@@ -507,6 +514,120 @@ def test_errors_of_a_file_system_are_one_line_without_secrets() -> None:
     with pytest.raises(PriceSourceUnavailableError, match="LookupError: no credentials") as error:
         CsvPrices("unwell://bucket/x.csv?token=very-secret-token", MADRID).fetch(DAY_1, DAY_1)
     assert "very-secret-token" not in str(error.value)
+
+
+# Places.
+
+
+@pytest.fixture
+def web() -> Iterator[Files]:
+    with serving_files() as server:
+        yield server
+
+
+WHOLE = (HEADER + "".join(f"2026-05-12,{hour},{hour}\n" for hour in range(24))).encode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/x.csv", "/x.csv?id=1", "/x.csv?id=*", "/precios%20espa%C3%B1a.csv?a=%26b"]
+)
+def test_a_file_of_a_web_server_is_read(web: Files, path: str) -> None:
+    assert len(CsvPrices(web.put(path, WHOLE), MADRID).fetch(DAY_1, DAY_1)) == 24
+
+
+@pytest.mark.parametrize("path", ["/x.csv.gz", "/x.csv.gz?id=1", "/x.csv?of=y.gz", "/get?file=x"])
+def test_a_packed_file_of_a_web_server_is_unpacked_by_its_first_bytes(web: Files, path: str) -> None:
+    for pack in (gzip.compress, lzma.compress, bz2.compress):
+        place = web.put(path, pack(WHOLE))
+        assert len(CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)) == 24
+    # A server may also say so by Content-Encoding, and the client has unpacked it then.
+    place = web.put(path, WHOLE)
+    assert len(CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)) == 24
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (404, PriceSourceError, "HTTP 404: there is no such file"),
+        (401, PriceSourceError, "HTTP 401: not allowed"),
+        (403, PriceSourceError, "HTTP 403: not allowed"),
+        (400, PriceSourceError, "HTTP 400"),
+        (408, PriceSourceUnavailableError, "HTTP 408"),
+        (429, PriceSourceUnavailableError, "HTTP 429"),
+        (500, PriceSourceUnavailableError, "HTTP 500"),
+        (503, PriceSourceUnavailableError, "HTTP 503"),
+    ],
+)
+def test_a_web_server_s_status_tells_whether_another_try_helps(
+    web: Files, status: int, error: type[PriceSourceError], said: str
+) -> None:
+    place = web.put("/x.csv?token=very-secret-token", b"no", status)
+    with pytest.raises(PriceSourceError, match=f"^price file .*x.csv.*: {said}$") as caught:
+        CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
+    assert type(caught.value) is error
+    assert "very-secret-token" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/x.csv", "ftp://no-such-host.invalid/x.csv"])
+def test_no_connection_is_no_missing_file(place: str) -> None:
+    with pytest.raises(PriceSourceUnreachableError, match="price file"):
+        CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
+
+
+def test_a_cut_answer_of_a_web_server_is_tried_again(web: Files) -> None:
+    place = web.put("/x.csv", WHOLE[:200], Content_Length="700")
+    with pytest.raises(PriceSourceUnavailableError):
+        CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
+
+
+def test_archives_that_are_absent_or_cut_off_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PriceSourceError, match="there is no such file") as absent:
+        CsvPrices(f"zip://a.csv::{tmp_path}/none.zip", MADRID).fetch(DAY_1, DAY_1)
+    (tmp_path / "bad.zip").write_bytes(b"PK")
+    with pytest.raises(PriceSourceUnavailableError, match="not whole: File is not a zip file"):
+        CsvPrices(f"zip://a.csv::{tmp_path}/bad.zip", MADRID).fetch(DAY_1, DAY_1)
+    with zipfile.ZipFile(tmp_path / "good.zip", "w") as archive:
+        archive.writestr("a.csv", WHOLE)
+    assert len(CsvPrices(f"zip://a.csv::{tmp_path}/good.zip", MADRID).fetch(DAY_1, DAY_1)) == 24
+    with pytest.raises(PriceSourceError, match="there is no such file") as member:
+        CsvPrices(f"zip://b.csv::{tmp_path}/good.zip", MADRID).fetch(DAY_1, DAY_1)
+    assert type(absent.value) is type(member.value) is PriceSourceError
+
+
+def test_a_user_that_is_not_known_is_part_of_the_name() -> None:
+    with pytest.raises(PriceSourceError, match="there is no such file"):
+        CsvPrices("~nosuchuser/x.csv", MADRID).fetch(DAY_1, DAY_1)
+
+
+@pytest.mark.parametrize("folder", ["q?z", "a[1]b", "50%"])
+@pytest.mark.parametrize("form", ["{}", "file://{}"])
+def test_only_a_star_stands_for_several_files(tmp_path: Path, folder: str, form: str) -> None:
+    for name, price in ((folder, 7), ("qaz", 9), ("a1b", 9)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "p1.csv").write_text(f"{HEADER}2026-05-12,0,{price}\n2026-05-12,23,{price}\n")
+    found = CsvPrices(form.format(tmp_path / folder / "p*.csv"), MADRID).fetch(DAY_1, DAY_1)
+    assert {point.price * 1000 for point in found} == {7.0}
+
+
+def test_the_time_of_change_is_taken_where_it_can_be_had(web: Files, tmp_path: Path) -> None:
+    torn = WHOLE[:-1]
+    now = datetime.now(UTC)
+    old, new = (format_datetime(now - ago, usegmt=True) for ago in (2 * csv_source.GROWING, HOUR / 60))
+    assert len(CsvPrices(web.put("/old.csv", torn, Last_Modified=old), MADRID).fetch(DAY_1, DAY_1)) == 24
+    unknown = "when the file changed is not known"
+    for place, said in (
+        (web.put("/new.csv", torn, Last_Modified=new), "the file changed at 2"),
+        (web.put("/none.csv", torn), unknown),
+        (web.put("/odd.csv", torn, Last_Modified="yesterday"), unknown),
+    ):
+        found = CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
+        assert len(found) == 23
+        assert "the last row has no line end and is not read: " + said in found.remarks[0]
+    for name, at, hours in (("old", (2026, 1, 1, 0, 0, 0), 24), ("new", now.timetuple()[:6], 23)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("a.csv", at), torn)
+        found = CsvPrices(f"zip://a.csv::{tmp_path}/{name}.zip", MADRID).fetch(DAY_1, DAY_1)
+        assert (len(found), len(found.remarks)) == (hours, 24 - hours)
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

@@ -13,26 +13,24 @@ price, ``NULL``, ``n/a`` or ``-`` is an hour without one; a row that can't be re
 from __future__ import annotations
 
 import io
-import lzma
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from tsobs_pipelines.forecasting.delivery import DAY, Market, market_of
 from tsobs_pipelines.forecasting.prices import csv_rows, omie
+from tsobs_pipelines.forecasting.prices.file_access import changed_at, failure_of, unpacked
 from tsobs_pipelines.forecasting.prices.source import (
     ALL_DAYS,
     Fetched,
     PriceSourceError,
     PriceSourceSetupError,
-    PriceSourceUnavailableError,
     Probe,
 )
 from tsobs_pipelines.secret_url import MASK, SecretUrl, masked
@@ -49,6 +47,17 @@ GROWING = timedelta(hours=1)
 
 _MARGIN = 3 * DAY
 """Days beside those asked for that tell the span of prices."""
+
+_OVER_HTTP = re.compile(r"https?://")
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFile:
+    """A file's name as it is shown, its whole rows, and a remark where its last row is left out."""
+
+    name: str
+    data: bytes
+    left_out: str = ""
 
 
 class CsvPrices:
@@ -91,29 +100,16 @@ class CsvPrices:
         remarked = f"; rows that can't be read: {found.remarks[0]}" if found.remarks else ""
         return Probe(f"{self._shown} can be read{remarked}")
 
-    def _files(self) -> Iterator[tuple[str, bytes]]:
+    def _files(self) -> Iterator[PriceFile]:
         """Each file's name and whole rows."""
-        system, path = self._file_system()
         try:
-            several = "*" in self._place.partition("?")[0]
-            paths = sorted(map(str, system.glob(path))) if several else [path]
-            if not paths:
-                raise PriceSourceError(f"price file {self._shown}: no file has such a name")
-            for one in paths:
-                shown = one if several else self._shown
-                yield shown, self._whole_rows(system, one, shown)
-        except FileNotFoundError:
-            raise PriceSourceError(f"price file {self._shown}: there is no such file") from None
-        except (EOFError, zlib.error, lzma.LZMAError) as error:
-            raise PriceSourceUnavailableError(f"price file {self._shown}: not whole: {error}") from error
-        except (PermissionError, IsADirectoryError) as error:
-            raise PriceSourceError(self._told(error)) from None
+            system, path = self._file_system()
+            for one in self._paths(system, path):
+                yield self._whole_rows(system, one, one if self._pattern else self._shown)
         except PriceSourceError:
             raise
-        except ImportError as error:
-            raise PriceSourceSetupError(self._told(error)) from None
         except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
-            raise PriceSourceUnavailableError(self._told(error)) from None
+            raise failure_of(error, f"price file {self._shown}", self._told(error)) from None
 
     def _file_system(self) -> tuple[AbstractFileSystem, str]:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for this source only
@@ -125,23 +121,43 @@ class CsvPrices:
             raise PriceSourceSetupError(self._told(error)) from None
         return cast("AbstractFileSystem", system), str(path)
 
-    def _whole_rows(self, system: AbstractFileSystem, path: str, shown: str) -> bytes:
+    @property
+    def _pattern(self) -> bool:
+        """Whether the place stands for several files; in a URL's query a ``*`` is one."""
+        return "*" in (self._place.partition("?")[0] if _OVER_HTTP.search(self._place) else self._place)
+
+    def _paths(self, system: AbstractFileSystem, path: str) -> list[str]:
+        if not self._pattern:
+            return [path]
+        # Only * is a wildcard: what others fsspec knows are characters of a name.
+        pattern = path if _OVER_HTTP.search(self._place) else re.sub(r"[?\[]", r"[\g<0>]", path)
+        if paths := sorted(map(str, system.glob(pattern))):
+            return paths
+        raise PriceSourceError(f"price file {self._shown}: no file has such a name")
+
+    def _whole_rows(self, system: AbstractFileSystem, path: str, shown: str) -> PriceFile:
         """The file without a last row that is still being written."""
-        with cast("BinaryIO", system.open(path, "rb", compression="infer")) as file:
+        with cast("BinaryIO", system.open(path, "rb")) as file:
             data = file.read(MAX_BYTES + 1)
+        if len(data) <= MAX_BYTES:
+            data = unpacked(data, path, MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise PriceSourceError(f"price file {shown}: more than {MAX_BYTES // 10**6} MB")
         if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
             raise PriceSourceError(f"price file {shown}: UTF-16, expected UTF-8")
-        if data and data[-1:] not in b"\r\n" and self._may_grow(system, path):
-            return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
-        return data
-
-    def _may_grow(self, system: AbstractFileSystem, path: str) -> bool:
-        with suppress(NotImplementedError, OSError, KeyError):
-            changed: datetime = system.modified(path)
-            return self._clock() - changed.astimezone(UTC) < GROWING
-        return True
+        if not data or data[-1:] in b"\r\n":
+            return PriceFile(shown, data)
+        changed = changed_at(system, path)
+        if changed is not None and self._clock() - changed >= GROWING:
+            return PriceFile(shown, data)
+        whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+        when = (
+            "when the file changed is not known"
+            if changed is None
+            else f"the file changed at {changed:%F %H:%M} UTC"
+        )
+        last = f"price file {shown}: the last row has no line end and is not read: {when}"
+        return PriceFile(shown, whole, last)
 
     @property
     def _shown(self) -> str:
@@ -159,7 +175,7 @@ def open_csv(place: str, settings: Settings) -> CsvPrices:
     return CsvPrices(place, market_of(settings), name=settings.price_source_name)
 
 
-def parse(files: Iterable[tuple[str, bytes]], market: Market, first: date, last: date) -> Fetched:
+def parse(files: Iterable[PriceFile], market: Market, first: date, last: date) -> Fetched:
     """The hourly prices of the days ``first`` to ``last``, in EUR/kWh, in the order of time.
 
     Raises:
@@ -167,15 +183,18 @@ def parse(files: Iterable[tuple[str, bytes]], market: Market, first: date, last:
     """
     start, end = market.start_of(first), market.end_of(last)
     table = csv_rows.Table(market, start - _MARGIN, end + _MARGIN)
-    for name, data in files:
+    left_out: list[str] = []
+    for file in files:
+        left_out += [file.left_out] if file.left_out else []
         # Bytes that are not UTF-8 are in a column that is not read, or make their row invalid.
-        text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="replace", newline=None)
-        if omie.is_omie(data):
-            table.timed.extend(omie.parse(text, market, name, table.remark))
+        text = io.TextIOWrapper(io.BytesIO(file.data), "utf-8-sig", errors="replace", newline=None)
+        if omie.is_omie(file.data):
+            table.timed.extend(omie.parse(text, market, file.name, table.remark))
         else:
-            csv_rows.read(text, name, table)
+            csv_rows.read(text, file.name, table)
     found = table.fetched(first, last)
-    return Fetched((point for point in found if start <= point.start < end), found.failures, found.remarks)
+    within = (point for point in found if start <= point.start < end)
+    return Fetched(within, found.failures, (*found.remarks, *left_out[: csv_rows.REMARKS_KEPT]))
 
 
 def _name_of(place: str) -> str:
@@ -188,7 +207,8 @@ def _identity(place: str) -> str:
     if "://" in place.removeprefix("file://"):
         return _without_credentials(place)
     # Links are not resolved: a link to the newest file is one source, whichever file that is.
-    return os.path.abspath(Path(place.removeprefix("file://")).expanduser())  # noqa: PTH100
+    # A user that is not known is part of the name, as for the file system.
+    return os.path.abspath(os.path.expanduser(place.removeprefix("file://")))  # noqa: PTH100, PTH111
 
 
 def _without_credentials(place: str) -> str:
