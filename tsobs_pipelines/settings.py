@@ -376,7 +376,7 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the SQL database."""
         if self.database_url_override is not None:
             return self.database_url_override
-        return SecretUrl(f"sqlite:///{(self.state_dir / 'tsobs.db').resolve()}")
+        return SecretUrl(f"sqlite:///{self.database_file}")
 
     @property
     def dagster_url(self) -> str:
@@ -397,8 +397,13 @@ class Settings(BaseSettings):
     @property
     def database_file(self) -> Path | None:
         """The SQLite file of the SQL database; ``None`` where it is a server's."""
-        kind, _, path = self.database_url.get_secret_value().partition(":///")
-        return Path(path) if kind == "sqlite" else None
+        if self.database_url_override is None:
+            return (self.state_dir / "tsobs.db").absolute()
+        from sqlalchemy import make_url  # noqa: PLC0415 - a supervisor that lives for months needs none of it
+
+        url = make_url(self.database_url.get_secret_value())
+        named = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
+        return Path(url.database or "").absolute() if named else None
 
     @property
     def local_models(self) -> Path | None:

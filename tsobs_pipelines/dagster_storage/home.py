@@ -28,6 +28,7 @@ from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
 from tsobs_pipelines.terminal import waiting
+from tsobs_pipelines.upkeep.copying import UNFINISHED
 from tsobs_pipelines.upkeep.integrity import check_present, check_whole, dagster_files
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
@@ -152,6 +153,11 @@ def _take_directory(state: Path) -> None:
         OSError: it can't be made or read.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if (state / UNFINISHED).exists():
+        raise SettingsError(
+            f"TSOBS_STATE_DIR={shown_value(str(state), 300)}: a restore into it did not finish: "
+            "remove it, and restore again"
+        )
     names = {path.name for path in state.iterdir()}
     foreign = names - _OWN_NAMES
     if foreign and START_DATE_FILE not in names:

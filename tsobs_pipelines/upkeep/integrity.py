@@ -52,7 +52,7 @@ def check_whole(files: Iterable[Path]) -> None:
 def damage(file: Path) -> str | None:
     """What is wrong with a SQLite file, or ``None``; a file that is only locked is not damaged."""
     thorough = file.stat().st_size <= THOROUGH_UP_TO_BYTES
-    connection = sqlite3.connect(f"file:{file}?mode=rw", uri=True, timeout=5)
+    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=5)
     try:
         statement = "PRAGMA quick_check(1)" if thorough else "SELECT count(*) FROM sqlite_master"
         said = connection.execute(statement).fetchone()[0]

@@ -101,6 +101,7 @@ def test_a_backup_of_a_live_system_comes_back_row_by_row(state: Path, tmp_path: 
 
     taken = databases(tmp_path / "backup2" / "state")
     state.rename(tmp_path / "lost")
+    (tmp_path / "models").rename(tmp_path / "lost_models")
     restored = CliRunner().invoke(main, ["restore", str(tmp_path / "backup2")])
     assert restored.exit_code == 0, restored.output
     assert databases(state) == taken
