@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from importlib.resources import files
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -22,19 +20,15 @@ from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
 from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, masked, scheme_and_host
+from tsobs_pipelines.setting_addresses import MAX_NAME, api_url, http_url, link, listen_address, proxy_address
 
-MAX_NAME: Final = 253
-"""Characters of the longest DNS name (RFC 1035)."""
 MAX_PATH: Final = 4095
 SHOWN: Final = 80
 """Characters of a bad value that are shown."""
 
 _EARLIEST: Final = date(2000, 1, 1)
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
-_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%[\w.-]+)?")
-"""What a URL's host may be: a name, also with letters of other alphabets, or an address."""
 _PLACE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:::[A-Za-z][A-Za-z0-9+.-]*)*://")
-_HOST_NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 def shown_value(value: object, most: int = SHOWN) -> str:
@@ -82,27 +76,12 @@ def _parts(annotation: object) -> Iterator[object]:
         yield from _parts(part)
 
 
-def _http_url(value: str) -> str:
-    msg = "expected an http:// or https:// address"
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ValueError(msg) from None
-    # The parser would drop line ends, and a request would hold them.
-    if not value.isprintable() or " " in value or "\\" in value:
-        raise ValueError(f"{msg} without spaces, control characters and backslashes")
-    if parts.scheme not in {"http", "https"} or port == 0 or not _HOST.fullmatch(parts.hostname or ""):
-        raise ValueError(msg)
-    return value.rstrip("/")
-
-
 def _secret_http_url(value: object) -> object:
-    return SecretUrl(_http_url(value)) if isinstance(value, str) else value
+    return SecretUrl(api_url(value)) if isinstance(value, str) else value
 
 
 def _capability(value: object) -> object:
-    return CapabilityUrl(_http_url(value)) if isinstance(value, str) else value
+    return CapabilityUrl(http_url(value)) if isinstance(value, str) else value
 
 
 def _targets(value: object) -> object:
@@ -151,13 +130,6 @@ def _token(value: object) -> object:
     return _given(value)
 
 
-def _link(value: str) -> str:
-    if "@" in urlsplit(value).netloc or "?" in value:
-        msg = "expected an address that can be shown, without user, password and query"
-        raise ValueError(msg)
-    return value
-
-
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -204,27 +176,6 @@ def _node(value: str) -> str:
         msg = f"expected names of nodes of at most {MAX_NAME} printable characters"
         raise ValueError(msg)
     return value
-
-
-def _listen_address(value: str) -> str:
-    try:
-        ip_address(value)
-    except ValueError:
-        if not _HOST_NAME.fullmatch(value):
-            msg = "expected an IP address or a host name without a port, such as 127.0.0.1 or ::1"
-            raise ValueError(msg) from None
-    return value
-
-
-def _address(value: str) -> str:
-    msg = "expected the IP address of one proxy"
-    try:
-        address = ip_address(value)
-    except ValueError:
-        raise ValueError(msg) from None
-    if address.is_unspecified:
-        raise ValueError(msg)
-    return str(address)
 
 
 def _start_date(value: date) -> date:
@@ -306,7 +257,7 @@ HeartbeatUrl = Annotated[CapabilityUrl, ShownPart("nothing"), BeforeValidator(_c
 NotifyUrls = Annotated[tuple[SecretTarget, ...], ShownPart("nothing"), NoDecode, BeforeValidator(_targets)]
 """Addresses of notification services, separated by spaces or commas."""
 
-LinkUrl = Annotated[str, ShownPart("address"), AfterValidator(_http_url), AfterValidator(_link)]
+LinkUrl = Annotated[str, ShownPart("address"), AfterValidator(link)]
 """An address for people, without a slash at its end."""
 
 Place = Annotated[SecretUrl, ShownPart("place"), BeforeValidator(_place)]
@@ -318,8 +269,8 @@ DatabaseUrl = Annotated[
     SecretUrl | None, ShownPart("address"), BeforeValidator(_with_driver), BeforeValidator(_given)
 ]
 PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
-ListenAddress = Annotated[str, AfterValidator(_listen_address)]
-IpAddress = Annotated[str, AfterValidator(_address)]
+ListenAddress = Annotated[str, AfterValidator(listen_address)]
+IpAddress = Annotated[str, AfterValidator(proxy_address)]
 StartDate = Annotated[date, AfterValidator(_start_date)]
 LocalPath = Annotated[Path, AfterValidator(_path)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -32,6 +32,7 @@ from tsobs_pipelines.alerting.channel import (
     Unknown,
 )
 from tsobs_pipelines.alerting.text import clean, cut, plain
+from tsobs_pipelines.secret_url import below
 from tsobs_pipelines.settings import Settings
 
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -79,7 +80,7 @@ class Telegram:
 
     def __init__(self, api_url: str, token: str, chat_id: str, thread_id: int | None = None) -> None:
         """Nothing is connected to yet."""
-        self._url = f"{api_url}/bot{token}"
+        self._api_url = api_url
         self._token = token
         self.chat_id = chat_id
         self._thread_id = None if thread_id == GENERAL_THREAD else thread_id
@@ -144,10 +145,11 @@ class Telegram:
         data: Mapping[str, str] | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
     ) -> Outcome:
+        url = below(self._api_url, f"/bot{self._token}/{method}")
         try:
             with (
                 httpx.Client(timeout=TIMEOUT) as client,
-                client.stream("POST", f"{self._url}/{method}", json=json, data=data, files=files) as answer,
+                client.stream("POST", url, json=json, data=data, files=files) as answer,
             ):
                 return self._understand(answer, _bounded(answer))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:

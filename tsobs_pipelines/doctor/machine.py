@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from tsobs_pipelines.doctor.findings import Finding, Level
+from tsobs_pipelines.serving.listening import ABOUT_THE_PORT, why_not_free
 from tsobs_pipelines.settings import Settings, unknown_names
 from tsobs_pipelines.upkeep.disk import disk_of
 
@@ -92,40 +93,61 @@ def check_ports(settings: Settings, now: datetime) -> Sequence[Finding]:
     """Whether the servers listen, or their ports are free."""
     _ = now
     wanted = (
-        ("Dagster UI", "TSOBS_DAGSTER_PORT", "127.0.0.1", settings.dagster_port),
-        ("API", "TSOBS_API_PORT", settings.api_host, settings.api_port),
+        _Server(
+            "Dagster UI",
+            "TSOBS_DAGSTER_PORT",
+            "127.0.0.1",
+            settings.dagster_port,
+            f"http://127.0.0.1:{settings.dagster_port}/server_info",
+            "dagster_version",
+        ),
+        # The API's health is open to everybody, also where its other routes want a user of the tailnet.
+        _Server(
+            "API",
+            "TSOBS_API_PORT",
+            settings.api_host,
+            settings.api_port,
+            f"{settings.api_url}/healthz",
+            "parts",
+        ),
     )
-    return [_port(*one) for one in wanted]
+    return [_port(one) for one in wanted]
 
 
-def _port(name: str, setting: str, host: str, port: int) -> Finding:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except PermissionError:
-            return Finding(
-                name, "failed", f"{host} port {port} is not ours to use", f"set {setting} to 1024 or more"
-            )
-        except OSError as error:
-            return _listening(name, setting, host, port, error.strerror or "")
-    return Finding(name, "warning", f"nothing listens on {host} port {port}", "make up starts it")
+class _Server(NamedTuple):
+    """What listens: the setting of its port, and the route whose answer has a key that only its own has."""
+
+    name: str
+    setting: str
+    host: str
+    port: int
+    route: str
+    mark: str
 
 
-def _listening(name: str, setting: str, host: str, port: int, why: str) -> Finding:
+def _port(server: _Server) -> Finding:
+    where = f"{server.host} port {server.port}"
+    error = why_not_free(server.host, server.port)
+    if error is None:
+        return Finding(server.name, "warning", f"nothing listens on {where}", "make up starts it")
+    if isinstance(error, PermissionError):
+        remedy = f"set {server.setting} to 1024 or more"
+        return Finding(server.name, "failed", f"{where} is not ours to use", remedy)
+    if error.errno not in ABOUT_THE_PORT:
+        remedy = "set TSOBS_API_HOST to an address of this machine"
+        return Finding(server.name, "failed", f"{where}: {error.strerror}", remedy)
+    return _listening(server, where, error.strerror or "")
+
+
+def _listening(server: _Server, where: str, why: str) -> Finding:
     import httpx  # noqa: PLC0415 - only where something listens
 
-    target = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared only
-    # The API's health is open to everybody, also where its other routes want a user of the tailnet.
-    path, mark = ("server_info", "dagster_version") if name == "Dagster UI" else ("healthz", "parts")
     try:
-        body = httpx.get(f"http://{target}:{port}/{path}", timeout=10, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
+        body = httpx.get(server.route, timeout=10, trust_env=False).json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         body = {}
-    if isinstance(body, dict) and mark in body:
+    if isinstance(body, dict) and server.mark in body:
         version = str(body.get("dagster_version") or body.get("version") or "")
-        return Finding(name, "ok", f"answers on {host} port {port}", version=version)
-    return Finding(
-        name, "failed", f"{host} port {port}: {why}, and it isn't tsobs", f"free it, or set {setting}"
-    )
+        return Finding(server.name, "ok", f"answers on {where}", version=version)
+    remedy = f"free it, or set {server.setting}"
+    return Finding(server.name, "failed", f"{where}: {why}, and it isn't tsobs", remedy)

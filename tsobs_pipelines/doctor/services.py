@@ -21,7 +21,7 @@ from tsobs_pipelines.forecasting.prices.source import (
     PriceSourceUnavailableError,
     PriceSourceUnreachableError,
 )
-from tsobs_pipelines.secret_url import SecretUrl
+from tsobs_pipelines.secret_url import SecretUrl, below
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.tailnet.client import DayIndex, SidecarHealth, TailscaleHealthService
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError
@@ -70,7 +70,7 @@ def check_sidecar(tailnet: Tailnet, now: datetime) -> Sequence[Finding]:
         _sidecar_state(name, health, days, version, now - max(_FRESH, _pace(rounds).stale_after)),
         *node_findings(tailnet, status, rounds, now),
         *_loopback(name, tailnet.sidecar_url, status),
-        *clock_finding(name, _clock_of(tailnet.sidecar_url.get_secret_value())),
+        *clock_finding(name, _clock_of(tailnet.sidecar_url)),
     ]
 
 
@@ -107,19 +107,18 @@ def check_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     token = settings.influx_token.get_secret_value() if settings.influx_token else ""
     org, bucket = settings.influx_org or "", settings.influx_bucket
     headers = {"Authorization": f"Token {token}"}
-    with httpx.Client(
-        base_url=settings.influx_url.get_secret_value(), headers=headers, timeout=TIMEOUT_S
-    ) as client:
+    url = settings.influx_url
+    with httpx.Client(headers=headers, timeout=TIMEOUT_S) as client:
         try:
             sent = datetime.now(UTC)
-            health = client.get("/health")
+            health = client.get(below(url, "/health"))
             difference = clock_difference(health.headers.get("date"), sent, datetime.now(UTC))
             # An empty body writes nothing, and still has to be allowed to.
-            write = client.post("/api/v2/write", params={"org": org, "bucket": bucket}, content=b"")
+            write = client.post(_asked(url, "/api/v2/write", {"org": org, "bucket": bucket}), content=b"")
             flux = {"query": f'from(bucket: "{_quoted(bucket)}") |> range(start: -1m) |> limit(n: 1)'}
-            read = client.post("/api/v2/query", params={"org": org}, json=flux)
+            read = client.post(_asked(url, "/api/v2/query", {"org": org}), json=flux)
         except httpx.HTTPError as error:
-            detail = f"{settings.influx_url}: {type(error).__name__}: {error}"
+            detail = f"{url}: {type(error).__name__}: {error}"
             return [Finding("InfluxDB", "failed", detail, "is it up, and is INFLUXDB_V2_URL right?")]
     said = health.json() if health.headers.get("content-type", "").startswith("application/json") else {}
     version = f"InfluxDB {said.get('version', health.headers.get('x-influxdb-version', '?'))}"
@@ -146,6 +145,11 @@ def check_influx(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
 
 
+def _asked(address: SecretUrl, path: str, query: Mapping[str, str]) -> httpx.URL:
+    """A path below the address, with the address's own query and this one."""
+    return httpx.URL(below(address, path)).copy_merge_params(query)
+
+
 def check_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
     """The bot and its chat, by two requests that send nothing."""
     _ = now
@@ -160,15 +164,13 @@ def check_telegram(settings: Settings, now: datetime) -> Sequence[Finding]:
                 "set TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, or TSOBS_NOTIFY_URLS",
             )
         ]
-    base = (
-        f"{settings.telegram_api_url.get_secret_value()}/bot{settings.telegram_bot_token.get_secret_value()}"
-    )
+    api, bot = settings.telegram_api_url, f"/bot{settings.telegram_bot_token.get_secret_value()}"
     try:
         with httpx.Client(timeout=TIMEOUT_S) as client:
             sent = datetime.now(UTC)
-            me = client.get(f"{base}/getMe")
+            me = client.get(below(api, f"{bot}/getMe"))
             difference = clock_difference(me.headers.get("date"), sent, datetime.now(UTC))
-            chat = client.get(f"{base}/getChat", params={"chat_id": settings.telegram_chat_id})
+            chat = client.get(_asked(api, f"{bot}/getChat", {"chat_id": settings.telegram_chat_id}))
     except httpx.HTTPError as error:
         # The error's own text may hold the address, and so the token.
         remedy = "may this machine reach TELEGRAM_API_URL? (firewall, DNS, proxy)"
@@ -213,10 +215,10 @@ def check_prices(settings: Settings, now: datetime) -> Sequence[Finding]:
     ]
 
 
-def _clock_of(url: str) -> float | None:
+def _clock_of(url: SecretUrl) -> float | None:
     try:
         sent = datetime.now(UTC)
-        answer = httpx.get(f"{url}/healthz", timeout=TIMEOUT_S, trust_env=False)
+        answer = httpx.get(below(url, "/healthz"), timeout=TIMEOUT_S, trust_env=False)
     except httpx.HTTPError:
         return None
     return clock_difference(answer.headers.get("date"), sent, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Checks whether a port is free, and whether a server accepts connections."""
+"""Checks whether a server accepts connections."""
 
 from __future__ import annotations
 
@@ -20,15 +20,3 @@ def accepts_connections(address: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def why_not_free(host: str, port: int) -> str | None:
-    """Why this process can't listen there, or ``None`` when it can."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind((host, port))
-        except OSError as error:
-            return error.strerror
-    return None

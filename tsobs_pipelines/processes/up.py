@@ -27,9 +27,9 @@ from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
 from tsobs_pipelines.price_sources import source_label
 from tsobs_pipelines.processes.filling import show_filling
 from tsobs_pipelines.processes.parts import parts
-from tsobs_pipelines.processes.probes import why_not_free
 from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.secret_url import masked
+from tsobs_pipelines.serving.listening import ABOUT_THE_PORT, why_not_free
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
 from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, userspace_daemon_here
 from tsobs_pipelines.upkeep.integrity import check_whole
@@ -46,9 +46,10 @@ def check_ports(settings: Settings) -> None:
         ("TSOBS_API_PORT", settings.api_host, settings.api_port),
     )
     for name, host, port in wanted:
-        reason = why_not_free(host, port)
-        if reason is not None:
-            raise SettingsError(f"{name}={port}: can't listen on {host} port {port} ({reason})")
+        error = why_not_free(host, port)
+        if error is not None:
+            named = f"{name}={port}" if error.errno in ABOUT_THE_PORT else f"TSOBS_API_HOST={host}"
+            raise SettingsError(f"{named}: can't listen on {host} port {port} ({error.strerror})")
     if settings.dagster_port == settings.api_port:
         raise SettingsError(f"TSOBS_API_PORT={settings.api_port}: the same as TSOBS_DAGSTER_PORT")
 

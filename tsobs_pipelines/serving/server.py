@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-
 import uvicorn
 from starlette.types import ASGIApp
 
 from tsobs_pipelines.logs.setup import uvicorn_log_config
 from tsobs_pipelines.serving.connections import BoundedConnection
+from tsobs_pipelines.serving.listening import listening_socket
 
 KEEP_ALIVE_S = 20
 GOODBYE_S = 5
-BACKLOG = 512
 
 
 def serve(app: ASGIApp, host: str, port: int, max_body_bytes: int = BoundedConnection.max_body_bytes) -> None:
@@ -36,15 +34,3 @@ def serve(app: ASGIApp, host: str, port: int, max_body_bytes: int = BoundedConne
     )
     with listening_socket(host, port) as listener:
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens there; on ``::`` for IPv4 as well, where links to 127.0.0.1 lead.
-
-    Raises:
-        OSError: the address is not this machine's, or taken.
-    """
-    if ":" not in host:
-        return socket.create_server((host, port), backlog=BACKLOG)
-    both = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server((host, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=both)

@@ -221,7 +221,7 @@ class TailscaleHealthService:
         request = Request("/samples", STATUS_DEADLINE_S)
         days = self._sidecar.json_object(request).get("days")
         if not isinstance(days, dict):
-            raise SidecarUnavailableError(f"{self._sidecar.base_url}/samples", "the index has no days", 200)
+            raise SidecarUnavailableError(self._sidecar.shown("/samples"), "the index has no days", 200)
         index: dict[date, DayIndex] = {}
         refused: list[str] = []
         for day, entry in sorted(days.items()):
@@ -231,7 +231,7 @@ class TailscaleHealthService:
                 refused.append(clean(day)[:_SHOWN])
         if refused and not index:
             reason = f"the index has no day that makes sense: {', '.join(refused[:10])}"
-            raise SidecarUnavailableError(f"{self._sidecar.base_url}/samples", reason, 200)
+            raise SidecarUnavailableError(self._sidecar.shown("/samples"), reason, 200)
         if refused != self._refused_days:
             self._refused_days = refused
             if refused:
@@ -258,7 +258,7 @@ class TailscaleHealthService:
         state = status.get("BackendState")
         if isinstance(state, str) and state != "Running":
             # Its list of peers may be empty then, which says nothing about the tailnet.
-            url = f"{self._sidecar.base_url}/status"
+            url = self._sidecar.shown("/status")
             raise SidecarUnavailableError(url, f"tailscaled is not running ({clean(state)})", 200)
         own, peers = status.get("Self"), status.get("Peer")
         parts = {OWN: own, **(peers if isinstance(peers, dict) else {})}

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import httpx
 
-from tsobs_pipelines.secret_url import SecretUrl, clear, masked
+from tsobs_pipelines.secret_url import SecretUrl, below, clear, masked
 from tsobs_pipelines.tailnet.deadlines import deadline_transport, until
 from tsobs_pipelines.tailnet.errors import SidecarError, SidecarRefusedError, SidecarUnavailableError
 from tsobs_pipelines.tailnet.packed import TornError, unpacked
@@ -50,14 +50,13 @@ class SidecarTransport:
         token_file: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        base_url = clear(address).rstrip("/")
-        self.base_url = masked(base_url)
+        self._address = clear(address)
+        self.base_url = masked(self._address)
         """Where it is, for people."""
         self._token_file = token_file
         # No proxy from the environment: the token is for the sidecar alone.
         self._client = httpx.Client(
-            base_url=base_url,
-            transport=transport or deadline_transport(_trust(base_url)),
+            transport=transport or deadline_transport(_trust(self._address)),
             headers={"User-Agent": "tsobs"},
             follow_redirects=False,
             trust_env=False,
@@ -123,13 +122,16 @@ class SidecarTransport:
     @contextmanager
     def _exchange(self, request: Request) -> Iterator[httpx.Response]:
         timeout = httpx.Timeout(request.deadline_s, connect=CONNECT_TIMEOUT_S)
-        message = self._client.build_request(
-            "GET",
-            request.path,
-            params=dict(request.query),
-            headers={"Accept-Encoding": request.coding, **self._authorization()},
-            timeout=timeout,
-        )
+        headers = {"Accept-Encoding": request.coding, **self._authorization()}
+        try:
+            message = self._client.build_request(
+                "GET",
+                httpx.URL(below(self._address, request.path)).copy_merge_params(dict(request.query)),
+                headers=headers,
+                timeout=timeout,
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise self._unusable(request, error) from None
         # One deadline for the whole response: a byte a second never exceeds a read timeout.
         end = time.monotonic() + request.deadline_s
         with until(end):
@@ -149,6 +151,8 @@ class SidecarTransport:
                 return self._client.send(message, stream=True)
         except httpx.HTTPError as error:
             raise self._broken(request, error) from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise self._unusable(request, error) from None
 
     def _chunks(self, request: Request, response: httpx.Response) -> Iterator[bytes]:
         """The body, whole or an error, as it was before it was packed."""
@@ -225,8 +229,16 @@ class SidecarTransport:
             reason = f"no answer within {request.deadline_s:g} s ({name})"
         return SidecarUnavailableError(self._url(request), reason)
 
+    def _unusable(self, request: Request, error: Exception) -> SidecarRefusedError:
+        # The error's own text may repeat a part of the address.
+        return SidecarRefusedError(self._url(request), f"the address can't be used ({type(error).__name__})")
+
     def _url(self, request: Request) -> str:
-        return f"{self.base_url}{request.path}"
+        return self.shown(request.path)
+
+    def shown(self, path: str) -> str:
+        """Where a path is, for people."""
+        return masked(below(self._address, path))
 
     def _authorization(self) -> dict[str, str]:
         """The bearer token, read again for each request: it may be replaced while we run."""

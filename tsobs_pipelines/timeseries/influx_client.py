@@ -172,13 +172,16 @@ class InfluxConnection:
         with self._lock:
             if self._client is None or self._pid != os.getpid():
                 # A fork shares its parent's sockets, and two processes would read one another's answers.
+                url, _, query = self.address.url.partition("?")
                 self._client = InfluxDBClient(
-                    self.address.url,
+                    url,
                     self.address.token,
                     org=self.address.org,
                     timeout=(CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS),
                     connection_pool_maxsize=8,
                 )
+                if query:
+                    _append_query(self._client, query)
                 self._pid = os.getpid()
                 # Left to the end of the interpreter, the library complains on stderr.
                 weakref.finalize(self, self._client.close)
@@ -235,6 +238,17 @@ class InfluxConnection:
 
     def _without_token(self, text: str) -> str:
         return text.replace(self.address.token, "***")
+
+
+def _append_query(client: InfluxDBClient, query: str) -> None:
+    """Have each request carry the query of the address: the library appends its paths to the address."""
+    pool = client.api_client.rest_client.pool_manager
+    request = pool.request
+
+    def with_query(method: str, url: str, **options: Any) -> Any:  # noqa: ANN401 - the library's own
+        return request(method, f"{url}{'&' if '?' in url else '?'}{query}", **options)
+
+    pool.request = with_query  # type: ignore[method-assign, assignment]
 
 
 def _check_done(answer: tuple[object, int, Mapping[str, str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,14 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import uvicorn
 from click.testing import CliRunner
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
+from tests.support.ports import free_port
 from tests.support.sidecars import StubSidecar, served
 from tsobs_pipelines.alerting import outbox
 from tsobs_pipelines.alerting.channel import TELEGRAM, Refused
@@ -20,7 +27,10 @@ from tsobs_pipelines.alerting.telegram import Telegram
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.database import engine_for
 from tsobs_pipelines.doctor.findings import clock_difference, clock_finding
-from tsobs_pipelines.settings import known_names, load_settings
+from tsobs_pipelines.doctor.machine import check_ports
+from tsobs_pipelines.processes.up import check_ports as refuse_ports
+from tsobs_pipelines.serving.listening import listening_socket
+from tsobs_pipelines.settings import Settings, SettingsError, known_names, load_settings
 
 
 @contextmanager
@@ -160,6 +170,40 @@ def test_a_port_that_somebody_else_has(monkeypatch: pytest.MonkeyPatch) -> None:
         status, found, _ = findings()
         assert status == 1
         assert "TSOBS_API_PORT" in found["API"]["remedy"]
+
+
+@pytest.mark.parametrize("host", ["::1", "::0", "127.0.0.1"])
+def test_a_healthy_api_is_recognised_at_any_address(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    async def healthy(_request: Request) -> JSONResponse:
+        return JSONResponse({"parts": {}, "version": "1"})
+
+    app = Starlette(routes=[Route("/healthz", healthy)])
+    with listening_socket(load_settings_of(monkeypatch, host).api_host, 0) as listener:
+        monkeypatch.setenv("TSOBS_API_PORT", str(listener.getsockname()[1]))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            found = {one.name: one for one in check_ports(load_settings(), datetime.now(UTC))}
+        finally:
+            server.should_exit = True
+            thread.join()
+    assert (found["API"].level, found["API"].version) == ("ok", "1"), found["API"]
+
+
+def load_settings_of(monkeypatch: pytest.MonkeyPatch, host: str) -> Settings:
+    """The settings with an API on this host."""
+    monkeypatch.setenv("TSOBS_API_HOST", host)
+    return load_settings()
+
+
+def test_an_address_of_another_machine_is_the_host_s_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TSOBS_DAGSTER_PORT", str(free_port()))
+    settings = load_settings_of(monkeypatch, "192.0.2.1")
+    api = next(one for one in check_ports(settings, datetime.now(UTC)) if one.name == "API")
+    assert (api.level, api.remedy) == ("failed", "set TSOBS_API_HOST to an address of this machine")
+    with pytest.raises(SettingsError, match=r"^TSOBS_API_HOST=192.0.2.1: can't listen on 192.0.2.1 port"):
+        refuse_ports(settings)
 
 
 def test_clocks() -> None:

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from tests.support.running import eventually
 from tsobs_pipelines.serving import connections
 from tsobs_pipelines.serving.connections import BoundedConnection
-from tsobs_pipelines.serving.server import listening_socket
+from tsobs_pipelines.serving.listening import listening_socket
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 

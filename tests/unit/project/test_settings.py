@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.cli.settings import markdown_table
-from tsobs_pipelines.secret_url import SecretTarget, SecretUrl, masked
+from tsobs_pipelines.secret_url import SecretTarget, SecretUrl, below, masked
+from tsobs_pipelines.serving.requests import HostNames, refuse_foreign
 from tsobs_pipelines.settings import (
     DEFAULT_START_DATE,
     SettingsError,
@@ -365,9 +368,144 @@ def test_addresses_are_shown_without_credentials(monkeypatch: pytest.MonkeyPatch
         assert canary in known
 
 
+API_BASES = ("TSOBS_SIDECAR_URL", "INFLUXDB_V2_URL", "TELEGRAM_API_URL")
+LINKS = ("TSOBS_PUBLIC_URL", "TSOBS_DAGSTER_URL")
+NO_HOSTS = (
+    *("a..b", "...", "a" * 64, f"x.{'a' * 64}.example", ".".join(["a" * 60] * 5)),
+    *("\u210dost", "xn--a", ".a", "a..", "a\u3002\u3002b", "ü" * 60),
+    *("[::1]x", "[::1].example", "x[::1]", "[::g]", "[v1.x]", "999.1.1.1", "[::1", "a]"),
+    *("xn--a.example", "a:b:80", "a%41", "a,b", "a*b", ""),
+)
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+@pytest.mark.parametrize("name", [*API_BASES, *LINKS, "TSOBS_HEARTBEAT_URL"])
+def test_a_host_that_no_client_could_ask_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, host: str
+) -> None:
+    for address in (f"http://{host}", f"http://{host}:80/x", f"http://u:p@{host}"):
+        monkeypatch.setenv(name, address)
+        assert "expected an http" in refusal()
+
+
+HOSTS = (
+    *(
+        "localhost",
+        "my_service",
+        "a.b.example.",
+        "A.example",
+        "a" * 63,
+        "127.0.0.1",
+        "127.1",
+        "[::1]",
+        "[fe80::1%eth0]",
+    ),
+    *(
+        "münchen.example",
+        "MÜNCHEN.example",
+        "xn--mnchen-3ya.example",
+        "münchen.xn--mnchen-3ya",
+        "日本.example",
+        "-a",
+    ),
+)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_is_accepted_can_be_asked_by_the_clients(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    for rest in ("", ":", ":8765", "/", "/x/", "?token=a@b/", "/x?token=sesame/&"):
+        monkeypatch.setenv("TSOBS_SIDECAR_URL", f"http://{host}{rest}")
+        address = load_settings().sidecar_url
+        assert address is not None
+        asked = httpx.URL(below(address, "/status")).copy_merge_params({"after": "1"})
+        asked.host.encode("idna")
+        assert asked.path == ("/x/status" if rest.startswith("/x") else "/status")
+        assert ("token" in asked.params) is ("token" in rest)
+        assert asked.params["after"] == "1"
+        assert asked.params.get("token", "/").endswith(("/", "sesame/"))
+
+
+@pytest.mark.parametrize("value", ["http://h/#frag", "http://h#", "http://h/x#", "http://h/?a=1#x"])
+@pytest.mark.parametrize("name", [*API_BASES, *LINKS])
+def test_an_address_that_paths_are_appended_to_has_no_fragment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert "fragment" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("https://münchen.example", "https://xn--mnchen-3ya.example"),
+        ("https://MÜNCHEN.example/tsobs/", "https://xn--mnchen-3ya.example/tsobs"),
+        ("HTTPS://Host.Example:443", "https://host.example"),
+        ("http://host:80/", "http://host"),
+        ("http://host:443", "http://host:443"),
+        ("https://host:", "https://host"),
+        ("https://host:/x", "https://host/x"),
+        ("https://straße.example", "https://xn--strae-oqa.example"),
+        ("http://[0:0:0:0:0:0:0:1]:8000", "http://[::1]:8000"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+    ],
+)
+def test_a_link_is_written_as_browsers_write_its_origin(
+    monkeypatch: pytest.MonkeyPatch, value: str, written: str
+) -> None:
+    for name in LINKS:
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert (settings.public_url, settings.dagster_url) == (written, written)
+    origin = "/".join(written.split("/")[:3])
+    host = origin.partition("://")[2]
+    names = HostNames(urlsplit(settings.dagster_url).hostname)
+    assert names.allow(host, None)
+    scope = {"headers": [(b"origin", origin.encode())]}
+    public = urlsplit(settings.dagster_url)
+    refuse_foreign(scope, "behind.a.proxy", {f"{public.scheme}://{public.netloc}"})
+
+
+@pytest.mark.parametrize("value", ["http://127.1", "http://2130706433", "http://0x7f.1", "http://host.1"])
+def test_a_link_to_a_number_that_browsers_would_write_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TSOBS_PUBLIC_URL", value)
+    assert refusal().startswith("TSOBS_PUBLIC_URL=")
+
+
+@pytest.mark.parametrize(
+    ("value", "listens", "link"),
+    [
+        ("::0", "::", "http://127.0.0.1:8000"),
+        ("0:0:0:0:0:0:0:0", "::", "http://127.0.0.1:8000"),
+        ("::ffff:0.0.0.0", "0.0.0.0", "http://127.0.0.1:8000"),  # noqa: S104 - compared only
+        ("::ffff:127.0.0.1", "127.0.0.1", "http://127.0.0.1:8000"),
+        ("0:0:0:0:0:0:0:1", "::1", "http://[::1]:8000"),
+        ("FD7A:115C::1", "fd7a:115c::1", "http://[fd7a:115c::1]:8000"),
+        ("localhost", "localhost", "http://localhost:8000"),
+    ],
+)
+def test_an_address_to_listen_on_has_one_form(
+    monkeypatch: pytest.MonkeyPatch, value: str, listens: str, link: str
+) -> None:
+    monkeypatch.setenv("TSOBS_API_HOST", value)
+    settings = load_settings()
+    assert (settings.api_host, settings.public_url) == (listens, link)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        ("TSOBS_API_HOST", "224.0.0.1", "expected an address of this machine"),
+        ("TSOBS_API_HOST", "ff02::1", "expected an address of this machine"),
+        ("TSOBS_API_HOST", "::ffff:224.0.0.1", "expected an address of this machine"),
+        ("TSOBS_API_HOST", "255.255.255.255", "expected an address of this machine"),
+        ("TSOBS_API_HOST", "fe80::1%eth0", "expected an IP address without a zone"),
+        ("TSOBS_API_HOST", "a..b", "expected the name of a host"),
+        ("TSOBS_API_HOST", "a" * 64, "expected the name of a host"),
+        ("TSOBS_TRUSTED_PROXY", "224.0.0.1", "expected the IP address"),
+        ("TSOBS_TRUSTED_PROXY", "::ffff:0.0.0.0", "expected the IP address"),
+        ("TSOBS_SIDECAR_URL", f"http://h/{'x' * 5000}", "expected an http"),
         ("TSOBS_SIDECAR_URL", "http://x:abc", "expected an http"),
         ("TSOBS_SIDECAR_URL", "http://x\r\nHost: y", "expected an http"),
         ("TSOBS_SIDECAR_URL", "http://x:0", "expected an http"),

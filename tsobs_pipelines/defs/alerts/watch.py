@@ -66,7 +66,7 @@ def send_heartbeat(url: str) -> str:
     """Fetch the heartbeat URL; returns the result."""
     try:
         answer = httpx.get(url, timeout=HEARTBEAT_TIMEOUT_S)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         log.warning("the heartbeat was not sent: %s", type(error).__name__)
         return f"heartbeat not sent ({type(error).__name__})"
     if answer.is_error:

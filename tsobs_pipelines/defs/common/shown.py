@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 import dagster as dg
 
 from tsobs_pipelines.forecasting.metrics_tracker import HISTORY_NAME
-from tsobs_pipelines.secret_url import masked
+from tsobs_pipelines.secret_url import below, masked
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, FORECASTS, NETCHECK, PRICES, SUMMARY
 
@@ -105,14 +105,14 @@ def _place(key: dg.AssetKey, settings: Settings) -> str:
 
 def _store(settings: Settings) -> str:
     if settings.influx_url is not None:
-        return f"{masked(str(settings.influx_url)).rstrip('/')}/{settings.influx_bucket}"
+        return masked(below(settings.influx_url, f"/{settings.influx_bucket}"))
     return str(settings.database_url)
 
 
 def _journal(key: dg.AssetKey, settings: Settings) -> str:
     name = key.path[0] if len(key.path) > 1 else settings.first_tailnet.name
     tailnet = next(one for one in settings.tailnets if one.name == name)
-    return f"{str(tailnet.sidecar_url).rstrip('/')}/samples" if tailnet.sidecar_url else "demo:tailnet"
+    return masked(below(tailnet.sidecar_url, "/samples")) if tailnet.sidecar_url else "demo:tailnet"
 
 
 def _models(settings: Settings) -> str:
