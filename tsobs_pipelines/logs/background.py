@@ -45,8 +45,8 @@ def _maintain_until(directory: Path, retention_days: int, stop: threading.Event)
     while not stop.is_set():
         try:
             done = maintain(directory, datetime.now(UTC), retention_days)
-        except OSError as error:
-            log.warning("old logs could not be packed: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must go on
+            log.warning("old logs could not be packed: %s: %s", type(error).__name__, error)
         else:
             if done.packed or done.removed:
                 days = {

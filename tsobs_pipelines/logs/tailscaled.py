@@ -32,13 +32,23 @@ SAME_HOUR_S = 1500.0
 """How late a line may be for its hour to be told from the other one of the same name; below half an hour."""
 
 LONGEST_RECORD = 256 << 10
+_SHOWN = 1_000
 
 _LINE = re.compile(r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<rest>.*)", re.DOTALL)
+_CLOCK = r"\d\d:\d\d:\d\d(?:[.,]\d+)?"
+_ISO = rf"\d{{4}}-\d\d-\d\dT{_CLOCK}(?:Z|[+-]\d\d:?\d\d)"
 _SYSLOG = re.compile(
     r"(?:<\d+>(?:1 )?)?"
-    r"(?:(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d:\d\d)"
-    r"|(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)))"
-    r" \S+ [\w./-]+(?:\[\d+\])?: (?P<rest>.*)",
+    rf"(?:(?P<month>[A-Z][a-z]{{2}}) +(?P<day>\d{{1,2}}) (?P<clock>{_CLOCK})|(?P<iso>{_ISO})"
+    # journalctl -o short-full: a weekday, and the name of the time zone.
+    rf"|[A-Z][a-z]{{2}} (?P<local>\d{{4}}-\d\d-\d\d {_CLOCK}) (?P<zone>\S+))"
+    # The host may be missing. It does not end in a colon, as the program does.
+    r" (?:\S*[^\s:] )?[\w./-]+(?:\[\d+\])?: (?P<rest>.*)",
+    re.DOTALL,
+)
+_RFC_5424 = re.compile(
+    # Version, time, host, program, process, kind of message, structured data.
+    rf"<\d+>1 (?P<iso>{_ISO}|-) \S+ \S+ \S+ \S+ (?:-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: \ufeff?(?P<rest>.*))?",
     re.DOTALL,
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -81,9 +91,9 @@ def parse(line: str, now: datetime | None = None) -> DaemonLine:
     autumn night is meant; a time that stays ambiguous is left out.
     """
     at, rest = None, line
-    syslog = _SYSLOG.fullmatch(line)
+    syslog = _syslog(line)
     if syslog:
-        at, rest = _syslog_seconds(syslog, now), syslog["rest"]
+        at, rest = _syslog_seconds(syslog.groupdict(), now), syslog["rest"] or ""
     found = _LINE.fullmatch(rest)
     if found:
         own = _seconds(found["time"], now)
@@ -97,22 +107,27 @@ def parse(line: str, now: datetime | None = None) -> DaemonLine:
     return DaemonLine(at, level, component, message.rstrip(), f"v{verbosity['number']}" if verbosity else "")
 
 
+def _syslog(line: str) -> re.Match[str] | None:
+    return _RFC_5424.fullmatch(line) or _SYSLOG.fullmatch(line)
+
+
 def _seconds(text: str, now: datetime | None) -> float | None:
     try:
-        form = "%Y/%m/%d %H:%M:%S.%f" if "." in text else "%Y/%m/%d %H:%M:%S"
-        return _local(datetime.strptime(text, form), now)  # noqa: DTZ007 - the machine's own zone
+        return _local(datetime.fromisoformat(text.replace("/", "-")), now)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _syslog_seconds(found: re.Match[str], now: datetime | None) -> float | None:
+def _syslog_seconds(found: dict[str, str], now: datetime | None) -> float | None:
     try:
         if found["iso"]:
             return datetime.fromisoformat(found["iso"].replace(",", ".")).timestamp()
+        if found["local"]:
+            return _in_zone(datetime.fromisoformat(found["local"].replace(",", ".")), found["zone"])
         if now is None:
             return None
         here = now.astimezone().replace(tzinfo=None)
-        clock = time.fromisoformat(found["clock"])
+        clock = time.fromisoformat(found["clock"].replace(",", "."))
         month, day = _MONTHS.index(found["month"]) + 1, int(found["day"])
         years = [
             year for year in (here.year - 1, here.year, here.year + 1) if day <= monthrange(year, month)[1]
@@ -121,6 +136,14 @@ def _syslog_seconds(found: re.Match[str], now: datetime | None) -> float | None:
         return _local(min(dates, key=lambda one: abs(one - here)), now)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _in_zone(naive: datetime, zone: str) -> float | None:
+    """Seconds since 1970 of a time in UTC, or in the zone of this machine; of another zone None."""
+    if zone == "UTC":
+        return naive.replace(tzinfo=UTC).timestamp()
+    here = (naive.replace(fold=fold).astimezone() for fold in (0, 1))
+    return next((one.timestamp() for one in here if one.tzname() == zone), None)
 
 
 def _local(naive: datetime, now: datetime | None) -> float | None:
@@ -233,13 +256,21 @@ class Follower:
             if len(whole) > LONGEST_RECORD:
                 text += f" … [{len(whole) - LONGEST_RECORD} more bytes]"
             # A stack that the Go runtime prints has no times: it belongs to the line before it.
-            if held and (_LINE.match(text) or _SYSLOG.match(text) or size > LONGEST_RECORD):
-                self._take("\n".join(held))
+            if held and (_LINE.match(text) or _syslog(text) or size > LONGEST_RECORD):
+                self._give("\n".join(held))
                 held, size = [], 0
             held.append(text)
             size += len(text)
         if held:
-            self._take("\n".join(held))
+            self._give("\n".join(held))
+
+    def _give(self, text: str) -> None:
+        try:
+            self._take(text)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the next line must be handed on
+            log.error(
+                "a line of tailscaled's log can't be filed (%s): %s", type(error).__name__, text[:_SHOWN]
+            )
 
 
 def _same(fd: int, status: os.stat_result, position: Position) -> bool:
@@ -266,11 +297,12 @@ def _whole_lines(fd: int, offset: int) -> tuple[list[bytes], int]:
 def _load(path: Path) -> Position | None:
     try:
         found = json.loads(path.read_text("utf-8"))
-        return Position(
-            int(found["inode"]), str(found["head"]), int(found["head_bytes"]), int(found["offset"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        inode, head, head_bytes, offset = (found[name] for name in Position.__slots__)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    numbers = all(type(number) is int and 0 <= number < 1 << 64 for number in (inode, head_bytes, offset))
+    usable = numbers and head_bytes <= HEAD_BYTES and offset < 1 << 63 and isinstance(head, str)
+    return Position(inode, head, head_bytes, offset) if usable else None
 
 
 def _save(path: Path, position: Position) -> None:
@@ -295,8 +327,9 @@ def follow_tailscaled(path: Path, directory: Path, stop: threading.Event) -> Non
         try:
             follower.poll()
             complained = ""
-        except OSError as error:
-            if complained != str(error):
-                complained = str(error)
-                log.warning("can't read tailscaled's log: %s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must go on
+            told = f"{type(error).__name__}: {error}"
+            if complained != told:
+                complained = told
+                log.warning("can't read tailscaled's log: %s", told)
         stop.wait(POLL_S)

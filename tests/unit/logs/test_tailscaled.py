@@ -109,6 +109,16 @@ def test_another_hour_needs_no_help(madrid: None) -> None:
         "<30>Nov 24 17:38:12 observer tailscaled[812]: ",
         "2026-11-24T17:38:12.000000+01:00 observer tailscaled[812]: ",
         "2026-11-24T17:38:12+0100 observer tailscaled: ",
+        "Nov 24 17:38:12 tailscaled[812]: ",
+        "Nov 24 17:38:12 tailscaled: ",
+        "2026-11-24T17:38:12+0100 tailscaled[812]: ",
+        "Nov 24 17:38:12.000000 observer tailscaled[812]: ",
+        "Tue 2026-11-24 17:38:12 CET observer tailscaled[812]: ",
+        "Tue 2026-11-24 16:38:12 UTC observer tailscaled[812]: ",
+        "<30>1 2026-11-24T16:38:12Z observer tailscaled 812 - - ",
+        '<30>1 2026-11-24T16:38:12.000000Z observer tailscaled 812 - [a@1 b="c\\]"][d@2 e="f"] \ufeff',
+        "<30>1 - observer tailscaled 812 ID47 - 2026/11/24 17:38:12 ",
+        "2026/11/24 17:38:12.000000000 ",
         "2026-11-24T16:38:12Z observer tailscaled[812]: 2026/11/24 17:38:12 ",
     ],
 )
@@ -117,6 +127,31 @@ def test_syslogs_form_keeps_its_time(madrid: None, head: str) -> None:
     found = parse(f"{head}[v1] magicsock: hello: world", at + timedelta(seconds=1))
     assert (found.at, found.level) == (at.timestamp(), "DEBUG")
     assert (found.component, found.message) == ("magicsock", "hello: world")
+
+
+@pytest.mark.parametrize(
+    ("line", "fraction"),
+    [
+        ("Nov 24 17:38:12.123456 observer tailscaled[812]: x", 0.123456),
+        ("Nov 24 17:38:12.5 observer tailscaled[812]: x", 0.5),
+        ("2026/11/24 17:38:12.123456789 x", 0.123456),
+        ("2026/11/24 17:38:12.123 x", 0.123),
+        ("2026-11-24T16:38:12.123456789Z observer tailscaled[812]: x", 0.123456),
+        ("<30>1 2026-11-24T16:38:12,25Z observer tailscaled 812 - - x", 0.25),
+    ],
+)
+def test_a_fraction_of_any_length_is_read(madrid: None, line: str, fraction: float) -> None:
+    at = datetime(2026, 11, 24, 16, 38, 12, tzinfo=UTC)
+    found = parse(line, at)
+    assert found.message == "x"
+    assert found.at == pytest.approx(at.timestamp() + fraction, abs=2e-6)
+
+
+def test_a_time_of_another_zone_is_left_out_and_the_named_hour_is_taken(madrid: None) -> None:
+    assert parse("Tue 2026-11-24 17:38:12 PST observer tailscaled[812]: x").at is None
+    for hour, zone in enumerate(("CEST", "CET")):
+        found = parse(f"Sun 2026-10-25 02:30:00 {zone} observer tailscaled[812]: x")
+        assert found.at == (FIRST + timedelta(hours=hour)).timestamp()
 
 
 def test_a_syslog_line_of_december_is_read_in_january(madrid: None) -> None:
@@ -222,8 +257,24 @@ def test_a_long_file_is_entered_near_its_end(log: Log, monkeypatch: pytest.Monke
     assert all(line.startswith("2026/11/24") for line in log.taken)
 
 
-def test_a_position_that_cannot_be_read_is_no_obstacle(log: Log, tmp_path: Path) -> None:
-    (tmp_path / "position.json").write_text("{")
+@pytest.mark.parametrize(
+    "position",
+    [
+        "{",
+        "[]",
+        '{"inode":1e400,"head":"","head_bytes":0,"offset":0}',
+        '{"inode":NaN,"head":"","head_bytes":0,"offset":0}',
+        '{"inode":INODE,"head":"","head_bytes":0,"offset":-5}',
+        '{"inode":INODE,"head":"","head_bytes":-1,"offset":0}',
+        '{"inode":INODE,"head":"","head_bytes":99999999999999999999,"offset":0}',
+        '{"inode":INODE,"head":"","head_bytes":0,"offset":99999999999999999999}',
+        '{"inode":INODE,"head":null,"head_bytes":0,"offset":null}',
+        "[" * 100_000,
+    ],
+)
+def test_a_position_that_cannot_be_read_is_no_obstacle(log: Log, tmp_path: Path, position: str) -> None:
+    log.path.touch()
+    (tmp_path / "position.json").write_text(position.replace("INODE", str(log.path.stat().st_ino)))
     log.restart()
     log.write()
     log.poll()
@@ -245,6 +296,51 @@ def test_lines_reach_the_day_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     entry = json.loads(found[0].read_text())
     assert (entry["logger"], entry["level"], entry["component"]) == ("tailscaled", "DEBUG", "magicsock")
     assert (entry["verbosity"], "123456abcd" in str(entry)) == ("v1", False)
+
+
+def test_a_line_that_can_not_be_filed_costs_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: list[str] = []
+
+    def take(line: str) -> None:
+        if "line 2" in line:
+            raise RuntimeError("no")
+        taken.append(line)
+
+    source = tmp_path / "tailscaled.log"
+    source.write_text("".join(f"2026/11/24 17:38:12 line {number}\n" for number in range(4)))
+    follower = Follower(source, tmp_path / "position.json", take)
+    assert follower.poll() == 4
+    assert follower.poll() == 0
+    assert [line[-1] for line in taken] == ["0", "1", "3"]
+    assert "(RuntimeError): 2026/11/24 17:38:12 line 2" in caplog.text
+
+
+def test_the_thread_goes_on_whatever_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    polled = threading.Event()
+    fates = iter([OSError("gone"), ValueError("odd"), ValueError("odd"), OverflowError("large")])
+
+    def poll(_: Follower) -> int:
+        error = next(fates, None)
+        if error is not None:
+            raise error
+        polled.set()
+        return 0
+
+    monkeypatch.setattr(Follower, "poll", poll)
+    monkeypatch.setattr(tailscaled, "POLL_S", 0.001)
+    stop = threading.Event()
+    arguments = (tmp_path / "tailscaled.log", tmp_path / "logs", stop)
+    thread = threading.Thread(target=follow_tailscaled, args=arguments)
+    thread.start()
+    assert polled.wait(10)
+    stop.set()
+    thread.join(10)
+    told = [record.getMessage().partition("log: ")[2] for record in caplog.records]
+    assert told == ["OSError: gone", "ValueError: odd", "OverflowError: large"]
 
 
 @pytest.mark.parametrize("size", [300, 9_000_000])
