@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
-from tsobs_pipelines.timeseries.influx_points import NANOS_PER_MICRO, times_ns
+from tsobs_pipelines.timeseries.influx_points import NANOS_PER_MICRO, integer_of, times_ns
 from tsobs_pipelines.timeseries.rows import MICROS_PER_SECOND, from_micros
 from tsobs_pipelines.timeseries.schema import Measurement, Row
 from tsobs_pipelines.timeseries.store import Aggregate, Downsampled
 
-Part: TypeAlias = tuple[str, int, str]
-"""Name of the part, microseconds of the record's time, and the text of its value."""
+Part: TypeAlias = tuple[tuple[str, str] | None, int, float | None]
+"""Field and function (None: of any), microseconds of the record's time, and the value."""
 
 _ANY = "any"
 _PARTS_OF = {"mean": ("sum", "count")}
@@ -62,23 +62,43 @@ class BucketPlan:
         return "\n".join(streams)
 
     def part_of(self, columns: Sequence[str]) -> Callable[[Sequence[str]], Part]:
-        """Converter of the query's records."""
+        """Converter of the query's records.
+
+        Raises:
+            KeyError, ValueError: columns, names or values that the query can't have; so does the converter.
+        """
         to_ns = times_ns()
         name, time = columns.index("result"), columns.index("_time")
-        value = columns.index("_value") if "_value" in columns else name
-        return lambda cells: (cells[name], to_ns(cells[time]) // NANOS_PER_MICRO, cells[value])
+        value = columns.index("_value") if "_value" in columns else None
+
+        def convert(cells: Sequence[str]) -> Part:
+            micros = to_ns(cells[time]) // NANOS_PER_MICRO
+            if cells[name] == _ANY:
+                return None, micros, None
+            part = self._parts[cells[name]]
+            if value is None:
+                raise KeyError("_value")
+            return part, micros, self._number(part, cells[value])
+
+        return convert
+
+    def _number(self, part: tuple[str, str], text: str) -> float | None:
+        field, function = part
+        if not text:
+            return None
+        if function == "count":
+            return int(text)
+        return integer_of(text) if self._types[field] == "int" else float(text)
 
     def combined(self, found: Iterable[Part]) -> list[Downsampled]:
         """The rows of the down-sampling, oldest first."""
         step = int(self._every.total_seconds()) * MICROS_PER_SECOND
         buckets: dict[int, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
-        for name, micros, text in found:
+        for part, micros, value in found:
             # The first bucket is said to start where the window does.
             values = buckets[micros - micros % step]
-            if name != _ANY and text:
-                field, function = self._parts[name]
-                whole = function == "count" or self._types[field] == "int"
-                values[field, function].append(int(text) if whole else float(text))
+            if part is not None and value is not None:
+                values[part].append(value)
         return [
             Downsampled(
                 from_micros(start),

@@ -134,11 +134,11 @@ class InfluxConnection:
             response = api.query_raw(flux, dialect=_DIALECT, params=dict(parameters))
             response.auto_close = False  # TextIOWrapper reads on to see the end
             try:
-                kind = str(response.headers.get("Content-Type", "no content type")).partition(";")[0]
-                if kind != _CSV:
-                    raise _stranger(f"{response.status} with {kind[:80]}, expected {_CSV}")
+                kind = _content_type(response.headers)
+                if kind.lower() != _CSV:
+                    raise _stranger(f"{response.status} with {kind}, expected {_CSV}")
                 return list(_converted(csv.reader(TextIOWrapper(response, "utf-8", newline="")), converter))
-            except (KeyError, IndexError, ValueError) as error:
+            except (KeyError, IndexError, ValueError, OverflowError) as error:
                 raise _stranger(f"columns or cells that nobody asked for: {_told(error)}") from None
             finally:
                 response.release_conn()
@@ -210,6 +210,9 @@ class InfluxConnection:
             raise self._error_of(where, error) from None
         except StoreError as error:
             raise type(error)(self._without_token(f"{where}: {error}")) from None
+        except UnicodeDecodeError:
+            # The library decodes a page before it looks at its status.
+            raise StoreUnavailableError(f"{where}: {_stranger('a page that is not UTF-8')}") from None
         except LocationValueError:
             raise StoreError(f"{where}: the address can't be used") from None
         except (HTTPError, OSError) as error:
@@ -255,8 +258,11 @@ def _check_done(answer: tuple[object, int, Mapping[str, str]]) -> None:
     """Make sure that a request without an answer was taken: InfluxDB says 204, a login page 200."""
     _, status, headers = answer
     if status != _NO_CONTENT:
-        kind = str(headers.get("Content-Type", "no content type")).partition(";")[0]
-        raise _stranger(f"{status} with {kind[:80]}, expected 204")
+        raise _stranger(f"{status} with {_content_type(headers)}, expected 204")
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return str(headers.get("Content-Type", "no content type")).partition(";")[0].strip()[:80]
 
 
 def _stranger(what: str) -> StoreUnavailableError:
@@ -273,10 +279,10 @@ def _converted(reader: Iterator[list[str]], converter: Converter[T]) -> Iterator
     convert: Callable[[Sequence[str]], T] | None = None
     failed = False
     for cells in reader:
-        if failed:
-            raise StoreError(f"the query failed: {cells[1]}")
+        if failed and any(cells):
+            raise StoreError(f"the query failed: {next(filter(None, cells))}")
         # A query that fails after its first rows can't change the status any more: it sends these columns.
-        failed = cells == ["", "error", "reference"]
+        failed = failed or [name for name in cells if name] == ["error", "reference"]
         if not cells:
             convert = None
         elif failed or cells[0].startswith("#"):
@@ -285,13 +291,16 @@ def _converted(reader: Iterator[list[str]], converter: Converter[T]) -> Iterator
             convert = converter(cells)
         else:
             yield convert(cells)
+    if failed:
+        raise StoreUnavailableError("the query failed, and the answer ends before it says why")
 
 
 def _message_of(body: object) -> str:
     try:
         parsed: Any = json.loads(body)  # type: ignore[arg-type]
-        return str(parsed["message"]).splitlines()[0][:300]
-    except (ValueError, TypeError, KeyError, IndexError):
+        message = parsed["message"]
+        return message.strip().splitlines()[0][:300] if isinstance(message, str) else ""
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return ""
 
 

@@ -168,12 +168,12 @@ def row_of(measurement: Measurement[RowT]) -> Callable[[Sequence[str]], Callable
     return of_columns
 
 
-def _int(cell: str) -> int:
-    # A field that somebody else has written as a float is shown with a fraction.
+def integer_of(cell: str) -> int:
+    """The value of an integer field; one that somebody else has written as a float has a fraction."""
     return int(cell) if cell.lstrip("-").isdigit() else int(float(cell))
 
 
-_casts: dict[str, Callable[[str], Value]] = {"float": float, "int": _int, "str": decode_text}
+_casts: dict[str, Callable[[str], Value]] = {"float": float, "int": integer_of, "str": decode_text}
 
 
 def micros_of_values(columns: Sequence[str]) -> Callable[[Sequence[str]], int]:

@@ -20,7 +20,7 @@ from tsobs_pipelines.timeseries.store import Aggregate, StoreError, StoreUnavail
 TOKEN = "the-token-of-the-bucket"
 LOGIN = ("text/html; charset=utf-8", "<!doctype html><title>Log in</title><form>user, password")
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[str, str | bytes]] = {
     "a login page": LOGIN,
     "JSON": ("application/json", '{"status": "ok"}'),
     "nothing": ("", ""),
@@ -32,6 +32,9 @@ ANSWERS = {
     ),
     "CSV with short rows": ("text/csv", ",result,table,_time,_value,place,kind,level\n,,\n"),
     "a page that calls itself CSV": ("text/csv", LOGIN[1] + "\n" + LOGIN[1] + "\n"),
+    "a page in Latin-1": ("text/html", "<title>Iniciar sesión</title>".encode("latin-1")),
+    "bytes": ("application/octet-stream", b"\xff\xfe\x00"),
+    "CSV in Latin-1": ("text/csv", ",result,table,_time\n,,0,sesión\n".encode("latin-1")),
     "a page that repeats the token": ("text/csv", f"x\n{TOKEN}\n"),
 }
 ASKED: dict[str, Callable[[InfluxStore], object]] = {
@@ -49,15 +52,16 @@ ASKED: dict[str, Callable[[InfluxStore], object]] = {
 
 
 @contextmanager
-def stranger(kind: str, body: str, queries: str | None = None) -> Iterator[str]:
+def stranger(kind: str, body: str | bytes, queries: str | None = None, status: int = 200) -> Iterator[str]:
     """A server that answers all requests alike; ``queries``: those of queries as CSV with this body."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             empty = queries is not None and self.path.startswith("/api/v2/query")
-            content = (queries if empty and queries is not None else body).encode()
-            self.send_response(200)
+            said = queries if empty and queries is not None else body
+            content = said if isinstance(said, bytes) else said.encode()
+            self.send_response(status)
             if kind or empty:
                 self.send_header("Content-Type", "text/csv" if empty else kind)
             self.send_header("Content-Length", str(len(content)))
@@ -70,7 +74,7 @@ def stranger(kind: str, body: str, queries: str | None = None) -> Iterator[str]:
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
@@ -78,10 +82,15 @@ def stranger(kind: str, body: str, queries: str | None = None) -> Iterator[str]:
         server.server_close()
 
 
-def error_of(url: str, directory: Path, ask: Callable[[InfluxStore], object]) -> StoreError:
+def error_of(
+    url: str,
+    directory: Path,
+    ask: Callable[[InfluxStore], object],
+    kind: type[StoreError] = StoreUnavailableError,
+) -> StoreError:
     store = InfluxStore(InfluxAddress(url, "org", "bucket", TOKEN), directory)
     try:
-        with pytest.raises(StoreUnavailableError) as caught:
+        with pytest.raises(kind) as caught:
             ask(store)
     finally:
         store.close()
@@ -113,3 +122,83 @@ def test_what_a_proxy_swallows_is_not_taken_for_written(tmp_path: Path, asked: s
     with stranger(*LOGIN, queries="\r\n") as url:
         text = str(error_of(url, tmp_path, ASKED[asked]))
     assert "200 with text/html, expected 204" in text
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_proxys_error_page_that_is_not_utf_8_is_a_clear_error(tmp_path: Path, asked: str) -> None:
+    page = "<title>Página no disponible</title>".encode("latin-1")
+    with stranger("text/html", page, status=502) as url:
+        text = str(error_of(url, tmp_path, ASKED[asked]))
+    assert text.startswith(f"InfluxDB {url}: ")
+    assert "502" in text or "not an answer of InfluxDB: a page that is not UTF-8" in text
+
+
+PARTS = ",result,table,_time,_value\r\n"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        PARTS + ",zzz,0,2026-05-12T00:00:00Z,1\r\n",
+        PARTS + ",part0,0,2026-05-12T00:00:00Z,1.5\r\n",
+        PARTS + ",part1,0,2026-05-12T00:00:00Z,abc\r\n",
+        ",result,table,_time\r\n,part0,0,2026-05-12T00:00:00Z\r\n",
+        PARTS + ",part1,0,yesterday,1\r\n",
+    ],
+    ids=["another result", "half a count", "no number", "no value", "no time"],
+)
+def test_a_down_sampling_of_other_cells_is_a_clear_error(tmp_path: Path, rows: str) -> None:
+    with stranger("text/csv", rows) as url:
+        text = str(error_of(url, tmp_path, ASKED["downsample"]))
+    assert "not an answer of InfluxDB: columns or cells that nobody asked for" in text
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("[" * 100_000, "400, Bad Request"),
+        ('{"message":' * 50_000, "400, Bad Request"),
+        ('{"message":null}', "400, Bad Request"),
+        ('{"message":{"a":1}}', "400, Bad Request"),
+        ('{"message":" "}', "400, Bad Request"),
+        ("[1]", "400, Bad Request"),
+        ("9" * 6_000, "400, Bad Request"),
+        ('{"message":"\\nno such\\nthing"}', "400, no such"),
+    ],
+)
+@pytest.mark.parametrize("asked", ["read", "write", "delete", "ping"])
+def test_a_refusal_says_its_reason(tmp_path: Path, asked: str, body: str, said: str) -> None:
+    with stranger("application/json", body, status=400) as url:
+        text = str(error_of(url, tmp_path, ASKED[asked], StoreError))
+    assert text.endswith(said)
+
+
+ROW = ",result,table,_time,place,kind,level\r\n,,0,2026-05-12T00:00:00Z,a,b,1\r\n\r\n"
+
+
+@pytest.mark.parametrize("header", [",error,reference\r\n", "error,reference\r\n"])
+@pytest.mark.parametrize("rows", ["", ROW])
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("", "the query failed, and the answer ends before it says why"),
+        ("\r\n", "the query failed, and the answer ends before it says why"),
+        (",boom,897\r\n", "the query failed: boom"),
+        ("boom,897\r\n", "the query failed: boom"),
+    ],
+)
+def test_a_query_that_fails_within_its_answer_is_an_error(
+    tmp_path: Path, rows: str, header: str, rest: str, said: str
+) -> None:
+    with stranger("text/csv", rows + header + rest) as url:
+        text = str(error_of(url, tmp_path, ASKED["read"], StoreError))
+    assert text.endswith(said)
+
+
+def test_the_content_type_may_be_in_capitals(tmp_path: Path) -> None:
+    with stranger("TEXT/CSV ; charset=UTF-8", ROW) as url:
+        store = InfluxStore(InfluxAddress(url, "org", "bucket", TOKEN), tmp_path)
+        try:
+            assert len(store.read(SAMPLE, DAY)) == 1
+        finally:
+            store.close()
