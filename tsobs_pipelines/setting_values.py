@@ -21,8 +21,11 @@ from pydantic_settings import NoDecode
 from tsobs_pipelines.price_sources import chosen_source
 from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, masked, scheme_and_host
 from tsobs_pipelines.setting_addresses import MAX_NAME, api_url, http_url, link, listen_address, proxy_address
+from tsobs_pipelines.setting_database import database_url
 
 MAX_PATH: Final = 4095
+MAX_TOKEN: Final = 4096
+"""Characters of a secret that travels in a header."""
 SHOWN: Final = 80
 """Characters of a bad value that are shown."""
 
@@ -123,9 +126,11 @@ def _text(value: str) -> str:
 
 
 def _token(value: object) -> object:
-    # It goes into a header or an address: with a line end each request would fail.
-    if isinstance(value, str) and not value.isprintable():
-        msg = "expected printable characters"
+    # It goes into a header or an address: with a line end or a blank at its end each request would fail.
+    if isinstance(value, str) and not (
+        value.isascii() and value.isprintable() and value == value.strip() and len(value) <= MAX_TOKEN
+    ):
+        msg = f"expected printable characters of ASCII, at most {MAX_TOKEN}, without blanks at the ends"
         raise ValueError(msg)
     return _given(value)
 
@@ -220,26 +225,8 @@ def _given(value: object) -> object:
     return None if value == "" else value
 
 
-def _with_driver(value: object) -> object:
-    # Without a driver SQLAlchemy 2.1 takes one that neither Dagster nor tsobs brings.
-    if not isinstance(value, str):
-        return value
-    url = re.sub(r"^postgres(?:ql)?://", "postgresql+psycopg2://", value)
-    _check_database(url)
-    return SecretUrl(url)
-
-
-def _check_database(url: str) -> None:
-    from sqlalchemy import make_url  # noqa: PLC0415 - a supervisor that lives for months needs none of it
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    try:
-        found = make_url(url)
-    except (ArgumentError, ValueError):
-        found = None
-    if found is None or found.drivername not in {"sqlite", "postgresql+psycopg2"}:
-        msg = "expected sqlite:///<path> or postgresql://<user>:<password>@<host>:<port>/<name>"
-        raise ValueError(msg)
+def _database(value: object) -> object:
+    return SecretUrl(database_url(value)) if isinstance(value, str) else value
 
 
 def _postgres(value: SecretUrl | None) -> SecretUrl | None:
@@ -266,7 +253,7 @@ Place = Annotated[SecretUrl, ShownPart("place"), BeforeValidator(_place)]
 Secret = Annotated[SecretStr | None, ShownPart("nothing"), BeforeValidator(_token)]
 Text = Annotated[str, AfterValidator(_text)]
 DatabaseUrl = Annotated[
-    SecretUrl | None, ShownPart("address"), BeforeValidator(_with_driver), BeforeValidator(_given)
+    SecretUrl | None, ShownPart("address"), BeforeValidator(_database), BeforeValidator(_given)
 ]
 PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
 ListenAddress = Annotated[str, AfterValidator(listen_address)]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tsobs_pipelines.secret_url import SecretUrl, clear, masked
+from tsobs_pipelines.secret_url import MASK, SecretUrl, clear, masked
+from tsobs_pipelines.setting_values import shown_value
+from tsobs_pipelines.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,8 @@ class RemoteFiles:
 
     def __init__(self, url: str) -> None:
         """Files below ``url``, for example ``s3://bucket/models``."""
-        from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for remote files only
-
         self._url = url.rstrip("/")
-        self._fs, self._root = url_to_fs(self._url)
+        self._fs, self._root = _file_system(self._url)
 
     def describe(self, name: str) -> str:
         """The URL, without credentials."""
@@ -165,8 +168,49 @@ class RemoteFiles:
         return f"{self._root}/{name}"
 
 
+def _file_system(url: str) -> tuple[AbstractFileSystem, str]:
+    from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for remote files only
+
+    try:
+        files, root = url_to_fs(url)
+    except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
+        # fsspec's own text names the package that is lacking, or the protocol that nobody knows.
+        said = f"{error}" if isinstance(error, ImportError | ValueError) else type(error).__name__
+        for secret in SecretUrl(url).credentials():
+            said = said.replace(secret, MASK)
+        shown = shown_value(masked(url))
+        raise SettingsError(
+            f"TSOBS_MODELS_DIR={shown}: expected a path or an address that fsspec can open "
+            f"({' '.join(said.split())[:200]})"
+        ) from None
+    return files, str(root)
+
+
+def check_models_dir(settings: Settings) -> None:
+    """Make sure that models can be kept where the settings say; a local directory is made if need be.
+
+    Raises:
+        SettingsError: they can't.
+    """
+    place = settings.local_models
+    if place is None:
+        open_files(settings.models_dir)
+        return
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"TSOBS_MODELS_DIR={shown_value(str(place), 300)}: expected a directory, or a path where one can "
+            f"be made ({error.strerror})"
+        ) from None
+
+
 def open_files(place: SecretUrl | str) -> FileSystem:
-    """The files below ``place``: a path, ``file://…``, or another URL of fsspec."""
+    """The files below ``place``: a path, ``file://…``, or another URL of fsspec.
+
+    Raises:
+        SettingsError: fsspec can't open it.
+    """
     root = clear(place)
     if "://" not in root:
         return LocalFiles(Path(root))

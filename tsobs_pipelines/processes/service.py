@@ -17,6 +17,7 @@ from tsobs_pipelines.dagster_storage.home import (
     prepare_state,
     write_home,
 )
+from tsobs_pipelines.forecasting.model_files import check_models_dir
 from tsobs_pipelines.processes.children import READY_TIMEOUT_S
 from tsobs_pipelines.processes.forking import call, name_process
 from tsobs_pipelines.processes.parts import Part, parts
@@ -82,6 +83,7 @@ def _become_worker(settings: Settings, *options: str) -> NoReturn:
 def _prepare(settings: Settings) -> Home:
     check_notify_urls(settings)
     prepare_state(settings, datetime.now(UTC).date())
+    check_models_dir(settings)
     # Parts that start together on an empty directory would race in Dagster's migrations.
     lock = FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S)
     try:

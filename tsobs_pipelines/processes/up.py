@@ -21,6 +21,7 @@ from tsobs_pipelines.dagster_storage.home import (
     write_home,
 )
 from tsobs_pipelines.forecasting.delivery import market_of
+from tsobs_pipelines.forecasting.model_files import check_models_dir
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.forecasting.prices.source import PriceSourceError, PriceSourceSetupError
 from tsobs_pipelines.logs.setup import INTAKE_ENVIRONMENT
@@ -134,6 +135,7 @@ def run_up(settings: Settings) -> NoReturn:
     begun = time.monotonic()
     prepare_state(settings, datetime.now(UTC).date())
     _be_the_only_one(settings)
+    check_models_dir(settings)
     check_ports(settings)
     check_prices(settings)
     check_notify_urls(settings)

@@ -493,6 +493,114 @@ def test_an_address_to_listen_on_has_one_form(
     assert (settings.api_host, settings.public_url) == (listens, link)
 
 
+DATABASES = ("TSOBS_DATABASE_URL", "TSOBS_DAGSTER_DATABASE_URL")
+NO_POSTGRES = (
+    *("postgresql://u:p@h:0/x", "postgresql://u:p@h:99999/x", "postgresql://u:p@h:-1/x"),
+    *(
+        "postgresql://h/x?port=99999",
+        "postgresql://h/x?host=h1:1&host=h2:99999",
+        "postgresql://h/x?host=a..b",
+    ),
+    *(
+        "postgresql://u:p@h\r\n/x",
+        "postgresql://u:p@h/x\r\n",
+        "postgresql://h/x%00y",
+        "postgresql://u:%00@h/x",
+    ),
+    *("postgresql://u:p@h/x?foo=bar", "postgresql://h/x?sslmode=sometimes", "postgresql://h/x%0Ay"),
+    *("postgresql://a..b/x", f"postgresql://{'a' * 64}/x", "postgresql://h/x ", "postgresql://h h/x"),
+    *(f"postgresql://h/{'x' * 5000}", "postgres:/h/x"),
+)
+NO_SQLITE = (
+    *(
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:////tmp",
+        "sqlite://h/x",
+        "sqlite:///",
+        "sqlite:///x?foo=bar",
+    ),
+    *(
+        "sqlite:///.",
+        "sqlite:///x%00y",
+        f"sqlite:///{'d/' * 2500}x",
+        f"sqlite:///{'d' * 300}",
+        "sqlite:///~/x",
+    ),
+    *(
+        "sqlite:////dev/null",
+        "sqlite:////dev/null/x",
+        "sqlite:///file:x",
+        "sqlite+aiosqlite:///x",
+        "sqlite:///x\n",
+    ),
+)
+
+
+@pytest.mark.parametrize("value", [*NO_POSTGRES, *NO_SQLITE])
+@pytest.mark.parametrize("name", DATABASES)
+def test_an_address_at_which_no_database_can_be_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = refusal()
+    assert text.startswith(name)
+    assert "expected sqlite:///<path> or postgresql://" in text
+    assert text.isprintable()
+    assert len(text) < 500
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "postgresql://u:p%40@db.example:5432/x?sslmode=require",
+            "postgresql://u:p w@my_db/x",
+            "postgresql:///x",
+        ),
+        *(
+            "postgresql:///x?host=/run/postgresql",
+            "postgresql://u@[::1]:5432/x?connect_timeout=5&application_name=a",
+        ),
+        *(
+            "postgresql://u@/x?host=h1:5432&host=h2:5433",
+            "postgresql://h",
+            "sqlite:///x.db",
+            "sqlite:///a/b/x.db",
+        ),
+    ],
+)
+def test_an_address_at_which_a_database_may_be_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("TSOBS_DATABASE_URL", value)
+    assert load_settings().database_url.get_secret_value().endswith(value.partition("://")[2])
+
+
+SECRETS = (
+    *(
+        "INFLUXDB_V2_TOKEN",
+        "TELEGRAM_BOT_TOKEN",
+        "TSOBS_PROXY_SECRET",
+        "TSOBS_ESIOS_TOKEN",
+        "TSOBS_ENTSOE_TOKEN",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "value", ["\u20acuro-canary", "  ", "canary ", " canary", "\tcanary", "canary" * 700, "can\x7fary"]
+)
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_no_header_can_carry_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    text = refusal()
+    assert text.startswith(f"{name}: expected printable characters of ASCII")
+    assert "canary" not in text
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

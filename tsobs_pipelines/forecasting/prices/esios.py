@@ -95,10 +95,10 @@ def open_esios(argument: str, settings: Settings) -> EsiosPrices:
     """The day-ahead price; the PVPC where the argument names it.
 
     Raises:
-        ValueError: there is no token that can be sent.
+        ValueError: there is no token.
     """
     token = settings.esios_token.get_secret_value() if settings.esios_token else ""
-    if not token or not token.isascii() or not token.isprintable():
+    if not token:
         msg = f"expected a token of ESIOS in {TOKEN_VARIABLE}"
         raise ValueError(msg)
     return EsiosPrices(token, PVPC if argument == "pvpc" else DAY_AHEAD)
