@@ -172,6 +172,83 @@ def test_separators_of_thousands_are_left_out_and_never_guessed(
     assert [point.price * 1000 for point in found] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "cells", "prices"),
+    [
+        (";", ["98,50", "1.041,00", "1.041", "-1.200"], [98.5, 1041, 1041, -1200]),
+        (";", ["98,50", "1,041"], [98.5, 1.041]),
+        (";", ["0,104", "1,041"], [0.104, 1.041]),
+        (";", ["98.50", "1.041", "1,041"], [98.5, 1.041, 1041]),
+        ("\t", ["98.50", "1,041", "1,041.00", "1.041"], [98.5, 1041, 1041, 1.041]),
+        ("\t", ["41.123", "52.250", ""], [41.123, 52.25]),
+        (";", ["41,123", "52,250", "-"], [41.123, 52.25]),
+        (";", ["98", "1.041"], [98, None]),
+        (";", ["1.041", "1,041"], [None, None]),
+        (";", ["98,50", "98.50", "1.041", "1,041"], [98.5, 98.5, None, None]),
+        (";", ["98,5"] * 10 + ["98.5", "41,123"], [98.5] * 11 + [41.123]),
+        (";", ["41,123"] * 20 + ["0", "98", "98.5"], [41.123] * 20 + [0, 98, 98.5]),
+        (";", ["41,123"] * 3 + ["98.5"], [None] * 3 + [98.5]),
+        (";", ["1.041.000", "98,5"], [None, 98.5]),
+        (",", ["41.123"] * 20 + ['"98,5"'], [41.123] * 20 + [None]),
+        (",", ["1.041", "98"], [1.041, 98]),
+        (",", ['"98,50"', "1.041"], [None, None]),
+        (",", ['"1,041"', "98.50"], [1041, 98.5]),
+        (",", ['"1,041.00"', "98.50", "1.041"], [1041, 98.5, 1.041]),
+        (",", ['"1,041"', "98"], [None, 98]),
+    ],
+)
+@pytest.mark.parametrize("timed", [False, True])
+def test_the_decimal_sign_is_found_from_all_cells(
+    tmp_path: Path, delimiter: str, cells: list[str], prices: list[float | None], timed: bool
+) -> None:
+    hours = MADRID.hours_of(DAY_1)
+    places = [f"{hours[n].isoformat()}" if timed else f"{DAY_1}{delimiter}{n}" for n in range(len(cells))]
+    head = ["time"] if timed else ["date", "hour"]
+    rows = [f"{place}{delimiter}{cell}" for place, cell in zip(places, cells, strict=True)]
+    text = "\n".join([delimiter.join([*head, "price_eur_per_mwh"]), *rows, ""])
+    known = {hour: price for hour, price in zip(hours, prices, strict=False) if price is not None}
+    if not known:
+        with pytest.raises(PriceSourceError, match="line 2: price"):
+            source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+        return
+    found = source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    assert {point.start: round(point.price * 1000, 6) for point in found} == known
+    assert len(found.remarks) == sum(price is None for price in prices)
+
+
+def test_a_number_with_two_readings_is_named(tmp_path: Path) -> None:
+    text = "date;hour;price_eur_per_mwh\n2026-05-12;0;98\n2026-05-12;1;1.041\n"
+    found = source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    assert "line 3: price '1.041', which may be 1.041 or 1041" in found.remarks[0]
+
+
+def test_omie_s_thousands_follow_its_decimal_sign(tmp_path: Path) -> None:
+    day = date(2024, 5, 12)
+    cells = ["98,50", "1.041", *["5,5"] * 22]
+    for text in (marginal(day, cells), report("12/05/2024", cells)):
+        found = source_of(text, tmp_path).fetch(day, day)
+        assert [point.price * 1000 for point in found][:3] == pytest.approx([98.5, 1041, 5.5])
+
+
+@pytest.mark.parametrize("note", ['"a"b', '"a" ', '"a""b"c', '"x"y"z"'])
+@pytest.mark.parametrize("at", [0, 3, 23])
+def test_a_badly_quoted_cell_costs_its_row(tmp_path: Path, note: str, at: int) -> None:
+    rows = "".join(f"2026-05-12,{hour},{hour},{note if hour == at else 'x'}\n" for hour in range(24))
+    before = "".join(f"2026-05-11,{hour},{hour},x\n" for hour in range(24))
+    text = HEADER.replace("\n", ",note\n") + before + rows
+    found = source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+    assert judge_day(DAY_1, found, MADRID).missing == (MADRID.hours_of(DAY_1)[at],)
+    assert [f"line {26 + at}: " in remark for remark in found.remarks] == [True]
+
+
+def test_a_quote_that_is_not_closed_on_its_line_refuses_the_file(tmp_path: Path) -> None:
+    rows = [f"2026-05-12,{hour},{hour},x" for hour in range(24)]
+    rows[3], rows[9] = '2026-05-12,3,3,"open', '2026-05-12,9,9,"x"'
+    text = HEADER.replace("\n", ",note\n") + "\n".join(rows) + "\n"
+    with pytest.raises(PriceSourceError, match="line 11: ',' expected after"):
+        source_of(text, tmp_path).fetch(DAY_1, DAY_1)
+
+
 @pytest.mark.parametrize("form", ["{:02}:00", "{}:00:00", "{}.0", " {:02} "])
 @pytest.mark.parametrize("first", [0, 1])
 def test_hours_written_as_clock_times_are_labels(tmp_path: Path, form: str, first: int) -> None:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain
-from math import isnan
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from tsobs_pipelines.forecasting.delivery import Market
 from tsobs_pipelines.forecasting.prices.hours import hourly
 from tsobs_pipelines.forecasting.prices.labels import DayRows, highest_label, place
+from tsobs_pipelines.forecasting.prices.numbers import PLAIN, NumberForm, number_form
 from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH, Fetched, PriceSourceError
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 PRICE_COLUMNS = {"price_eur_per_mwh": MWH_PER_KWH, "price_eur_per_kwh": 1.0}
-WITHOUT_PRICE = frozenset(
-    {"", "-", "--", "–", "—", ".", "?", "null", "none", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "missing"}  # noqa: RUF001 - dashes of files
-)
-_WITH_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+", re.ASCII)
 _HOUR = re.compile(r"(?P<hour>\d{1,3})([.,]0+|:00(:00)?)?", re.ASCII)
 _PART = re.compile(r"(?P<hour>\d{1,3})([.,]\d{1,15}|:\d\d(:\d\d([.,]\d{1,9})?)?)", re.ASCII)
 YEARS = range(1970, 2201)
@@ -77,24 +78,24 @@ class _Columns:
     date: int
     hour: int
     count: int
-    decimal_comma: bool
 
 
-def read(text: TextIO, where: str, table: Table) -> None:
+def read(data: bytes, where: str, table: Table) -> None:
     """Add the rows of a file to the table.
 
     Raises:
         PriceSourceError: the columns are not those documented, or the text is no CSV; names the line.
     """
-    header = text.readline(10_000)
+    header = text_of(data).readline(10_000)
     delimiter = (
         ";" if ";" in header and "," not in header else "\t" if "\t" in header and "," not in header else ","
     )
-    lines = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
+    lines = csv.reader(text_of(data), delimiter=delimiter, strict=True)
     try:
-        columns = _columns(next(lines, []), delimiter, where)
-        add = _timed_row(columns, table) if columns.time is not None else _labelled_row(columns, table)
-        for cells in lines:
+        columns = _columns(next(lines, []), where)
+        form = _number_form(data, delimiter, columns)
+        add = (_labelled_row if columns.time is None else _timed_row)(columns, form, table)
+        for cells in _readable(lines, lambda error: table.remark(where, lines.line_num, error)):
             try:
                 if len(cells) != columns.count and not _padded(cells, columns.count):
                     continue
@@ -108,7 +109,43 @@ def read(text: TextIO, where: str, table: Table) -> None:
         raise PriceSourceError(f"price file {where}, line {lines.line_num}: {error}") from None
 
 
-def _columns(names: Sequence[str], delimiter: str, where: str) -> _Columns:
+def text_of(data: bytes) -> TextIO:
+    """The text of a file. Bytes that are not UTF-8 are in a column not read, or make their row invalid."""
+    return io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="replace", newline=None)
+
+
+def _readable(lines: Reader, remark: Callable[[csv.Error], None]) -> Iterator[list[str]]:
+    """The rows but for those that go on after a closing quote; each of these is a remark.
+
+    Raises:
+        csv.Error: no CSV, such as a quote that is not closed on its line.
+    """
+    while True:
+        before = lines.line_num
+        try:
+            yield next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if lines.line_num != before + 1 or "expected after" not in str(error):
+                raise
+            remark(error)
+
+
+def _number_form(data: bytes, delimiter: str, columns: _Columns) -> NumberForm:
+    """How the prices are written; where commas separate columns, prices have them in quotes only."""
+    if delimiter == "," and b'"' not in data:
+        return PLAIN
+    rows = csv.reader(text_of(data), delimiter=delimiter)
+
+    def prices() -> Iterator[str]:
+        with suppress(csv.Error):  # to be named where the rows are read
+            yield from (row[columns.price] for row in rows if len(row) > columns.price)
+
+    return number_form(prices(), decimal_comma=delimiter != ",")
+
+
+def _columns(names: Sequence[str], where: str) -> _Columns:
     names = [name.strip().lower() for name in names]
     at = {name: place for place, name in reversed(list(enumerate(names)))}
     prices = [name for name in PRICE_COLUMNS if name in at]
@@ -127,7 +164,6 @@ def _columns(names: Sequence[str], delimiter: str, where: str) -> _Columns:
         date=at.get("date", 0),
         hour=at.get("hour", 0),
         count=len(names),
-        decimal_comma=delimiter != ",",
     )
 
 
@@ -144,18 +180,18 @@ def _padded(cells: Sequence[str], count: int) -> bool:
     return True
 
 
-def _timed_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], None]:
+def _timed_row(columns: _Columns, form: NumberForm, table: Table) -> Callable[[Sequence[str]], None]:
     place = columns.time or 0
 
     def add(cells: Sequence[str]) -> None:
         time = _time(cells[place])
-        if table.start <= time < table.end and (price := _price(cells, columns)) is not None:
+        if table.start <= time < table.end and (price := _price(cells, columns, form)) is not None:
             table.timed.append((time, price))
 
     return add
 
 
-def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], None]:
+def _labelled_row(columns: _Columns, form: NumberForm, table: Table) -> Callable[[Sequence[str]], None]:
     highest: dict[str, tuple[DayRows, int]] = {}
 
     def add(cells: Sequence[str]) -> None:
@@ -166,7 +202,7 @@ def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], 
         rows, most = highest[text]
         label = _hour_label(cells[columns.hour], most, rows)
         try:
-            price = _price(cells, columns)
+            price = _price(cells, columns, form)
         except ValueError:
             rows.add(label, None)
             raise
@@ -175,31 +211,9 @@ def _labelled_row(columns: _Columns, table: Table) -> Callable[[Sequence[str]], 
     return add
 
 
-def _price(cells: Sequence[str], columns: _Columns) -> float | None:
-    price = number(cells[columns.price], decimal_comma=columns.decimal_comma)
+def _price(cells: Sequence[str], columns: _Columns, form: NumberForm) -> float | None:
+    price = form.read(cells[columns.price])
     return None if price is None else price * columns.factor
-
-
-def number(cell: str, *, decimal_comma: bool) -> float | None:
-    """The number in a cell, ``None`` where it says that there is none.
-
-    With a decimal comma, dots between groups of three digits are left out.
-
-    Raises:
-        ValueError: it is no number.
-    """
-    try:
-        price = float(cell)
-    except ValueError:
-        text = cell.strip()
-        if text.lower() in WITHOUT_PRICE:
-            return None
-        if not decimal_comma or not _WITH_COMMA.fullmatch(text):
-            raise ValueError(f"price {text!r}, expected a number") from None
-        price = float(text.replace(".", "").replace(",", "."))
-    if "_" in cell:  # Python's own way of writing numbers
-        raise ValueError(f"price {cell!r}, expected a number")
-    return None if isnan(price) else price
 
 
 def _hour_label(cell: str, most: int, rows: DayRows) -> int:

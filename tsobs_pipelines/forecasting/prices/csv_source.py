@@ -12,7 +12,6 @@ price, ``NULL``, ``n/a`` or ``-`` is an hour without one; a row that can't be re
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -186,12 +185,10 @@ def parse(files: Iterable[PriceFile], market: Market, first: date, last: date) -
     left_out: list[str] = []
     for file in files:
         left_out += [file.left_out] if file.left_out else []
-        # Bytes that are not UTF-8 are in a column that is not read, or make their row invalid.
-        text = io.TextIOWrapper(io.BytesIO(file.data), "utf-8-sig", errors="replace", newline=None)
         if omie.is_omie(file.data):
-            table.timed.extend(omie.parse(text, market, file.name, table.remark))
+            table.timed.extend(omie.parse(csv_rows.text_of(file.data), market, file.name, table.remark))
         else:
-            csv_rows.read(text, file.name, table)
+            csv_rows.read(file.data, file.name, table)
     found = table.fetched(first, last)
     within = (point for point in found if start <= point.start < end)
     return Fetched(within, found.failures, (*found.remarks, *left_out[: csv_rows.REMARKS_KEPT]))

@@ -15,7 +15,8 @@ from datetime import UTC, date, datetime
 from typing import TextIO, TypeAlias
 
 from tsobs_pipelines.forecasting.delivery import HOUR, Market
-from tsobs_pipelines.forecasting.prices.csv_rows import YEARS, number
+from tsobs_pipelines.forecasting.prices.csv_rows import YEARS
+from tsobs_pipelines.forecasting.prices.numbers import NumberForm, number_form
 from tsobs_pipelines.forecasting.prices.source import MWH_PER_KWH
 
 MADRID = Market("Europe/Madrid")
@@ -55,27 +56,28 @@ def _marginal(
 ) -> Iterator[tuple[datetime, float]]:
     """The rows of a file, or of several put together, block by block: each has an end of its own."""
     days: dict[date, Periods] = {}
-    for line, row in enumerate(text, start=2):
-        cells = [cell.strip() for cell in row.split(";")]
+    rows = [[cell.strip() for cell in row.split(";")] for row in text]
+    place = 4 if portugal else 5
+    form = number_form((cells[place] for cells in rows if len(cells) > place), decimal_comma=True)
+    for line, cells in enumerate(rows, start=2):
         if cells[0] in {"*", "MARGINALPDBC"}:
             yield from _placed_all(days, where, remark, whole=cells[0] == "*")
             days = {}
         elif any(cells):
             try:
-                _add_row(days, cells, portugal=portugal)
+                _add_row(days, cells, place, form)
             except ValueError as error:
                 remark(where, line, error)
     yield from _placed_all(days, where, remark, whole=False)
 
 
-def _add_row(days: dict[date, Periods], cells: Sequence[str], *, portugal: bool) -> None:
+def _add_row(days: dict[date, Periods], cells: Sequence[str], place: int, form: NumberForm) -> None:
     """Add a row; raises ``ValueError`` where something in it can't be read."""
     if len(cells) < 4:
         raise ValueError(f"{len(cells)} cells, {_EXPECTED}")
     day = _day(*cells[:3])
-    place = 4 if portugal else 5
     price = cells[place] if place < len(cells) else ""
-    _add(days.setdefault(day, {}), day, cells[3], price, MWH_PER_KWH)
+    _add(days.setdefault(day, {}), day, cells[3], form, price, MWH_PER_KWH)
     if place >= len(cells):
         raise ValueError(f"{len(cells)} cells, {_EXPECTED}")
 
@@ -100,10 +102,11 @@ def _report(
         if (factor := _UNITS.get(kind["unit"])) is None:
             remark(where, line, f"unit {kind['unit']!r}, expected {' or '.join(_UNITS)}")
             continue
+        form = number_form(cells, decimal_comma=True)
         periods: Periods = {}
         for period, cell in enumerate(_columns(cells, day), start=1):
             try:
-                _add(periods, day, period, cell, factor)
+                _add(periods, day, period, form, cell, factor)
             except ValueError as error:
                 remark(where, line, error)
         yield from _placed(day, periods, where, remark, whole=True)
@@ -132,7 +135,7 @@ def _most_periods(day: date) -> int:
     return 4 * len(MADRID.hours_of(day))
 
 
-def _add(periods: Periods, day: date, period: str | int, cell: str, factor: float) -> None:
+def _add(periods: Periods, day: date, period: str | int, form: NumberForm, cell: str, factor: float) -> None:
     """Add a period's price; one that can't be read is a period without a price.
 
     Raises:
@@ -142,7 +145,7 @@ def _add(periods: Periods, day: date, period: str | int, cell: str, factor: floa
     if not str(period).isdecimal() or len(str(period)) > 3 or not 1 <= int(period) <= most:
         raise ValueError(f"period {str(period)[:20]}, expected 1 to {most}")
     prices = periods.setdefault(int(period), [])
-    price = number(cell, decimal_comma=True)
+    price = form.read(cell)
     prices.append(None if price is None else price * factor)
 
 

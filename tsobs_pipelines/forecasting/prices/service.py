@@ -17,7 +17,8 @@ from tenacity import (
     wait_random,
 )
 
-from tsobs_pipelines.forecasting.prices.csv_rows import YEARS, number
+from tsobs_pipelines.forecasting.prices.csv_rows import YEARS
+from tsobs_pipelines.forecasting.prices.numbers import PLAIN
 from tsobs_pipelines.forecasting.prices.source import (
     MWH_PER_KWH,
     PriceSourceError,
@@ -124,7 +125,7 @@ def _number(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"value={value!r}, expected a number")
-    return number(str(value), decimal_comma=False)
+    return PLAIN.read(str(value))
 
 
 def _time(text: object) -> datetime:
