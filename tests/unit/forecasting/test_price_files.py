@@ -645,10 +645,24 @@ def test_a_web_server_s_status_tells_whether_another_try_helps(
     assert "very-secret-token" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["http://127.0.0.1:9/x.csv", "ftp://no-such-host.invalid/x.csv"])
-def test_no_connection_is_no_missing_file(place: str) -> None:
-    with pytest.raises(PriceSourceUnreachableError, match="price file"):
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("http://127.0.0.1:9/x.csv", "ConnectionRefusedError|Connect"),
+        ("http://127.0.0.1:9/x*.csv", "ConnectionRefusedError|Connect"),
+        ("ftp://no-such-host.invalid/x.csv", "gaierror"),
+    ],
+)
+def test_no_connection_is_no_missing_file(place: str, said: str) -> None:
+    with pytest.raises(PriceSourceUnreachableError, match=f"price file .*: ({said})"):
         CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
+
+
+def test_a_page_in_the_place_of_a_file_is_named(web: Files) -> None:
+    for end in (b"", b"\n"):
+        place = web.put("/x.csv", b"<html><body>Log in</body></html>" + end)
+        with pytest.raises(PriceSourceError, match="columns <html><body>log in</body></html>; expected"):
+            CsvPrices(place, MADRID).fetch(DAY_1, DAY_1)
 
 
 def test_a_cut_answer_of_a_web_server_is_tried_again(web: Files) -> None:
@@ -705,6 +719,8 @@ def test_the_time_of_change_is_taken_where_it_can_be_had(web: Files, tmp_path: P
             archive.writestr(zipfile.ZipInfo("a.csv", at), torn)
         found = CsvPrices(f"zip://a.csv::{tmp_path}/{name}.zip", MADRID).fetch(DAY_1, DAY_1)
         assert (len(found), len(found.remarks)) == (hours, 24 - hours)
+    os.utime(tmp_path / "new.zip", (1e9, 1e9))  # what is in an archive is not newer than that
+    assert len(CsvPrices(f"zip://a.csv::{tmp_path}/new.zip", MADRID).fetch(DAY_1, DAY_1)) == 24
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

@@ -358,6 +358,7 @@ INDEX = pd.date_range("2026-05-11 22:00", periods=24, freq="h", tz="UTC")
     [
         None,
         pd.DataFrame({"a": range(24)}, index=INDEX),
+        pd.DataFrame({0: [5.0]}, index=INDEX[:1]),
         pd.Series(range(24), index=INDEX.tz_localize(None)),
         pd.Series(["x"] * 24, index=INDEX),
         pd.Series(range(24)),

@@ -86,11 +86,12 @@ def read(data: bytes, where: str, table: Table) -> None:
     Raises:
         PriceSourceError: the columns are not those documented, or the text is no CSV; names the line.
     """
-    header = text_of(data).readline(10_000)
+    text = text_of(data)
+    header = text.readline(10_000)
     delimiter = (
         ";" if ";" in header and "," not in header else "\t" if "\t" in header and "," not in header else ","
     )
-    lines = csv.reader(text_of(data), delimiter=delimiter, strict=True)
+    lines = csv.reader(chain([header], text), delimiter=delimiter, strict=True)
     try:
         columns = _columns(next(lines, []), where)
         form = _number_form(data, delimiter, columns)

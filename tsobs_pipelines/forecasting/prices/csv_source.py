@@ -108,7 +108,7 @@ class CsvPrices:
         except PriceSourceError:
             raise
         except Exception as error:  # noqa: BLE001 - each file system of fsspec has errors of its own
-            raise failure_of(error, f"price file {self._shown}", self._told(error)) from None
+            raise failure_of(error, f"price file {self._shown}", self._told) from None
 
     def _file_system(self) -> tuple[AbstractFileSystem, str]:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for this source only
@@ -144,12 +144,12 @@ class CsvPrices:
             raise PriceSourceError(f"price file {shown}: more than {MAX_BYTES // 10**6} MB")
         if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
             raise PriceSourceError(f"price file {shown}: UTF-16, expected UTF-8")
-        if not data or data[-1:] in b"\r\n":
+        whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
+        if whole in {data, b""}:
             return PriceFile(shown, data)
-        changed = changed_at(system, path)
+        changed = changed_at(self._place, system, path)
         if changed is not None and self._clock() - changed >= GROWING:
             return PriceFile(shown, data)
-        whole = data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1]
         when = (
             "when the file changed is not known"
             if changed is None
@@ -162,7 +162,7 @@ class CsvPrices:
     def _shown(self) -> str:
         return csv_rows.shortened(masked(self._place))
 
-    def _told(self, error: Exception) -> str:
+    def _told(self, error: BaseException) -> str:
         text = csv_rows.shortened(f"{type(error).__name__}: {error}".replace(self._place, self._shown))
         for secret in SecretUrl(self._place).credentials():
             text = text.replace(secret, MASK)

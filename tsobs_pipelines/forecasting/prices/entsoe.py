@@ -158,6 +158,8 @@ def check_currency(document: bytes, place: str) -> None:
 
 
 def _timed(series: pd.Series[float]) -> list[tuple[datetime, float]]:
+    if series.ndim != 1:
+        raise TypeError(f"{type(series).__name__}, expected a series")
     utc = series.dropna().tz_convert("UTC")
     times: list[datetime] = [time.to_pydatetime() for time in utc.index]
     return [(time, float(price) * MWH_PER_KWH) for time, price in zip(times, utc, strict=True)]

@@ -8,7 +8,7 @@ import re
 import socket
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -73,8 +73,21 @@ def unpacked(data: bytes, path: str, limit: int) -> bytes:
         return file.read(limit)
 
 
-def changed_at(system: AbstractFileSystem, path: str) -> datetime | None:
-    """When the file was last changed (UTC), ``None`` where the file system does not tell."""
+def changed_at(place: str, system: AbstractFileSystem, path: str) -> datetime | None:
+    """When the file was last changed (UTC), ``None`` where nothing tells.
+
+    What is in an archive (``zip://a.csv::/b.zip``) was not changed later than the archive.
+    """
+    from fsspec.core import url_to_fs  # noqa: PLC0415 - needed for this source only
+
+    _, _, around = place.partition("::")
+    times = [_changed_at(system, path)]
+    with suppress(Exception):
+        times += [_changed_at(*url_to_fs(around))] if around else []
+    return min((time for time in times if time is not None), default=None)
+
+
+def _changed_at(system: AbstractFileSystem, path: str) -> datetime | None:
     # Each file system has errors of its own where it does not know.
     with suppress(Exception):
         return cast("datetime", system.modified(path)).astimezone(UTC)
@@ -100,13 +113,14 @@ def _time(value: object) -> datetime | None:
     return None
 
 
-def failure_of(error: Exception, place: str, told: str) -> PriceSourceError:
+def failure_of(error: Exception, place: str, tell: Callable[[BaseException], str]) -> PriceSourceError:
     """The error of a file system, by its status or its cause; a try later is of use where it says so.
 
     File systems over HTTP call every failure a missing file, and keep what happened as its cause.
-    ``told`` is the error's text without secrets.
+    ``tell`` gives an error's text without secrets.
     """
     causes = list(_causes(error))
+    told = tell(causes[-1])
     if status := next(filter(None, map(_status, causes)), None):
         return _refusal(status, place)
     if any(isinstance(cause, _NO_CONNECTION) or hasattr(cause, "os_error") for cause in causes):
