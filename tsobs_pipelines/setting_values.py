@@ -20,7 +20,15 @@ from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
 from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, masked, scheme_and_host
-from tsobs_pipelines.setting_addresses import MAX_NAME, api_url, http_url, link, listen_address, proxy_address
+from tsobs_pipelines.setting_addresses import (
+    MAX_NAME,
+    MAX_PORT,
+    api_url,
+    http_url,
+    link,
+    listen_address,
+    proxy_address,
+)
 from tsobs_pipelines.setting_database import database_url
 
 MAX_PATH: Final = 4095
@@ -137,6 +145,9 @@ def _token(value: object) -> object:
 
 def _zone(value: str) -> str:
     try:
+        # Files of the database that are no place's time: leap seconds counted, nobody's, this machine's.
+        if value.startswith("right/") or value in {"Factory", "localtime", "posixrules"}:
+            raise KeyError(value)
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
         msg = "expected a time zone name such as Europe/Madrid"
@@ -147,7 +158,7 @@ def _zone(value: str) -> str:
 def _country(value: str) -> str:
     table = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8")
     known = {line.partition("\t")[0] for line in table.splitlines() if not line.startswith("#")}
-    if value.upper() not in known:
+    if not value.isascii() or value.upper() not in known:
         msg = "expected a country by its two letters, such as ES"
         raise ValueError(msg)
     return value.upper()
@@ -183,6 +194,14 @@ def _node(value: str) -> str:
     return value
 
 
+def _iso_date(value: object) -> object:
+    # The type itself would take a count of seconds, and a time at midnight.
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        msg = "expected a valid date, YYYY-MM-DD"
+        raise ValueError(msg)
+    return value
+
+
 def _start_date(value: date) -> date:
     if value < _EARLIEST:
         msg = f"expected a date from {_EARLIEST} on"
@@ -190,8 +209,10 @@ def _start_date(value: date) -> date:
     return value
 
 
-def _path(value: Path) -> Path:
-    _check_path(str(value))
+def _path(value: object) -> object:
+    # As it was written: a Path leaves out ./ at its beginning.
+    if isinstance(value, str):
+        _check_path(value)
     return value
 
 
@@ -200,24 +221,48 @@ def _check_path(text: str) -> None:
     if len(text) > MAX_PATH or _CONTROL.search(text):
         msg = f"expected a path of at most {MAX_PATH} characters without control characters"
         raise ValueError(msg)
+    check_home(text)
+
+
+def check_home(text: str) -> None:
+    """Refuse a path that only a shell would understand.
+
+    Raises:
+        ValueError: it begins with ``~``.
+    """
+    if text.removeprefix("file://").startswith("~"):
+        msg = "expected a path without ~, which only a shell replaces: write the directory out, or ./~"
+        raise ValueError(msg)
 
 
 def _thresholds(value: object) -> object:
     if not isinstance(value, str):
         return value
+    expected = "expected <node>=<milliseconds above 0>, separated by commas"
     result: dict[str, float] = {}
     for item in (part.strip() for part in value.split(",")):
         if not item:
             continue
-        name, _, number = item.rpartition("=")
+        name, _, number = item.partition("=")
+        name = name.strip()
         try:
-            result[name.strip()] = float(number)
+            milliseconds = float(number)
+            fits = 0 < milliseconds < float("inf") and not re.search(r"\s", _node(name))
         except ValueError:
-            name = ""
-        if not name.strip() or not 0 < result[name.strip()] < float("inf"):
-            msg = f"expected <node>=<milliseconds above 0>, separated by commas, not {shown_value(item)}"
-            raise ValueError(msg)
+            fits = False
+        if not fits:
+            raise ValueError(f"{expected}, not {shown_value(item)}")
+        if name in result:
+            raise ValueError(f"{expected}, and {shown_value(name)} is there twice")
+        result[name] = milliseconds
     return result
+
+
+def _no_switch(value: object) -> object:
+    if isinstance(value, bool):
+        msg = "expected a number"
+        raise ValueError(msg)
+    return value
 
 
 def _given(value: object) -> object:
@@ -258,10 +303,12 @@ DatabaseUrl = Annotated[
 PostgresUrl = Annotated[DatabaseUrl, AfterValidator(_postgres)]
 ListenAddress = Annotated[str, AfterValidator(listen_address)]
 IpAddress = Annotated[str, AfterValidator(proxy_address)]
-StartDate = Annotated[date, AfterValidator(_start_date)]
-LocalPath = Annotated[Path, AfterValidator(_path)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Milliseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+StartDate = Annotated[date, BeforeValidator(_iso_date), AfterValidator(_start_date)]
+LocalPath = Annotated[Path, BeforeValidator(_path)]
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
+ThreadId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""A topic of a chat; the Bot API has 32 bits for it, and 1 is the general one."""
+Milliseconds = Annotated[float, BeforeValidator(_no_switch), Field(gt=0, allow_inf_nan=False)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 SourceName = Annotated[str, AfterValidator(_source_name)]
 Country = Annotated[str, AfterValidator(_country)]

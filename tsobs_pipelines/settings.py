@@ -48,8 +48,10 @@ from tsobs_pipelines.setting_values import (
     SourceName,
     StartDate,
     Text,
+    ThreadId,
     Thresholds,
     TimeZone,
+    check_home,
     shown_of,
     shown_value,
 )
@@ -73,7 +75,10 @@ class SettingsError(ValueError):
 
 
 def _tailnets_of_file(value: object) -> object:
-    return further_tailnets(Path(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    check_home(value)
+    return further_tailnets(Path(value))
 
 
 MAX_SECRET_BYTES = 64 * 2**10
@@ -192,7 +197,7 @@ class Settings(BaseSettings):
     telegram_chat_id: Text | None = Field(
         None, validation_alias="TELEGRAM_CHAT_ID", description="chat that gets the alerts"
     )
-    telegram_thread_id: int | None = Field(
+    telegram_thread_id: ThreadId | None = Field(
         None, validation_alias="TELEGRAM_THREAD_ID", description="topic in that chat"
     )
     telegram_api_url: HttpUrl = Field(
@@ -455,6 +460,10 @@ def _secrets_directory(dotenv: Mapping[str, str | None]) -> Path | None:
     value = os.environ.get("TSOBS_SECRETS_DIR") or dotenv.get("TSOBS_SECRETS_DIR")
     if not value:
         return None
+    try:
+        check_home(value)
+    except ValueError as error:
+        raise SettingsError(f"TSOBS_SECRETS_DIR={shown_value(value)}: {error}") from None
     try:
         found = sorted(path for path in Path(value).iterdir() if path.name.upper() in known_names())
     except (OSError, ValueError):

@@ -59,7 +59,7 @@ class Tailnet(BaseModel):
     sidecar_token_file: LocalPath | None = None
     critical_nodes: Annotated[tuple[NodeName, ...], Field(min_length=1)]
     latency_threshold_ms: Milliseconds = DEFAULT_THRESHOLD_MS
-    latency_thresholds_ms: Mapping[str, Milliseconds] = {}
+    latency_thresholds_ms: Mapping[NodeName, Milliseconds] = {}
 
     @property
     def demo(self) -> bool:

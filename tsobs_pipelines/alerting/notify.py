@@ -22,6 +22,7 @@ from tsobs_pipelines.alerting.channel import Letter, Outcome, Sent, TryLater, Un
 from tsobs_pipelines.alerting.rule import Severity
 from tsobs_pipelines.alerting.text import clean, plain
 from tsobs_pipelines.secret_url import MASK, SecretTarget
+from tsobs_pipelines.setting_addresses import MAX_PORT
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -113,6 +114,8 @@ def _plugin(target: SecretTarget) -> NotifyBase:
         raise UnusableAddressError("Apprise does not know the service, or a part of the address is missing")
     if not plugin.enabled:
         raise UnusableAddressError("Apprise needs a further Python package for this service")
+    if plugin.port is not None and not 1 <= plugin.port <= MAX_PORT:
+        raise UnusableAddressError(f"Apprise can't use its port, expected one from 1 to {MAX_PORT}")
     plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, CONNECT_WITHIN_S)
     plugin.socket_read_timeout = min(plugin.socket_read_timeout, ANSWER_WITHIN_S)
     return plugin

@@ -173,7 +173,13 @@ def test_the_options_of_an_address_do_not_outlast_the_lease(hook: api.BotApi) ->
     assert len(hook.requests) == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense://u:cAnArY@host/x", "mailto://", "slack://cAnArY"])
+NOT_USABLE = (
+    *("nonsense://u:cAnArY@host/x", "mailto://", "slack://cAnArY"),
+    *("json://u:cAnArY@h:0/x", "json://u:cAnArY@h:99999", "jsons://h:-1", "ntfy://u:cAnArY@h:70000/topic"),
+)
+
+
+@pytest.mark.parametrize("url", NOT_USABLE)
 def test_an_address_that_apprise_can_not_use(url: str) -> None:
     with pytest.raises(UnusableAddressError) as caught:
         check_address(SecretTarget(url))

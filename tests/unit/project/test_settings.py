@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.cli.settings import markdown_table
+from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.secret_url import SecretTarget, SecretUrl, below, masked
 from tsobs_pipelines.serving.requests import HostNames, refuse_foreign
 from tsobs_pipelines.settings import (
@@ -493,6 +494,20 @@ def test_an_address_to_listen_on_has_one_form(
     assert (settings.api_host, settings.public_url) == (listens, link)
 
 
+NO_ZONES = (
+    "Factory",
+    "localtime",
+    "posixrules",
+    "right/UTC",
+    "right/Europe/Madrid",
+    "zone.tab",
+    "Europe",
+    "../UTC",
+)
+PATHS = (
+    *("TSOBS_STATE_DIR", "TSOBS_MODELS_DIR", "TSOBS_SIDECAR_TOKEN_FILE", "TSOBS_TAILNETS_FILE"),
+    *("TSOBS_SECRETS_DIR", "TSOBS_RUN_LAUNCHER_CONFIG", "TSOBS_TAILSCALED_LOG"),
+)
 DATABASES = ("TSOBS_DATABASE_URL", "TSOBS_DAGSTER_DATABASE_URL")
 NO_POSTGRES = (
     *("postgresql://u:p@h:0/x", "postgresql://u:p@h:99999/x", "postgresql://u:p@h:-1/x"),
@@ -604,6 +619,27 @@ def test_a_secret_that_no_header_can_carry_is_refused(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "git=150,git=200", "'git' is there twice"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "git=5, git =6", "'git' is there twice"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "git=5;b=6", "not 'git=5;b=6'"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "git\x01=5", "expected <node>=<milliseconds"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "g it=5", "expected <node>=<milliseconds"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", f"{'n' * 300}=5", "expected <node>=<milliseconds"),
+        ("TSOBS_LATENCY_THRESHOLDS_MS", "git=nan", "expected <node>=<milliseconds"),
+        ("TSOBS_START_DATE", "1698796800", "expected a valid date, YYYY-MM-DD"),
+        ("TSOBS_START_DATE", "2026-11-01T00:00", "expected a valid date, YYYY-MM-DD"),
+        ("TSOBS_START_DATE", "2026-W45-1", "expected a valid date, YYYY-MM-DD"),
+        ("TSOBS_START_DATE", "\u0662026-11-01", "expected a valid date, YYYY-MM-DD"),
+        ("TELEGRAM_THREAD_ID", "-5", "greater than or equal to 1"),
+        ("TELEGRAM_THREAD_ID", "0", "greater than or equal to 1"),
+        ("TELEGRAM_THREAD_ID", "9" * 30, "less than or equal to"),
+        ("TSOBS_MARKET_COUNTRY", "\u00df", "expected a country by its two letters"),
+        ("TSOBS_MARKET_COUNTRY", "\ufb01", "expected a country by its two letters"),
+        *(("TSOBS_MARKET_TIMEZONE", zone, "expected a time zone name") for zone in NO_ZONES),
+        *((name, "~/x", "without ~") for name in PATHS),
+        ("TSOBS_STATE_DIR", "~", "without ~"),
+        ("TSOBS_STATE_DIR", "~somebody/x", "without ~"),
+        ("TSOBS_MODELS_DIR", "file://~/x", "without ~"),
         ("TSOBS_API_HOST", "224.0.0.1", "expected an address of this machine"),
         ("TSOBS_API_HOST", "ff02::1", "expected an address of this machine"),
         ("TSOBS_API_HOST", "::ffff:224.0.0.1", "expected an address of this machine"),
@@ -667,6 +703,28 @@ def test_a_value_that_would_fail_later_ends_the_start(
     assert expected in text
     assert text.isprintable()
     assert len(text) < 600
+
+
+def test_values_near_those_that_are_refused_stay_legal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TELEGRAM_THREAD_ID", "1")
+    monkeypatch.setenv("TSOBS_MARKET_COUNTRY", "es")
+    monkeypatch.setenv("TSOBS_STATE_DIR", "./~/x")
+    monkeypatch.setenv("TSOBS_LATENCY_THRESHOLDS_MS", "git=150,, m\u00fcnchen = 4e2,")
+    monkeypatch.setenv("TSOBS_PROXY_SECRET", "open sesame")
+    settings = load_settings()
+    assert (settings.telegram_thread_id, settings.market_country) == (1, "ES")
+    assert settings.latency_thresholds_ms == {"git": 150, "m\u00fcnchen": 400}
+    for zone in ("UTC", "Etc/GMT+1", "Asia/Kolkata", "EST5EDT", "posix/Europe/Madrid"):
+        monkeypatch.setenv("TSOBS_MARKET_TIMEZONE", zone)
+        assert load_settings().market_timezone == zone
+    # fsspec itself replaces the ~ of a price file.
+    (tmp_path / "prices.csv").write_text("time,price_eur_per_mwh\n2026-11-20T00:00:00+01:00,1\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TSOBS_PRICE_SOURCE", "csv:~/prices.csv")
+    monkeypatch.setenv("TSOBS_MARKET_TIMEZONE", "Europe/Madrid")
+    assert "can be read" in str(open_price_source(load_settings()).probe(date(2026, 11, 20), 1.0))
 
 
 def test_files_that_are_no_text_end_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

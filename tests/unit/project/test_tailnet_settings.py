@@ -77,6 +77,12 @@ def test_further_tailnets_come_after_the_first_in_the_order_of_the_file(
             "[office]\nsidecar_url = 'office'\ncritical_nodes = ['git']",
             "[office] sidecar_url: expected an http",
         ),
+        (WHOLE + "latency_threshold_ms = true", "[plant] latency_threshold_ms=True: expected a number"),
+        (
+            WHOLE + "latency_thresholds_ms = { plc = false }",
+            "[plant] latency_thresholds_ms.plc=False: expected",
+        ),
+        (WHOLE + 'sidecar_token_file = "~/t"', "[plant] sidecar_token_file='~/t': expected a path without ~"),
         (WHOLE + "latency_threshold_ms = -1", "[plant] latency_threshold_ms=-1: "),
         (WHOLE + "nodes = ['git']", "[plant] nodes: no such setting, expected sidecar_url, "),
         ("[default]\nsidecar_url = 'http://o:1'", "[default]: expected a name of a-z"),
