@@ -12,6 +12,9 @@ readonly HTTP_ERROR=22
 # An answer to a ping, on one line.
 readonly ANSWER_PATTERN='^\{ ?"IP": ?"([0-9A-Fa-f.:]+)".*\} ?$'
 
+# Why there is no pong when the daemon answered something else.
+readonly UNREADABLE='probe failed: unreadable answer'
+
 # How the daemon is asked, as /healthz shows it.
 API_STATE=localapi
 
@@ -86,10 +89,10 @@ ping_failure() {
   esac
 }
 
-# curl_pings SECONDS OPTION… -- ADDRESS…: one ping to each, an answer a line, for SECONDS at most. For each that
-# failed a line `#NUMBER EXIT HTTP` on stderr, with its place in the list from 0.
+# curl_pings SECONDS OPTION… -- ADDRESS…: one ping to each, for SECONDS at most: the answers, and after each a line
+# `#NUMBER EXIT HTTP` with its place in the list from 0. For each that failed that line is on stderr as well.
 curl_pings() {
-  local seconds=$1
+  local seconds=$1 mark='#%{urlnum} %{exitcode} %{http_code}\n'
   local -a options=()
   shift
   while [[ $1 != -- ]]; do
@@ -99,7 +102,7 @@ curl_pings() {
   shift
   printf "url = \"$API/ping?ip=%s&type=disco\"\n" "$@" |
     timeout "$seconds" curl -q -sf --no-progress-meter -m "$PING_SECONDS" --noproxy '*' --unix-socket "$SOCKET" \
-      -X POST -w '%{onerror}%{stderr}#%{urlnum} %{exitcode} %{http_code}\n' "${options[@]}" -K -
+      -X POST -w "\\n$mark%{onerror}%{stderr}$mark" "${options[@]}" -K -
 }
 
 # ping_once ADDRESS: one ping by the CLI, its answer on one line into PING.
@@ -110,7 +113,7 @@ ping_once() {
   case $status in
     0)
       PING=${answer:0:3500}
-      [[ $PING =~ $ANSWER_PATTERN ]] || failed_ping "$1" 'probe failed: unreadable answer'
+      [[ $PING =~ $ANSWER_PATTERN ]] || failed_ping "$1" "$UNREADABLE"
       ;;
     124 | 137 | 143) failed_ping "$1" "no reply within $PING_SECONDS s" ;;
     *) failed_ping "$1" "probe failed: exit status $status" ;;

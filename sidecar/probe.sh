@@ -13,6 +13,12 @@ readonly COLD_AT_ONCE=64 CHUNKS_AT_ONCE=16 SILENT_AT_ONCE=250
 readonly CHUNK=4
 readonly CLI_HOSTS_AT_ONCE=16
 
+# What `curl_pings` prints after an answer, an answer that is not on a line of its own, and its address.
+readonly MARK_PATTERN='^#([0-9]+) ([0-9]+) ([0-9]+)$' OBJECT_PATTERN='(\{[^{}]*\})'
+readonly ADDRESS_PATTERN='[{,][[:space:]]*"IP":[[:space:]]*"([0-9A-Fa-f.:]+)"'
+# More text of a stranger is not looked at.
+readonly LONGEST_TEXT=300000
+
 # PINGS: the answers of this round with tabs between them. TAKEN: how many there are by address. SILENT: addresses
 # that left a ping unanswered. ANSWERED: what answered in the round before, which comes first in this one.
 PINGS='' DEADLINE_US=0
@@ -37,13 +43,12 @@ seconds_left() {
   printf -v LEFT '%d.%06d' "$((us / 1000000))" "$((us % 1000000))"
 }
 
-# keep LINE: a ping's answer, or what `failed_ping` says in its place.
+# keep LINE ADDRESS: a ping's answer, or what `failed_ping` says in its place; 1 when it was not asked for.
 keep() {
-  [[ $1 =~ $ANSWER_PATTERN && ${TAKEN[${BASH_REMATCH[1]}]-} ]] || return 0
-  local address=${BASH_REMATCH[1]}
-  PINGS+=$1$'\t'
-  ((++TAKEN[$address]))
-  [[ $1 != "{\"IP\":\"$address\",\"Err\":\""* ]] || SILENT[$address]=yes
+  [[ ${TAKEN[$2]-} ]] && ((TAKEN[$2] < BURST)) || return 1
+  PINGS+=${1//$'\t'/ }$'\t'
+  ((++TAKEN[$2]))
+  [[ $1 != "{\"IP\":\"$2\",\"Err\":\""* || $1 == *"$UNREADABLE"* ]] || SILENT[$2]=yes
 }
 
 # probe ADDRESS…: a burst to each that had none in this round, in this order: those that answered in the round
@@ -82,23 +87,15 @@ bursts() {
 # at_once WIDTH ADDRESS…: one ping to each, WIDTH of them under way at once. Without --parallel-immediate curl holds the
 # others back until the first one is answered, to see whether they can share its connection.
 at_once() {
-  local line width=$1 LEFT PING REASON number
+  local width=$1 LEFT
   shift
   seconds_left || return 0
-  while IFS= read -r line; do
-    if [[ $line =~ ^#([0-9]+)\ ([0-9]+)\ ([0-9]+)$ ]]; then
-      number=$((BASH_REMATCH[1] + 1))
-      ping_failure "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
-      failed_ping "${!number}" "$REASON"
-      line=$PING
-    fi
-    keep "$line"
-  done < <(curl_pings "$LEFT" -Z --parallel-immediate --parallel-max "$width" -- "$@" 2>&1)
+  keep_answers "$@" < <(curl_pings "$LEFT" -Z --parallel-immediate --parallel-max "$width" -- "$@" 2>/dev/null)
 }
 
 # warm ADDRESS…: the warm pings to those of them that answered so far, some of them by each curl.
 warm() {
-  local address line i size fd
+  local address i size fd
   local -a left=() fds=()
   for address; do
     ((TAKEN[$address] == 0)) || [[ ${SILENT[$address]-} ]] || left+=("$address")
@@ -110,16 +107,15 @@ warm() {
     fds+=("$fd")
   done
   for fd in "${fds[@]}"; do
-    while IFS= read -r line; do
-      keep "$line"
-    done <&"$fd"
+    keep_answers <&"$fd"
     exec {fd}<&-
   done
 }
 
-# warm_some ADDRESS…: the warm pings to each in turn, an answer a line; a node that leaves one unanswered is left.
+# warm_some ADDRESS…: the warm pings to each in turn; a node that leaves one unanswered is left. For `keep_answers`, a
+# line `=ADDRESS…` goes before what `curl_pings` prints.
 warm_some() {
-  local address i failed LEFT PING REASON
+  local address i failed LEFT
   local -a list=() rest=()
   for address; do
     for ((i = 1; i < BURST; i++)); do
@@ -127,15 +123,53 @@ warm_some() {
     done
   done
   while ((${#list[@]} > 0)) && seconds_left; do
+    printf '=%s\n' "${list[*]}"
     { failed=$(curl_pings "$LEFT" --fail-early -- "${list[@]}" 2>&1 >&3); } 3>&1
-    [[ $failed =~ ^#([0-9]+)\ ([0-9]+)\ ([0-9]+)$ ]] || return 0
-    i=${BASH_REMATCH[1]} address=${list[BASH_REMATCH[1]]}
-    ping_failure "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
-    failed_ping "$address" "$REASON"
-    printf '%s\n' "$PING"
-    rest=("${list[@]:i+1}") list=()
+    [[ $failed =~ $MARK_PATTERN ]] || return 0
+    i=${BASH_REMATCH[1]}
+    address=${list[i]} rest=("${list[@]:i+1}") list=()
     for i in "${rest[@]}"; do
       [[ $i == "$address" ]] || list+=("$i")
+    done
+  done
+}
+
+# keep_answers ADDRESS…: keep what `curl_pings` prints of these. Answers side by side may stand in any order, so that
+# they count by the address in them, and the lines after them say how many there must be.
+keep_answers() {
+  local line text='' address REASON PING
+  local -a list=("$@")
+  local -A lacking=()
+  while IFS= read -r line; do
+    [[ $line ]] || continue
+    if [[ $line =~ $MARK_PATTERN && ${list[BASH_REMATCH[1]]-} ]]; then
+      address=${list[BASH_REMATCH[1]]}
+      if ((BASH_REMATCH[2] == 0)); then
+        ((++lacking[$address]))
+      else
+        ping_failure "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
+        failed_ping "$address" "$REASON"
+        keep "$PING" "$address"
+      fi
+    elif [[ $line =~ $ANSWER_PATTERN ]]; then
+      keep "$line" "${BASH_REMATCH[1]}" && ((--lacking[${BASH_REMATCH[1]}]))
+    elif [[ $line == =* ]]; then
+      read -ra list <<<"${line#=}"
+    elif ((${#text} < LONGEST_TEXT)); then
+      text+=$line' '
+    fi
+  done
+  # What did not stand on a line of its own.
+  while [[ $text =~ $OBJECT_PATTERN ]]; do
+    line=${BASH_REMATCH[1]} text=${text#*"${BASH_REMATCH[1]}"}
+    [[ $line =~ $ADDRESS_PATTERN ]] || continue
+    address=${BASH_REMATCH[1]}
+    ((${lacking[$address]-0} > 0)) && keep "$line" "$address" && ((--lacking[$address]))
+  done
+  for address in "${!lacking[@]}"; do
+    failed_ping "$address" "$UNREADABLE"
+    while ((lacking[$address]-- > 0)); do
+      keep "$PING" "$address"
     done
   done
 }
@@ -153,7 +187,7 @@ bursts_by_cli() {
     done
     for fd in "${fds[@]}"; do
       while IFS= read -r line; do
-        keep "$line"
+        [[ ! $line =~ $ANSWER_PATTERN ]] || keep "$line" "${BASH_REMATCH[1]}"
       done <&"$fd"
       exec {fd}<&-
     done

@@ -69,9 +69,17 @@ def nodes_by_name: (.Self | suffix) as $own | [.Self, .Peer[]] | map(select(. !=
 
 # --- pings ---------------------------------------------------------------------------------------------------
 
+def unreadable: {Err: "probe failed: unreadable answer"};
+def is_latency: type == "number" and . >= 0 and . <= 3600;
+
 # A ping's answer as the daemon gave it, or what `failed_ping` in localapi.sh says in its place.
-def checked_ping: if type == "object" and ((.LatencySeconds | type) == "number" or (.Err | strings // "") != "") then .
-  else {Err: "probe failed: unreadable answer"} end;
+def checked_ping: if type != "object" or (.Err | type | . != "string" and . != "null") then unreadable
+  elif .LatencySeconds | is_latency then . elif (.Err // "") != "" then {Err} else unreadable end;
+
+# The same from its text. One that is no JSON still names the address that was pinged.
+def read_answer: . as $text | (try fromjson catch null)
+  | if type == "object" and (.IP | type) == "string" then .
+    else unreadable + ($text | capture("\"IP\": *\"(?<IP>[0-9A-Fa-f.:]+)\"") // {}) end;
 
 def ping: checked_ping
   | if has("LatencySeconds") then only(["IP", "NodeIP", "NodeName", "Err", "LatencySeconds", "Endpoint", "PeerRelay",
@@ -172,8 +180,8 @@ def serve_rounds($names): foreach (inputs | [., input, input]) as [$head, $pings
     ($status | try fromjson catch null) as $raw
     | if ($raw | type) != "object" then .out = ["", ""]
       else ($raw | sampled($names)) as $sampled | .known as $known
-        | ($pings | split("\t") | map(try fromjson catch null)) as $answers
-        | .out = [($raw.BackendState | text | gsub("[^A-Za-z]"; "")) + "\t" + ([$answers[] | objects] | relayed) + "\t" + (if $raw.BackendState == "Running" then $sampled | targets else "|" end),
+        | [$pings | split("\t")[] | select(. != "") | read_answer] as $answers
+        | .out = [($raw.BackendState | text | gsub("[^A-Za-z]"; "")) + "\t" + ($answers | relayed) + "\t" + (if $raw.BackendState == "Running" then $sampled | targets else "|" end),
             ($raw | round($names; $sampled; $head | fromjson; $answers; $known) | tojson)]
         | .known = ([$sampled[] | .node // empty | select(address) | {key: address, value: .ID}] | from_entries)
       end;
@@ -211,7 +219,7 @@ def resolved($name): if .BackendState != "Running" then "stopped" else nodes_by_
     else .[0] | "one " + (address // "") + " " + tojson end end;
 
 def answered($kind; $argument): if $kind == "pings" then
-    [split("\t")[] | select(. != "") | (try fromjson catch null) | ping] | tojson
+    [split("\t")[] | select(. != "") | read_answer | ping] | tojson
   else fromjson
     | if $kind == "status" then status | tojson
       elif $kind == "whois" then whois | tojson

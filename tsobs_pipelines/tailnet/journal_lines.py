@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import structs
 
 from tsobs_pipelines.tailnet.localapi import (
+    LONGEST_PING_S,
     MALFORMED,
     ApiPing,
     Netcheck,
@@ -83,6 +85,9 @@ class _Run(msgspec.Struct, frozen=True, gc=False):
             yield ApiPing(self.err, seconds, *way)
         for _ in range(self.times):
             yield ApiPing(self.err, None, *way)
+
+
+_WAY: Final = frozenset({"Err", "Endpoint", "PeerRelay", "DERPRegionID", "DERPRegionCode", "IsLocalIP"})
 
 
 class _Node(Peer, frozen=True, gc=False):
@@ -220,15 +225,30 @@ def _lenient_node(value: Mapping[str, object]) -> _Node:
     if "pings" not in value:
         return node
     given = value["pings"]
-    runs = tuple(map(_lenient_run, given if isinstance(given, list) else [given]))
-    return structs.replace(node, runs=runs)
+    runs = [run for item in (given if isinstance(given, list) else [given]) for run in _lenient_runs(item)]
+    return structs.replace(node, runs=tuple(runs))
 
 
-def _lenient_run(value: object) -> _Run:
+def _lenient_runs(value: object) -> Iterator[_Run]:
+    """The run without the latencies that are none; pings of which nothing can be read are failed ones."""
     try:
-        return msgspec.convert(value, _Run)
+        yield msgspec.convert(value, _Run)
+        return
     except msgspec.ValidationError:
-        return _Run(err=MALFORMED, times=1)
+        pass
+    members = value if isinstance(value, dict) else {}
+    given = members.get("LatencySeconds")
+    latencies = given if isinstance(given, list) and isinstance(members.get("Err", ""), str) else []
+    way = read_fields({name: part for name, part in members.items() if name in _WAY}, _Run)
+    for good, group in groupby(latencies, _is_latency):
+        run = tuple(group)
+        yield structs.replace(way, latencies=run) if good else _Run(err=MALFORMED, times=len(run))
+    if not latencies:
+        yield _Run(err=MALFORMED, times=len(given) if isinstance(given, list) and given else 1)
+
+
+def _is_latency(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_PING_S
 
 
 _Kind = TypeVar("_Kind", Peer, Netcheck)

@@ -17,7 +17,8 @@ NEVER: Final = "0001-01-01T00:00:00Z"
 """Go's zero time, which Tailscale writes for what has not happened."""
 
 _Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+LONGEST_PING_S: Final = 3600
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_PING_S)]
 _Latencies = dict[str, Annotated[float, msgspec.Meta(ge=0, le=3.6e12)]]
 
 

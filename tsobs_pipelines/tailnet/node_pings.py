@@ -35,10 +35,12 @@ def read_node_pings(pings: Sequence[ApiPing], online: bool | None) -> NodePings:
     if direct is not None:
         return direct
     results = [ping_result(ping) for ping in pings]
-    sent = sum(isinstance(result, Pong) or was_sent(result) for result in results)
+    pongs = sum(isinstance(result, Pong) for result in results)
+    silent = [result for result in results if isinstance(result, NoPong)]
+    # Beside pongs, an answer that can't be read was one to a ping that was sent.
+    sent = pongs + sum(was_sent(result) or (pongs > 0 and result.reason == "unreadable") for result in silent)
     cold = results[0].latency_ms if results and isinstance(results[0], Pong) else None
     warm = [result.latency_ms for result in results[1:] if isinstance(result, Pong)]
-    silent = [result for result in results if isinstance(result, NoPong)]
     refusal = next((result.text for result in silent if not was_sent(result)), "")
     expired = any(result.reason == "key-expired" for result in silent)
     return NodePings(classify(results, online), sent, cold, warm, refusal, expired)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypedDict
 
-from tsobs_pipelines.tailnet.localapi import ApiPing, read_ping
+from tsobs_pipelines.tailnet.localapi import MALFORMED, ApiPing, read_ping
 
 Via: TypeAlias = Literal["direct", "derp", "peer-relay", "tsmp", "icmp", "unknown"]
-Reason: TypeAlias = Literal["no-reply", "no-peer", "key-expired", "local", "probe-failed"]
+Reason: TypeAlias = Literal["no-reply", "no-peer", "key-expired", "local", "unreadable", "probe-failed"]
 
 MAX_LATENCY_MS: Final = 3_600_000.0
 """Longer than any ping can take; a larger figure is not a latency."""
@@ -37,7 +37,11 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class NoPong:
-    """A ping without an answer, and why; ``probe-failed`` means that the ping may never have been sent."""
+    """A ping without an answer, and why.
+
+    ``probe-failed`` means that the ping may never have been sent, ``unreadable`` that the answer to it could
+    not be read.
+    """
 
     reason: Reason
     text: str = ""
@@ -124,6 +128,8 @@ _REASONS: Final[Sequence[tuple[str, Reason]]] = (
     ("deadline exceeded", "no-reply"),
     ("no reply", "no-reply"),
     ("no answer", "no-reply"),
+    ("unreadable answer", "unreadable"),
+    (MALFORMED, "unreadable"),
 )
 
 
@@ -145,7 +151,7 @@ def parse_ping_line(line: str) -> PingResult | None:
     # over pongs: neither is another ping.
     if text in {"no reply", "direct connection not established"}:
         return None
-    return None if result.reason == "probe-failed" else result
+    return None if result.reason in {"probe-failed", "unreadable"} else result
 
 
 def parse_ping_text(text: str) -> list[PingResult]:

@@ -49,6 +49,8 @@ class Daemon:
     """Addresses that answer so many pings more."""
     refusals: dict[str, int] = field(default_factory=dict)
     """HTTP statuses by path."""
+    says: bytes | None = None
+    """The answer to a ping, with ``IP`` in the place of the address."""
     asked: list[str] = field(default_factory=list)
     under_way: Counter[str] = field(default_factory=Counter)
     most_at_once: Counter[str] = field(default_factory=Counter)
@@ -97,6 +99,8 @@ class Daemon:
         self.most_at_once[ip] = max(self.most_at_once[ip], self.under_way[ip])
         await asyncio.sleep(0.005)
         self.under_way[ip] -= 1
+        if self.says is not None:
+            return Answer(self.says.replace(b"ADDRESS", ip.encode()))
         return Answer(json.dumps(pong(ip), separators=(",", ":")).encode() + b"\n")
 
 
@@ -161,6 +165,55 @@ def test_every_route_asks_the_local_api_and_not_the_cli(
     assert answers["/debug/git"].json["events"] == [{"State": 6}]
     assert answers["/debug/git"].json["endpoint_changes"] == [{"When": "x", "What": "y"}]
     assert tailscale.calls == []
+
+
+UNREADABLE = {"Err": "probe failed: unreadable answer"}
+PONG = b'{"IP":"ADDRESS","LatencySeconds":0.02,"Endpoint":"10.88.2.2:41641"}'
+
+
+def test_an_answer_that_is_no_ping_is_said_to_be_unreadable(sampled: Sidecar, daemon: Daemon) -> None:
+    daemon.says = b"<html>busy</html>"
+    bodies = [
+        b"",
+        b"{",
+        b"null\n",
+        b"[]",
+        b'{"IP":"ADDRESS"',
+        b'{"IP":"ADDRESS", no JSON}',
+        b'{"IP":"100.64.0.99","LatencySeconds":0.02}',
+        b'{"LatencySeconds":0.02}',
+        *(PONG.replace(b"0.02", odd) for odd in (b"-0.000001", b"1e300", b"3600.5", b"NaN", b'"0.02"')),
+    ]
+    with running(sampled) as sidecar:
+        found = nodes(taken(sidecar, 1)[0])
+        for body in bodies:
+            daemon.says = body
+            assert json.loads(sidecar.get("/ping/git?format=json").body) == [UNREADABLE] * 5, body
+    assert [found[name]["pings"] for name in ("git", "chocolate-factory-dev")] == [
+        [{**UNREADABLE, "times": 6}]
+    ] * 2
+    assert [name for name in found if "unprobed" in found[name]] == []
+
+
+def test_an_answer_may_be_laid_out_in_any_way(sampled: Sidecar, daemon: Daemon) -> None:
+    laid_out = json.dumps(json.loads(PONG), indent="\t").encode()
+    daemon.says = laid_out
+    bodies = [
+        PONG,
+        b'{"LatencySeconds":0.02,"Endpoint":"10.88.2.2:41641","IP":"ADDRESS"}',
+        b'{"LatencySeconds":0.02,"Endpoint":"10.88.2.2:41641","IP":"ADDRESS"}\n',
+        laid_out + b"\n",
+        b"\n\n" + PONG + b"\r\n",
+    ]
+    with running(sampled) as sidecar:
+        found = nodes(taken(sidecar, 1)[0])
+        for body in bodies:
+            daemon.says = body
+            pongs = json.loads(sidecar.get("/ping/git?format=json").body)
+            assert [(one.get("IP"), one.get("LatencySeconds")) for one in pongs] == [(GIT, 0.02)] * 5, body
+    assert [found[name]["pings"] for name in ("git", "chocolate-factory-dev")] == [
+        [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.02] * 6}]
+    ] * 2
 
 
 def test_without_a_socket_the_cli_is_asked_and_healthz_says_so(new_sidecar: Sidecar) -> None:

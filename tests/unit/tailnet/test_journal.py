@@ -15,6 +15,7 @@ from tests.support.journals import minutes, round_line
 from tsobs_pipelines.tailnet.journal import MAX_LINE, JournalCounts, read_rounds
 from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, NotSampledError, UnknownPeerError
 from tsobs_pipelines.tailnet.rounds import Round
+from tsobs_pipelines.tailnet.rows import connection_rows
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 HEAD = {"v": 1, "at": "2026-11-20T00:00:00Z", "state": "Running"}
@@ -130,6 +131,31 @@ def test_one_malformed_node_of_version_2_costs_itself(pings: object) -> None:
     assert [ping.err for ping in this.pings["git"]] == ["malformed ping result"]
     assert (this.peers["git"].tx_bytes, this.peers["git"].rx_bytes) == (None, 8)
     assert this.unprobed["twin"].reason == "ambiguous"
+
+
+@pytest.mark.parametrize("odd", [-0.000001, 1e300, 3600.5, None, "0.01", True, [], 1.7976931348623157e308])
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_an_odd_latency_costs_its_ping_alone(odd: object, place: int) -> None:
+    latencies: list[object] = [0.01] * 6
+    latencies[place] = odd
+    value = json.loads(version_2())
+    value["nodes"]["git"]["pings"] = [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": latencies}]
+    [row] = connection_rows(read(json.dumps(value).encode())[0], ["git"], "default")
+    assert (row.connection_type, row.evidence, row.answered) == ("direct", None, 1)
+    assert (row.pings_sent, row.pings_received, row.latency_max) == (6, 5, 10.0)
+    assert (row.latency_cold is None) is (place == 0)
+
+
+def test_an_odd_member_of_a_run_costs_itself() -> None:
+    value = json.loads(version_2())
+    run = {"Endpoint": 5, "LatencySeconds": [0.01, 0.02]}
+    value["nodes"]["git"]["pings"] = [run, {**run, "Err": 7}]
+    [this], _ = read(json.dumps(value).encode())
+    assert [(ping.seconds, ping.err) for ping in this.pings["git"]] == [
+        (0.01, ""),
+        (0.02, ""),
+        *[(None, "malformed ping result")] * 2,
+    ]
 
 
 def test_a_round_that_could_not_be_taken_is_a_round() -> None:

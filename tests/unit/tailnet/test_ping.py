@@ -166,10 +166,10 @@ API_PONG = {
         ({"Err": "100.64.0.2 is local Tailscale IP"}, NoPong("local", "100.64.0.2 is local Tailscale IP")),
         ({"Err": "no matching peer"}, NoPong("no-peer", "no matching peer")),
         ({"Err": "dial unix: connection refused"}, NoPong("probe-failed", "dial unix: connection refused")),
-        ({"LatencySeconds": True}, NoPong("probe-failed", "malformed ping result")),
-        ({"LatencySeconds": -1}, NoPong("probe-failed", "malformed ping result")),
+        ({"LatencySeconds": True}, NoPong("unreadable", "malformed ping result")),
+        ({"LatencySeconds": -1}, NoPong("unreadable", "malformed ping result")),
         ({"LatencySeconds": None}, NoPong("probe-failed", "no latency")),
-        ({"Err": 5}, NoPong("probe-failed", "malformed ping result")),
+        ({"Err": 5}, NoPong("unreadable", "malformed ping result")),
         ({"Endpoint": "a\nb\u202e"}, Pong(0.327, "direct", "a?b?")),
     ],
 )
