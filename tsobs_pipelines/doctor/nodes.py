@@ -11,7 +11,7 @@ from tsobs_pipelines.doctor.findings import Finding
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.evidence import observe
 from tsobs_pipelines.tailnet.journal import JournalCounts, read_rounds
-from tsobs_pipelines.tailnet.localapi import Peer, expiry_of, read_fields
+from tsobs_pipelines.tailnet.localapi import Peer, expiry_of, key_expired, read_fields, said_expired
 from tsobs_pipelines.tailnet.peers import OWN, AmbiguousPeerError, PeerNames, UnknownPeerError, peer_names
 from tsobs_pipelines.tailnet.rounds import Round
 from tsobs_pipelines.tailnet_settings import Tailnet
@@ -91,9 +91,8 @@ def _key(title: str, peer: Peer, now: datetime) -> Finding | None:
     """A key that has expired or soon will."""
     expiry = expiry_of(peer)
     remedy = "log in again there (tailscale up --force-reauth), or disable key expiry in the admin console"
-    if peer.expired or (expiry is not None and expiry <= now):
-        when = f" at {expiry:%Y-%m-%d %H:%M} UTC" if expiry else ""
-        return Finding(title, "failed", f"its key expired{when}", remedy)
+    if key_expired(peer, now):
+        return Finding(title, "failed", said_expired(peer, now), remedy)
     if expiry is not None and expiry - now <= KEY_STAGES[0]:
         days = (expiry - now) / timedelta(days=1)
         detail = f"its key expires in {days:.1f} days, at {expiry:%Y-%m-%d %H:%M} UTC"

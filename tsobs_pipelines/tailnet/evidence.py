@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
+from tsobs_pipelines.tailnet.localapi import Peer, key_expired, said_expired
 from tsobs_pipelines.tailnet.node_pings import NodePings, read_node_pings
 from tsobs_pipelines.tailnet.peers import (
     OWN,
@@ -76,10 +76,8 @@ def _observe_peer(this: Round, key: str) -> Observation:
 
 def _silence(at: datetime, peer: Peer, pings: NodePings, unprobed: str) -> tuple[Evidence | None, str]:
     """Why a node that is listed gave no pong; ``unprobed`` is what the sampler says about it."""
-    expiry = expiry_of(peer)
-    if peer.expired or pings.expired or (expiry is not None and expiry <= at):
-        when = f" at {expiry:%Y-%m-%d %H:%M} UTC" if expiry else ""
-        return "key-expired", f"its key expired{when}"
+    if pings.expired or key_expired(peer, at):
+        return "key-expired", said_expired(peer, at)
     if pings.path.connection_type != "unknown":
         return None, ""
     if pings.sent:

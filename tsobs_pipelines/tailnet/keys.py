@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tsobs_pipelines.tailnet.localapi import Peer, expiry_of
+from tsobs_pipelines.tailnet.localapi import Peer, expiry_of, key_expired
 from tsobs_pipelines.tailnet.peers import OWN, PeerError, plain_name
 from tsobs_pipelines.tailnet.ping import clean
 from tsobs_pipelines.tailnet.rounds import Round
@@ -47,6 +47,6 @@ def _row(newest: Round, tailnet: str, hostname: str, peer: Peer, *, own: int) ->
         tailnet=tailnet,
         hostname=hostname,
         expires_at=None if expiry is None else int(expiry.timestamp()),
-        expired=int(bool(peer.expired) or (expiry is not None and expiry <= at)),
+        expired=int(key_expired(peer, at)),
         own=own,
     )

@@ -82,6 +82,19 @@ def expiry_of(peer: Peer) -> datetime | None:
         return None
 
 
+def key_expired(peer: Peer, at: datetime) -> bool:
+    """Whether the node's key has expired, as the control server says or by its time."""
+    expiry = expiry_of(peer)
+    return bool(peer.expired) or (expiry is not None and expiry <= at)
+
+
+def said_expired(peer: Peer, at: datetime) -> str:
+    """That the key has expired, and when, unless that is not known: a key can be expired before its time."""
+    expiry = expiry_of(peer)
+    when = f" at {expiry:%Y-%m-%d %H:%M} UTC" if expiry is not None and expiry <= at else ""
+    return f"its key expired{when}"
+
+
 def read_fields(value: Mapping[str, object], kind: type[_Kind]) -> _Kind:
     """The object as ``kind``; a field that has another type than Tailscale gives it is absent."""
     try:

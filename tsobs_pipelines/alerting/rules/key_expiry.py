@@ -20,22 +20,28 @@ _REMEDY = "log in again there (tailscale up --force-reauth), or disable its expi
 
 def key_signals(rows: Sequence[KeyRow], at: datetime) -> dict[str, list[Signal]]:
     """How long each key is still valid, in days, and which of the stages that is."""
-    result: dict[str, list[Signal]] = {}
-    for row in rows:
-        begin, days = at, None
-        verdict, level, detail = Verdict.BAD if row.expired else Verdict.GOOD, 0, "expired"
-        if row.expires_at is not None:
-            expiry = datetime.fromtimestamp(row.expires_at, UTC)
-            left = expiry - at
-            days, begin = round(left / _DAY, 2), min(at, expiry - KEY_STAGES[0])
-            level = sum(left <= stage for stage in KEY_STAGES)
-            verdict = Verdict.BAD if level or row.expired else Verdict.GOOD
-            stamp = f"{expiry:%Y-%m-%d %H:%M} UTC"
-            detail = f"expired at {stamp}" if left <= timedelta() else f"expires at {stamp}"
-        own = " (the sidecar's own node)" if row.own else ""
-        host = row.hostname
-        result[host] = [Signal(at, begin, verdict, days, None, f"the key of {host}{own} {detail}", level)]
-    return result
+    return {row.hostname: [_signal(row, at)] for row in rows}
+
+
+def _signal(row: KeyRow, at: datetime) -> Signal:
+    expiry = None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, UTC)
+    if expiry is not None and row.expired and expiry > at:
+        expiry = None  # The control server had it expire before its time.
+    left = None if expiry is None else expiry - at
+    gone = len(KEY_STAGES) if row.expired else 0
+    level = gone if left is None else sum(left <= stage for stage in KEY_STAGES)
+    begin = at if expiry is None else min(at, expiry - KEY_STAGES[0])
+    own = " (the sidecar's own node)" if row.own else ""
+    detail = f"the key of {row.hostname}{own} {_said(row, expiry, at)}"
+    verdict = Verdict.BAD if level else Verdict.GOOD
+    return Signal(at, begin, verdict, None if left is None else round(left / _DAY, 2), None, detail, level)
+
+
+def _said(row: KeyRow, expiry: datetime | None, at: datetime) -> str:
+    if expiry is None:
+        return "expired" if row.expired else "does not expire"
+    stamp = f"{expiry:%Y-%m-%d %H:%M} UTC"
+    return f"expired at {stamp}" if expiry <= at else f"expires at {stamp}"
 
 
 def _firing(change: Change) -> str:
