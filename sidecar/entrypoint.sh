@@ -35,15 +35,34 @@ absolute() {
   done
 }
 
-# is_tailscale_address TEXT: whether it is in the ranges that Tailscale gives to nodes.
-is_tailscale_address() {
+# is_ipv4 TEXT: whether it is an IPv4 address as the daemon reads it, which has no leading zeros.
+is_ipv4() {
   local part
-  [[ ! ${1,,} =~ ^fd7a:115c:a1e0:[0-9a-f:]{1,24}$ ]] || return 0
-  [[ $1 =~ ^100\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$ ]] || return 1
-  for part in "${BASH_REMATCH[@]:1}"; do
-    ((10#$part < 256)) || return 1
+  local -a parts
+  [[ $1 =~ ^(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}$ ]] || return 1
+  IFS=. read -ra parts <<<"$1"
+  for part in "${parts[@]}"; do
+    ((part < 256)) || return 1
   done
-  ((10#${BASH_REMATCH[1]} >= 64 && 10#${BASH_REMATCH[1]} < 128))
+}
+
+# is_ipv6 TEXT: whether it is an IPv6 address, in lower case and without an IPv4 part.
+is_ipv6() {
+  local group='[0-9a-f]{1,4}' left=${1%%::*} right=${1#*::} half
+  local -a groups
+  [[ ! $1 =~ ^($group:){7}$group$ ]] || return 0
+  [[ $1 == *::* ]] || return 1
+  for half in "$left" "$right"; do
+    [[ -z $half || $half =~ ^$group(:$group)*$ ]] || return 1
+  done
+  IFS=: read -ra groups <<<"$left${left:+${right:+:}}$right"
+  ((${#groups[@]} < 8))
+}
+
+# is_tailscale_address ADDRESS: whether it is in the ranges that Tailscale gives to nodes.
+is_tailscale_address() {
+  [[ ${1,,} != fd7a:115c:a1e0:* ]] || return 0
+  [[ $1 =~ ^100\.([0-9]+)\. ]] && ((BASH_REMATCH[1] >= 64 && BASH_REMATCH[1] < 128))
 }
 
 # own_place NAME: end where others could put files or links into this directory.
@@ -58,7 +77,10 @@ check_sample_hosts() {
   local -a names
   read -r -d '' -a names <<<"${SAMPLE_HOSTS//[,$'\n']/ }"
   for name in "${names[@]}"; do
-    if [[ $name =~ ^[0-9.]+$ || $name == *:* ]]; then
+    # Anything else of digits and dots may be the name of a machine.
+    if [[ $name =~ ^[0-9]+(\.[0-9]+){3}$ || $name == *:* ]]; then
+      is_ipv4 "$name" || is_ipv6 "${name,,}" ||
+        die "SAMPLE_HOSTS: $name is no IP address: expected 0 to 255 four times, without leading zeros, or an IPv6 address"
       is_tailscale_address "$name" ||
         die "SAMPLE_HOSTS: $name is no address of a node (100.64.0.0/10 or fd7a:115c:a1e0::/48); tailscaled can't ping a machine behind a subnet router: name the router"
     elif [[ $name != '*' ]]; then

@@ -41,6 +41,19 @@ def suffix: dns | split(".")[1:] | join(".");
 def host: .HostName | text | ascii_downcase;
 def address: [.TailscaleIPs[]? | strings | select(test("^[0-9a-fA-F.:]+$"))][0] // null;
 
+# An IPv6 address as the daemon writes it, shortened; anything else as it is.
+def shortened: . as $name
+  | if test("^[0-9a-f]*:[0-9a-f:]+$") then
+      [split("::")[] | split(":")] as $halves | (8 - ($halves | map(length) | add)) as $left_out
+      | (if ($halves | length) == 1 then $halves[0]
+         elif ($halves | length) == 2 and $left_out > 0 then $halves[0] + [range($left_out) | "0"] + $halves[1]
+         else [] end) as $groups
+      | if ($groups | length) == 8 and all($groups[]; test("^[0-9a-f]{1,4}$")) then
+          $groups | map(sub("^0+(?=.)"; "")) | join(":")
+          | first(((range(8; 1; -1) | "(^|:)0(:0){\(. - 1)}(:|$)") as $zeros | select(test($zeros)) | sub($zeros; "::")), .)
+        else $name end
+    else . end;
+
 # What an error calls a node: its DNS name, or the address of a node that has none.
 def designation: if dns != "" then dns else address // "a node without name and address" end;
 
@@ -59,7 +72,7 @@ def by_name($own): reduce .[] as $node ({}; reduce ($node | ranked_names($own)) 
 
 # The nodes that NAME means, by what `by_name` gave: those of the best rank that has any. A machine that calls
 # itself by its machine name, as others do, is one of several: after a reinstall it is the old one.
-def meant($name): . as $nodes | ($name | ascii_downcase | rtrimstr(".")) as $wanted
+def meant($name): . as $nodes | ($name | ascii_downcase | rtrimstr(".") | shortened) as $wanted
   | if $wanted == "" then [] else [("1", "2", "3", "4", "5") | $nodes[. + $wanted] // empty][0] // [] end
   | if length == 1 and . == $nodes["2" + $wanted] and (.[0] | host) == $wanted and ($nodes["1" + $wanted] == null)
     then $nodes["3" + $wanted] else . end;

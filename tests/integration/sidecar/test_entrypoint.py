@@ -61,6 +61,29 @@ def test_a_bad_setting_is_one_line_that_names_it(new_sidecar: Sidecar, name: str
     assert not (new_sidecar.place / "canary").exists()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "100.064.0.2",
+        "100.64.0.300",
+        "fd7a:115c:a1e0::1::2",
+        "fd7a:115c:a1e0:0:0:0:0",
+        "fd7a:115c:a1e0::12345",
+        "git:80",
+    ],
+)
+def test_what_is_no_address_is_said_to_be_none(new_sidecar: Sidecar, name: str) -> None:
+    new_sidecar.settings["SAMPLE_HOSTS"] = name
+    assert refusal(new_sidecar).startswith(f"SAMPLE_HOSTS: {name} is no IP address: expected")
+
+
+def test_names_of_digits_and_addresses_in_any_form_are_sampled(new_sidecar: Sidecar) -> None:
+    names = "42 1.2.3 FD7A:115C:A1E0::2 fd7a:115c:a1e0:0:0:0:0:2 fd7a:115c:a1e0:: 100.64.0.2"
+    new_sidecar.settings["SAMPLE_HOSTS"] = names
+    with running(new_sidecar) as sidecar:
+        assert sidecar.get("/healthz").status in {200, 503}
+
+
 def test_a_machine_behind_a_subnet_router_is_refused_with_what_to_name_instead(new_sidecar: Sidecar) -> None:
     new_sidecar.settings["SAMPLE_HOSTS"] = "git 10.0.0.5"
     message = refusal(new_sidecar)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 import pytest
 
@@ -85,6 +87,7 @@ WORDS = [
 ]
 SUFFIXES = ["a.ts.net", "A.ts.net", "b.ts.net", "x.a.ts.net", "", "ts.net"]
 IPS = ["100.64.0.1", "100.64.0.2", "fd7a:115c:a1e0::1", "FD7A:115C:A1E0::2", "not an address", ""]
+GROUPS = ["fd7a", "0", "0", "0000", "01", "1", "A0b", "::", "", "12345"]
 
 
 def random_node(chance: random.Random) -> Node:
@@ -118,6 +121,18 @@ def test_jq_and_python_agree_about_random_tailnets(seed: int) -> None:
     ]
     assert differing == []
     assert sum(isinstance(by_python(question), list) for question in asked) > 50, "some are ambiguous"
+
+
+def test_jq_and_python_agree_about_ways_to_write_an_address() -> None:
+    chance = random.Random(5)  # noqa: S311 - the same addresses each time
+    asked = []
+    for _ in range(2000):
+        name = ":".join(chance.choice(GROUPS) for _ in range(chance.randrange(2, 10))).replace(":::", "::")
+        with contextlib.suppress(ValueError):
+            asked.append(Question({}, [{"TailscaleIPs": [str(IPv6Address(name))]}], name))
+        asked.append(Question({}, [{"TailscaleIPs": [name.lower()]}], name))
+    assert by_jq(asked) == list(map(by_python, asked))
+    assert sum(by_python(question) == 0 for question in asked) > 500
 
 
 @pytest.mark.parametrize("seed", range(2))
