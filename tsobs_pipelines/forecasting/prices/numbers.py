@@ -93,14 +93,14 @@ def number_form(cells: Iterable[str], *, decimal_comma: bool) -> NumberForm:
     clear: Counter[str] = Counter()
     unclear: Counter[str] = Counter()
     whole = 0
-    for cell in cells:
+    for cell, times in Counter(cells).items():
         text = cell.strip()
         if text.lstrip("+-").isdecimal():
-            whole += text.strip("+-0") != ""
+            whole += times if text.strip("+-0") else 0
         elif _UNCLEAR.fullmatch(text):
-            unclear["." if "." in text else ","] += 1
+            unclear["." if "." in text else ","] += times
         else:
-            clear.update(sign for sign, form in _CLEAR.items() if form.fullmatch(text))
+            clear.update({sign: times for sign, form in _CLEAR.items() if form.fullmatch(text)})
     sign = next(
         (sign for sign, times in clear.items() if (clear.total() - times) * _SLIPS <= clear.total()), None
     )
