@@ -56,7 +56,7 @@ def masked(text: str) -> str:
 def scheme_and_host(text: str) -> str:
     """The scheme and the host of an address that is refused; empty where no such parts can be told."""
     address = _ADDRESS.fullmatch(text)
-    if address is None or ":" in address["scheme"]:
+    if address is None:
         return ""
     place = _PLACE.fullmatch(address["place"])
     rest = address["path"] + address["query"]

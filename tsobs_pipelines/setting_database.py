@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 _EXPECTED: Final = "expected sqlite:///<path> or postgresql://<user>:<password>@<host>:<port>/<name>"
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
+_NUMBERS: Final = frozenset(
+    {
+        *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        "tcp_user_timeout",
+    }
+)
 _SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 
 
@@ -75,6 +81,7 @@ def _check_postgres(url: URL) -> None:
     except (psycopg2.Error, TypeError, ValueError, UnicodeError):
         raise ValueError(f"{_EXPECTED}; what follows a ? is an option of libpq") from None
     _check_options(options)
+    _check_hosts(str(options.get("host") or ""))
 
 
 def _check_options(options: Mapping[str, object]) -> None:
@@ -85,14 +92,21 @@ def _check_options(options: Mapping[str, object]) -> None:
     for port in str(options.get("port") or "").split(","):
         if port and not (port.isdecimal() and port.isascii() and 1 <= int(port[:6]) <= MAX_PORT):
             raise ValueError(f"{_EXPECTED} with a port from 1 to {MAX_PORT}")
-    for host in str(options.get("host") or "").split(","):
-        if host and not host.startswith(("/", "@")) and not _is_address(host):
-            try:
-                host_name(host)
-            except ValueError as error:
-                raise ValueError(f"{_EXPECTED}, and in it {error}") from None
+    for name in _NUMBERS & options.keys():
+        if not re.fullmatch(r"-?\d{1,9}", str(options[name]), re.ASCII):
+            raise ValueError(f"{_EXPECTED}; {name} is a number")
     if options.get("sslmode", "prefer") not in _SSL_MODES:
         raise ValueError(f"{_EXPECTED}; sslmode is one of {', '.join(sorted(_SSL_MODES))}")
+
+
+def _check_hosts(hosts: str) -> None:
+    for host in hosts.split(","):
+        if host and not host.startswith(("/", "@")) and not _is_address(host):
+            try:
+                # The driver encodes no other alphabets.
+                host_name(host if host.isascii() else "")
+            except ValueError as error:
+                raise ValueError(f"{_EXPECTED}, and in it {error}") from None
 
 
 def _is_address(host: str) -> bool:

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
 from tsobs_pipelines.price_sources import chosen_source
-from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, masked, scheme_and_host
+from tsobs_pipelines.secret_url import MASK, CapabilityUrl, SecretTarget, SecretUrl, scheme_and_host
 from tsobs_pipelines.setting_addresses import (
     MAX_NAME,
     MAX_PORT,
@@ -46,7 +46,7 @@ def shown_value(value: object, most: int = SHOWN) -> str:
     """A bad value as an error may repeat it: on one line, cut, and without the credentials of an address."""
     text = value if isinstance(value, str) else repr(value)
     if "://" in text:
-        shown = masked(text)
+        shown = scheme_and_host(text) or MASK
     elif "@" in text and not re.match(r"\.?/(?!/)", text):
         shown = MASK  # an address without its scheme
     else:
@@ -65,6 +65,7 @@ class ShownPart:
         """``=`` and what may be shown; empty when that is nothing."""
         text = value if isinstance(value, str) and self.part != "nothing" else ""
         shown = scheme_and_host(text)
+        shown = "" if ":" in shown.partition("://")[0] else shown
         if self.part == "place" and re.match(r"(?:\.?/(?!/)|~|[^:@?#&;=\\]*$)", text):
             shown = text
         if self.part == "source" and not shown:
@@ -218,7 +219,7 @@ def _path(value: object) -> object:
 
 def _check_path(text: str) -> None:
     # Not isprintable(): bytes of a name in another encoding are characters that are not.
-    if len(text) > MAX_PATH or _CONTROL.search(text):
+    if len(text) > MAX_PATH or _CONTROL.search(text) or not text.strip():
         msg = f"expected a path of at most {MAX_PATH} characters without control characters"
         raise ValueError(msg)
     check_home(text)

@@ -16,6 +16,7 @@ from tsobs_pipelines.cli.settings import markdown_table
 from tsobs_pipelines.forecasting.prices.open import open_price_source
 from tsobs_pipelines.secret_url import SecretTarget, SecretUrl, below, masked
 from tsobs_pipelines.serving.requests import HostNames, refuse_foreign
+from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import (
     DEFAULT_START_DATE,
     SettingsError,
@@ -327,6 +328,21 @@ def test_an_address_is_masked_where_its_host_can_not_be_told(address: str, said:
     assert masked(address) == said
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("http://u:CANARY@h:80/CANARY?x=CANARY", "'http://[redacted]@h:80/…'"),
+        ("csv:https://u:CANARY@h/CANARY", "'csv:https://[redacted]@h/…'"),
+        ("http:/CANARY://x", "'[redacted]'"),
+        ("u:CANARY@h", "'[redacted]'"),
+        ("/srv/a@b/x", "'/srv/a@b/x'"),
+        (["http://u:CANARY@h"], "[redacted]"),
+    ],
+)
+def test_in_the_place_of_another_value_an_address_is_masked_as_well(value: object, said: str) -> None:
+    assert shown_value(value) == said
+
+
 def test_what_an_at_sign_hides_is_known_to_the_redaction_of_logs() -> None:
     for address in (
         "http://h/?token=ab@CANARY",
@@ -524,7 +540,8 @@ NO_POSTGRES = (
     ),
     *("postgresql://u:p@h/x?foo=bar", "postgresql://h/x?sslmode=sometimes", "postgresql://h/x%0Ay"),
     *("postgresql://a..b/x", f"postgresql://{'a' * 64}/x", "postgresql://h/x ", "postgresql://h h/x"),
-    *(f"postgresql://h/{'x' * 5000}", "postgres:/h/x"),
+    *(f"postgresql://h/{'x' * 5000}", "postgres:/h/x", "postgresql://münchen/x"),
+    *("postgresql://h/x?connect_timeout=soon", "postgresql://h/x?keepalives=yes"),
 )
 NO_SQLITE = (
     *(
@@ -638,6 +655,7 @@ def test_a_secret_that_no_header_can_carry_is_refused(
         *(("TSOBS_MARKET_TIMEZONE", zone, "expected a time zone name") for zone in NO_ZONES),
         *((name, "~/x", "without ~") for name in PATHS),
         ("TSOBS_STATE_DIR", "~", "without ~"),
+        ("TSOBS_STATE_DIR", "  ", "expected a path"),
         ("TSOBS_STATE_DIR", "~somebody/x", "without ~"),
         ("TSOBS_MODELS_DIR", "file://~/x", "without ~"),
         ("TSOBS_API_HOST", "224.0.0.1", "expected an address of this machine"),
