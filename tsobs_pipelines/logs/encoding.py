@@ -53,9 +53,15 @@ class Clock:
         return f"{text}.{min(int((created - second) * 1_000_000), 999_999):06d}Z"
 
 
-def in_calendar(created: object) -> bool:
-    """Whether this is a number of seconds since 1970 that has a date."""
-    return isinstance(created, int | float) and _EARLIEST_S <= created < _END_S
+def seconds_of(created: object) -> float | None:
+    """A number of seconds since 1970 that has a date; None for anything else."""
+    kind = type(created)
+    seconds: float = math.nan
+    if issubclass(kind, float):
+        seconds = float.__float__(created)  # type: ignore[arg-type] # not a subclass's own method
+    elif issubclass(kind, int):
+        seconds = int.__int__(created)  # type: ignore[arg-type]
+    return seconds if _EARLIEST_S <= seconds < _END_S else None
 
 
 class LineEncoder:

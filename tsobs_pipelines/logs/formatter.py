@@ -19,7 +19,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from tsobs_pipelines.logs import context
-from tsobs_pipelines.logs.encoding import Clock, LineEncoder, in_calendar
+from tsobs_pipelines.logs.encoding import Clock, LineEncoder, seconds_of
 from tsobs_pipelines.logs.levels import RANKS, name_of_number, name_of_text
 from tsobs_pipelines.logs.plain import (
     LONGEST_TEXT,
@@ -45,6 +45,8 @@ _NOT_EXTRAS = frozenset(
     }
 )
 _EXC_INFO_LENGTH = 3
+_MOST_EXCEPTIONS = 10_000
+_LAST_LINE = 1 << 31
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -72,10 +74,11 @@ class JSONFormatter(JsonFormatter):
         try:
             return self._line(record)
         except Exception as error:  # noqa: BLE001 - whatever a record carries, it must not be lost
-            message = f"{_message_text(record)} [the rest can't be shown: {type_name(error)}]"
-            return self._encoder.line(
-                time.time(), level_of(record), _name(record.name), message, ("", "", 0), {}
-            )
+            rest = f"[the rest can't be shown: {type_name(error)}]"
+            message = f"{_tried(lambda: _message_text(record)) or ''} {rest}".lstrip()
+            level = str(_tried(lambda: level_of(record)) or "INFO")
+            logger = str(_tried(lambda: _name(record.name)) or "")
+            return self._encoder.line(time.time(), level, logger, message, ("", "", 0), {})
 
     def _line(self, record: logging.LogRecord) -> str:
         values = record.__dict__
@@ -84,7 +87,8 @@ class JSONFormatter(JsonFormatter):
         if around:
             extras.update(around)
         if _DAGSTER_META in values:
-            message = _from_dagster(values[_DAGSTER_META], extras) or message
+            meta = values[_DAGSTER_META]
+            message = str(_tried(lambda: _from_dagster(meta, extras)) or message)
         _add_extras(values, extras)
         if "user_login" in values:
             extras.setdefault("user", values["user_login"])
@@ -95,9 +99,9 @@ class JSONFormatter(JsonFormatter):
                 del extras["exception_"]
         if record.stack_info is not None:
             extras["stack"] = record.stack_info
-        created = record.created
-        if not in_calendar(created):
-            created, extras["created"] = time.time(), created
+        created = seconds_of(record.created)
+        if created is None:
+            created, extras["created"] = time.time(), record.created
         source = (_name(record.module), _name(record.funcName), _line_number(record.lineno))
         return self._encoder.line(created, level_of(record), _name(record.name), message, source, extras)
 
@@ -114,7 +118,8 @@ def level_of(record: logging.LogRecord) -> str:
 
 def instant_of(record: logging.LogRecord) -> float:
     """When a record was made, in seconds since 1970; now, if it has a time without a date."""
-    return record.created if in_calendar(record.created) else time.time()
+    created = seconds_of(record.created)
+    return time.time() if created is None else created
 
 
 def _name(value: object) -> str:
@@ -124,12 +129,11 @@ def _name(value: object) -> str:
 
 
 def _line_number(value: object) -> int:
-    if type(value) is int:
-        return value
     try:
-        return int(value)  # type: ignore[call-overload, no-any-return] # what is no number raises
+        number = value if type(value) is int else int(value)  # type: ignore[call-overload] # or it raises
     except Exception:  # noqa: BLE001 - whatever a foreign __int__ raises
         return 0
+    return int(number) if 0 <= number <= _LAST_LINE else 0
 
 
 def _add_extras(values: Mapping[Any, object], extras: dict[str, object]) -> None:
@@ -167,7 +171,8 @@ def _message_text(record: logging.LogRecord) -> str:
         return text if type(text) is str else text_of(text)
     except Exception:  # noqa: BLE001 - a wrong format string must not lose the record
         given = record.args
-        return text_of(record.msg) + ("" if given is None or given == () else f" {_shown(given)}")
+        nothing = given is None or (type(given) is tuple and not given)
+        return text_of(record.msg) + ("" if nothing else f" {_shown(given)}")
 
 
 def _shown(value: object) -> str:
@@ -184,12 +189,30 @@ def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str |
     info: object = record.exc_info
     if issubclass(type(info), BaseException):
         info = (type(info), info, None)
-    if not info or (type(info) is tuple and info[0] is None):
+    if info is None or info is False or (type(info) is tuple and (not info or info[0] is None)):
         return None if record.exc_text is None else text_of(record.exc_text)
     try:
-        return text_of(formatter.formatException(info))  # type: ignore[arg-type] # anything else raises
+        if _is_endless(info[1]):  # type: ignore[index] # anything else raises
+            return _plain_exception(info)
+        return text_of(formatter.formatException(info))  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001 - an exception's own attributes may raise, or be of wrong types
         return _plain_exception(info)
+
+
+def _is_endless(error: BaseException) -> bool:
+    """Whether ``traceback`` would not end: it visits a member of groups as often as they hold it."""
+    visits, seen, waiting = 0, set(), [error]
+    while waiting:
+        one = waiting.pop()
+        visits += 1
+        seen.add(id(one))
+        if isinstance(one, BaseExceptionGroup):
+            waiting.extend(one.exceptions)
+        if visits + len(waiting) > _MOST_EXCEPTIONS:
+            return True
+        chained = (one.__cause__, one.__context__)
+        waiting.extend(other for other in chained if other is not None and id(other) not in seen)
+    return False
 
 
 def _plain_exception(info: object) -> str:

@@ -35,6 +35,7 @@ _MISSING = frozenset({"NAType", "NaTType"})
 
 _ARRAY_MODULES = frozenset({"numpy", "pandas"})
 _MOST_UNDERSCORES = 3
+_LONGEST_NAME = 100
 _LIBRARY = JsonEncoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NAME_OF_TYPE = type.__dict__["__name__"]
@@ -177,7 +178,7 @@ class Plain:
     ) -> None:
         text = text_of(key)
         name = free_name(self._text(text), written)
-        secret = issubclass(type(item), str | bytes) and names_secret(text)
+        secret = issubclass(type(item), str | bytes) and names_secret(text[-_LONGEST_NAME:])
         written[name] = MASK if secret else self._value(item, depth, above)
 
     def _text(self, text: str) -> str:

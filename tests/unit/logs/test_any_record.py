@@ -178,12 +178,16 @@ class OddInt(int):
 
 
 class OddFloat(float):
-    """A number that can't be written by its own methods."""
+    """A number that can't be written or compared by its own methods."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
+    def __le__(self, _: object) -> bool:
+        raise RuntimeError("no")
+
     __str__ = __repr__
+    __lt__ = __ge__ = __gt__ = __le__
 
 
 class OddList(list[object]):
@@ -338,6 +342,28 @@ class BadEvent:
         raise RuntimeError("no")
 
 
+class Incomparable:
+    """Neither true nor false, and equal to nothing."""
+
+    __hash__ = object.__hash__
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("no")
+
+    def __eq__(self, _: object) -> bool:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        return "odd"
+
+
+def doubled_group() -> Exception:
+    error: Exception = ValueError(1)
+    for _ in range(60):
+        error = ExceptionGroup("g", [error, error])
+    return error
+
+
 def raised(error: Exception) -> tuple[object, ...]:
     return (type(error), error, None)
 
@@ -366,7 +392,14 @@ def raised(error: Exception) -> tuple[object, ...]:
             "exception",
             "SyntaxError: m (f, line 1)",
         ),
+        ({"exc_info": Incomparable()}, "exception", "odd"),
+        ({"exc_info": raised(doubled_group())}, "exception", "ExceptionGroup: g (2 sub-exceptions)"),
         ({"exc_text": 5}, "exception", "5"),
+        ({"msg": "%d", "args": Incomparable()}, "message", "%d odd"),
+        ({"user": Incomparable()}, "user", "odd"),
+        ({"created": OddFloat(5.0)}, "timestamp", "1970-01-01T00:00:05.000000Z"),
+        ({"lineno": 10**5000}, "line", 0),
+        ({"levelname": "x", "levelno": OddInt(30)}, "level", "INFO"),
         ({"msg": dead_proxy()}, "message", "[ProxyType that can't be shown]"),
         (
             {"msg": "%s %d", "args": (Unspeakable(), 7)},
@@ -388,7 +421,8 @@ def raised(error: Exception) -> tuple[object, ...]:
         ({"name": 5}, "logger", "5"),
         ({"stack_info": Unspeakable()}, "stack", "[Unspeakable that can't be shown]"),
         ({"dagster_meta": {"run_id": "r1", "dagster_event": BadEvent()}}, "run_id", "r1"),
-        ({"dagster_meta": Broken()}, "message", "hello [the rest can't be shown: OSError]"),
+        ({"dagster_meta": Broken(), "kept": 1}, "kept", 1),
+        ({"dagster_meta": dead_proxy(), "kept": 1}, "kept", 1),
     ],
 )
 def test_a_part_that_can_not_be_read_costs_only_itself(
@@ -401,6 +435,13 @@ def test_a_part_that_can_not_be_read_costs_only_itself(
     record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")
     record.__dict__.update(attributes)
     assert TextFormatter(redactor=Redactor()).format(record)
+
+
+def test_a_record_without_its_attributes_is_a_line() -> None:
+    record = logging.LogRecord("tests", logging.INFO, "/src/m.py", 1, "hello", None, None, "f")
+    record.__dict__.clear()
+    found = json.loads(FORMATTER.format(record))
+    assert (found["level"], found["message"]) == ("INFO", "[the rest can't be shown: AttributeError]")
 
 
 @pytest.mark.parametrize(
@@ -470,6 +511,10 @@ VALUES = st.recursive(
     | st.complex_numbers()
     | st.builds(Broken)
     | st.builds(Unspeakable)
+    | st.builds(HalfBroken)
+    | st.builds(OddInt, st.integers())
+    | st.builds(OddFloat, st.floats())
+    | st.builds(Incomparable)
     | st.sampled_from([np.int64(1), np.array([1.0]), pd.NA, object(), print, int]),
     lambda inner: (
         st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner) | st.tuples(inner)
