@@ -15,6 +15,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -61,6 +62,13 @@ _TOKENS = (
 )
 
 
+_ADDRESSES = (
+    *(b"TSOBS_SIDECAR_URL=", b"INFLUXDB_V2_URL=", b"TELEGRAM_API_URL=", b"TSOBS_HEARTBEAT_URL="),
+    *(b"TSOBS_DATABASE_URL=", b"TSOBS_DAGSTER_DATABASE_URL=", b"TSOBS_PUBLIC_URL=", b"TSOBS_DAGSTER_URL="),
+    *(b"TSOBS_NOTIFY_URLS=", b"INFLUXDB_V2_TOKEN=", b"TELEGRAM_BOT_TOKEN=", b"TSOBS_PROXY_SECRET="),
+)
+
+
 @dataclass
 class Tally:
     """What came of an area's inputs."""
@@ -81,8 +89,9 @@ class Tally:
         except errors as refusal:
             self.refused += 1
             lost = None
-            # What is no address, and in no secret's place, is shown as it is.
-            if CANARY in str(refusal) and b"://" in data:
+            # What is no address, and in no address's or secret's place, is shown as it is.
+            said = re.sub(r"://[\w.-]+", "://", str(refusal))  # and so is a host
+            if CANARY in said and (b"://" in data or data.startswith(_ADDRESSES)):
                 self._found(self.secrets, data, str(refusal))
         except Exception as error:  # noqa: BLE001 - what the campaign looks for
             self._found(self.raw, data, f"{type(error).__name__}: {error}")
