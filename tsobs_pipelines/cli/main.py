@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,8 +33,24 @@ _SUB_COMMANDS = {
 """
 
 
+_NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 class Commands(click.Group):
-    """The group: a bad setting ends a command with one line instead of a traceback."""
+    """The group: a bad setting, or output that can't be written, ends a command with one line."""
+
+    def main(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as click has it
+        """Run the command line."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            # An error about a file names it.
+            if error.filename is not None or error.errno not in _NOT_WRITTEN:
+                raise
+            with suppress(OSError):
+                click.echo(f"tsobs: the output can't be written ({error.strerror})", err=True)
+            _drop_output()
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the sub-command."""
@@ -50,6 +71,13 @@ class Commands(click.Group):
         module, name = _SUB_COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(f"tsobs_pipelines.cli.{module}"), name)
         return command
+
+
+def _drop_output() -> None:
+    """Let what is still in the buffers go nowhere: the interpreter would fail at it once more as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -116,6 +116,33 @@ def test_backup_and_restore_show_how_far_they_are(environment: dict[str, str], t
     assert "%" not in said
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            ["settings"],
+            ["settings", "--markdown"],
+            ["doctor"],
+            ["doctor", "--json"],
+            ["--help"],
+            ["--version"],
+        ),
+        *(["completion", "bash"], ["logs", "--json"], ["alerts", "rules"], ["status", "--help"], ["nothing"]),
+    ],
+    ids=" ".join,
+)
+def test_output_that_can_not_be_written_is_one_line(environment: dict[str, str], command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-m", "tsobs_pipelines", *command]
+        wrong = command == ["nothing"]
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, timeout=60, check=False, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == (2 if wrong else 1), done.stderr
+    if not wrong:
+        assert done.stderr == b"tsobs: the output can't be written (No space left on device)\n"
+
+
 class Filling(BaseHTTPRequestHandler):
     """Dagster's webserver, of which each asset has more partitions at each look."""
 
