@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, PoolProxiedConnection
 
 from tsobs_pipelines.secret_url import SecretUrl, clear
+from tsobs_pipelines.settings import StateFileUrl
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite connection waits for another process's write to end."""
@@ -49,13 +51,14 @@ def engine_for(url: SecretUrl | str) -> Engine:
     read, that somebody else has written. Those that only read use :func:`reading`.
 
     Raises:
-        DatabaseError: the URL is none, or the directory of the SQLite file can't be made.
+        DatabaseError: the URL is none, or there is no directory for the SQLite file; that of the state is
+            made.
     """
-    return _engine_for(clear(url))
+    return _engine_for(clear(url), isinstance(url, StateFileUrl))
 
 
 @cache
-def _engine_for(url: str) -> Engine:
+def _engine_for(url: str, makes_directory: bool) -> Engine:  # noqa: FBT001 - a key of the cache
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
@@ -68,7 +71,7 @@ def _engine_for(url: str) -> Engine:
                 connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
             )
         else:
-            engine = _sqlite_engine(parsed)
+            engine = _sqlite_engine(parsed, makes_directory=makes_directory)
     except SQLAlchemyError as error:
         # The URL may hold a password: neither it nor the library's text, which may quote it, is shown.
         msg = (
@@ -76,15 +79,19 @@ def _engine_for(url: str) -> Engine:
         )
         raise DatabaseError(msg) from None
     except OSError as error:
-        msg = f"SQLite file {url.removeprefix('sqlite:///')}: its directory can't be made: {error.strerror}"
+        msg = f"SQLite file {url.removeprefix('sqlite:///')}: no directory for it: {error.strerror}"
         raise DatabaseError(msg) from None
     _engines.append(engine)
     return engine
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, makes_directory: bool) -> Engine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(url.database).parent
+        if makes_directory:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not folder.is_dir():
+            raise FileNotFoundError(ENOENT, f"{folder} is not there")
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "checkout", _notice_replaced_file)

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -55,6 +55,7 @@ from tsobs_pipelines.setting_values import (
     shown_of,
     shown_value,
 )
+from tsobs_pipelines.small_file import small_file
 from tsobs_pipelines.tailnet_settings import DEFAULT_THRESHOLD_MS, DEMO, HOME, Tailnet, further_tailnets
 
 DEFAULT_START_DATE = date(2026, 11, 1)
@@ -68,6 +69,10 @@ DOTENV = Path(".env")
 RunLauncher = Literal["default", "celery", "k8s"]
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class StateFileUrl(SecretUrl):
+    """A SQLite file in the state directory, which may be made for it; nobody else's directory may."""
 
 
 class SettingsError(ValueError):
@@ -84,9 +89,21 @@ def _tailnets_of_file(value: object) -> object:
 MAX_SECRET_BYTES = 64 * 2**10
 """Of the file of a secret."""
 
+_MAX_DATE_BYTES = 64
+
 MAX_MESSAGE = 300
 """Characters of what was expected of a bad value."""
 
+
+def _directory(value: Path) -> Path:
+    # Also a link that leads nowhere: a volume that is not mounted.
+    if os.path.lexists(value) and not os.path.isdir(value):  # noqa: PTH112 - names that are too long are none
+        msg = "expected a directory"
+        raise ValueError(msg)
+    return value
+
+
+StateDirectory = Annotated[LocalPath, AfterValidator(_directory)]
 
 TailnetsFile = Annotated[tuple[Tailnet, ...], NoDecode, BeforeValidator(_tailnets_of_file)]
 
@@ -112,7 +129,7 @@ class Settings(BaseSettings):
         validation_alias="TSOBS_SECRETS_DIR",
         description="directory with a file for each secret, named like its variable",
     )
-    state_dir: LocalPath = Field(
+    state_dir: StateDirectory = Field(
         Path("var"), validation_alias="TSOBS_STATE_DIR", description="all local state"
     )
     models_dir: Place = Field(
@@ -368,20 +385,22 @@ class Settings(BaseSettings):
 
     @property
     def start_date(self) -> date:
-        """The first partition: the environment's, else the one kept by the first start, else 2026-11-01."""
+        """The first partition: the environment's, else the one kept by the first start, else 2026-11-01.
+
+        Raises:
+            SettingsError: the file of the first start can't be read, or holds no such date.
+        """
         if self.start_date_override is not None:
             return self.start_date_override
-        try:
-            return date.fromisoformat((self.state_dir / START_DATE_FILE).read_text("utf-8").strip())
-        except (OSError, ValueError):
-            return DEFAULT_START_DATE
+        return _kept_start_date(self.state_dir / START_DATE_FILE)
 
     @property
     def database_url(self) -> SecretUrl:
         """SQLAlchemy URL of the SQL database."""
-        if self.database_url_override is not None:
-            return self.database_url_override
-        return SecretUrl(f"sqlite:///{self.database_file}")
+        file = self.database_file
+        url = self.database_url_override or SecretUrl(f"sqlite:///{file}")
+        own = file is not None and file.is_relative_to(self.state_dir.absolute())
+        return StateFileUrl(url.get_secret_value()) if own else url
 
     @property
     def dagster_url(self) -> str:
@@ -406,7 +425,7 @@ class Settings(BaseSettings):
             return (self.state_dir / "tsobs.db").absolute()
         from sqlalchemy import make_url  # noqa: PLC0415 - a supervisor that lives for months needs none of it
 
-        url = make_url(self.database_url.get_secret_value())
+        url = make_url(self.database_url_override.get_secret_value())
         named = url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}
         return Path(url.database or "").absolute() if named else None
 
@@ -430,6 +449,22 @@ class Settings(BaseSettings):
         urls.append(SecretUrl(self.price_source))
         tokens = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         return (*tokens, *(part for url in urls for part in url.credentials()))
+
+
+def _kept_start_date(file: Path) -> date:
+    try:
+        text = small_file(file, _MAX_DATE_BYTES).decode("ascii").strip()
+        found: date = TypeAdapter(StartDate).validate_python(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return DEFAULT_START_DATE
+    except OSError as error:
+        raise SettingsError(f"{file}: can't be read ({error.strerror})") from None
+    except ValueError:
+        raise SettingsError(
+            f"{file}: expected the date of the first partition, from 2000 on, such as {DEFAULT_START_DATE}; "
+            "TSOBS_START_DATE overrides it"
+        ) from None
+    return found
 
 
 def load_settings() -> Settings:

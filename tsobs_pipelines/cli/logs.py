@@ -16,7 +16,8 @@ from tsobs_pipelines.logs.levels import NAMES
 from tsobs_pipelines.logs.lines import Entry
 from tsobs_pipelines.logs.matching import LogQuery
 from tsobs_pipelines.logs.search import LogResult, search
-from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.setting_values import shown_value
+from tsobs_pipelines.settings import SettingsError, load_settings
 
 FOLLOW_EVERY_S = 0.5
 
@@ -70,8 +71,13 @@ def logs(  # noqa: PLR0913 - one argument for each option
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     directory = log_directory(load_settings().state_dir)
-    follower = LogFollower(directory, query, datetime.now(UTC)) if follow else None
-    result = search(directory, query, datetime.now(UTC))
+    try:
+        follower = LogFollower(directory, query, datetime.now(UTC)) if follow else None
+        result = search(directory, query, datetime.now(UTC))
+    except OSError as error:
+        raise SettingsError(
+            f"{shown_value(str(directory), 300)}: the logs can't be read ({error.strerror})"
+        ) from None
     show = _line_of_json if as_json else _coloured
     if as_json and not follow:
         click.echo(json.dumps(result.as_answer()))

@@ -88,7 +88,7 @@ def _prepare(settings: Settings) -> Home:
     lock = FileLock(settings.state_dir / "dagster" / "initialise.lock", timeout=READY_TIMEOUT_S)
     try:
         with lock:
-            check_whole([settings.state_dir / "tsobs.db"])
+            check_whole(filter(None, [settings.database_file]))
             home = write_home(settings)
             initialise_instance(settings)
     except Timeout:

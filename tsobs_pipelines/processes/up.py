@@ -146,7 +146,7 @@ def run_up(settings: Settings) -> NoReturn:
         click.echo(f"warning: {WARNING}: {REMEDY}", err=True)
     home = write_home(settings)
     click.echo("starting tsobs …")
-    check_whole([settings.state_dir / "tsobs.db"])
+    check_whole(filter(None, [settings.database_file]))
     initialise_instance(settings)
     plan = Plan(
         tuple(parts(settings, home)), str(home.fork_socket), begun, banner(settings), "tsobs has ended"
@@ -175,11 +175,13 @@ def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -
 
 def _be_the_only_one(settings: Settings) -> None:
     """Hold the state directory's lock until this process, which becomes another program, has ended."""
-    lock = os.open(settings.state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        lock = os.open(settings.state_dir / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SettingsError(
             f"TSOBS_STATE_DIR={str(settings.state_dir)!r}: tsobs is already running on this directory"
         ) from None
+    except OSError as error:
+        raise SettingsError(f"{settings.state_dir / 'up.lock'}: can't be locked ({error.strerror})") from None
     os.set_inheritable(lock, True)  # noqa: FBT003 - the standard library's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,7 +42,7 @@ def check_whole(files: Iterable[Path]) -> None:
         SettingsError: one is damaged.
     """
     for file in files:
-        trouble = damage(file) if file.exists() else None
+        trouble = damage(file) if os.path.lexists(file) else None
         if trouble is not None:
             raise SettingsError(
                 f"{file} is damaged ({trouble}): restore it from a backup, or move it away with its -wal "
@@ -51,8 +52,13 @@ def check_whole(files: Iterable[Path]) -> None:
 
 def damage(file: Path) -> str | None:
     """What is wrong with a SQLite file, or ``None``; a file that is only locked is not damaged."""
+    if not file.is_file():
+        return "not a regular file"
     thorough = file.stat().st_size <= THOROUGH_UP_TO_BYTES
-    connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=5)
+    try:
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=5)
+    except sqlite3.Error as error:
+        return str(error)
     try:
         statement = "PRAGMA quick_check(1)" if thorough else "SELECT count(*) FROM sqlite_master"
         said = connection.execute(statement).fetchone()[0]

@@ -288,6 +288,6 @@ def test_a_target_that_can_not_be_is_one_line(
     names = {"below a file": "file/x", "long": "x" * 300}
     monkeypatch.setenv(setting, str(tmp_path / names.get(kind, kind)))
     status, said = run("restore", backup)
-    assert (status, len(said.splitlines())) == (1, 1), said
+    assert (status in {1, 2}, len(said.splitlines())) == (True, 1), said
     assert "None" not in said
     assert (tmp_path / "file").read_text() == "mine"

@@ -18,6 +18,7 @@ def test_a_part_that_waits_too_long_for_another_says_so_in_a_line(
     monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path / "var"))
     monkeypatch.setattr(service, "READY_TIMEOUT_S", 0.1)
     (tmp_path / "var" / "dagster").mkdir(parents=True)
+    (tmp_path / "var" / "start_date").write_text("2026-11-01\n")
     with (
         FileLock(tmp_path / "var" / "dagster" / "initialise.lock"),
         pytest.raises(SettingsError, match="another part prepares it"),
