@@ -398,7 +398,9 @@ class Settings(BaseSettings):
     def database_url(self) -> SecretUrl:
         """SQLAlchemy URL of the SQL database."""
         file = self.database_file
-        url = self.database_url_override or SecretUrl(f"sqlite:///{file}")
+        # What the library would decode, or take for the beginning of a query.
+        path = str(file).replace("%", "%25").replace("?", "%3F")
+        url = self.database_url_override or SecretUrl(f"sqlite:///{path}")
         own = file is not None and file.is_relative_to(self.state_dir.absolute())
         return StateFileUrl(url.get_secret_value()) if own else url
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from tsobs_pipelines.cli.main import main
 from tsobs_pipelines.cli.settings import markdown_table
@@ -607,6 +608,16 @@ def test_an_address_at_which_a_database_may_be_is_accepted(
 ) -> None:
     monkeypatch.setenv("TSOBS_DATABASE_URL", value)
     assert load_settings().database_url.get_secret_value().endswith(value.partition("://")[2])
+
+
+@pytest.mark.parametrize("name", ["var", "a%41", "a?b", "a%", "ü b", "a#b"])
+def test_the_database_is_in_the_state_directory_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv("TSOBS_STATE_DIR", str(tmp_path / name))
+    settings = load_settings()
+    assert make_url(settings.database_url.get_secret_value()).database == str(tmp_path / name / "tsobs.db")
+    assert settings.database_file == tmp_path / name / "tsobs.db"
 
 
 SECRETS = (
