@@ -182,8 +182,8 @@ def test_logs_that_are_no_directory_are_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere/x.db", "nowhere/deep/x.db", "file/x.db"])
 def test_no_directory_is_made_for_a_database_elsewhere(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("mine")
     settings = settings_of(tmp_path / "var", database_url_override=f"sqlite:///{tmp_path / name}")
+    (tmp_path / "file").write_text("mine")  # before, the setting itself would be refused
     with pytest.raises(StoreError, match="no directory for it"):
         create_app(settings)
     with pytest.raises(
