@@ -151,7 +151,7 @@ keep_answers() {
         failed_ping "$address" "$REASON"
         keep "$PING" "$address"
       fi
-    elif [[ $line =~ $ANSWER_PATTERN ]]; then
+    elif [[ $line != *\}\{* && $line =~ $ANSWER_PATTERN ]]; then
       keep "$line" "${BASH_REMATCH[1]}" && ((--lacking[${BASH_REMATCH[1]}]))
     elif [[ $line == =* ]]; then
       read -ra list <<<"${line#=}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import pytest
 from tests.support.localapi import Answer, Asked, served
 from tests.support.sidecar_process import (
     DEV,
+    ENTRYPOINT,
     GIT,
     FakeTailscale,
     Sidecar,
@@ -214,6 +216,31 @@ def test_an_answer_may_be_laid_out_in_any_way(sampled: Sidecar, daemon: Daemon) 
     assert [found[name]["pings"] for name in ("git", "chocolate-factory-dev")] == [
         [{"Endpoint": "10.88.2.2:41641", "LatencySeconds": [0.02] * 6}]
     ] * 2
+
+
+def test_answers_side_by_side_may_stand_in_any_order() -> None:
+    first, second = (PONG.decode().replace("ADDRESS", address) for address in (GIT, DEV))
+    printed = f"{first}{second}\n#1 0 200\n\n#0 0 200\n<html>\n#2 0 200\n\n#3 28 000\n"
+    program = f"""SIDECAR_RUN_DIR=/ SIDECAR_CURL=ok BURST=2
+        . ./lib.sh && . ./localapi.sh && . ./probe.sh || exit
+        TAKEN=([{GIT}]=0 [{DEV}]=0)
+        keep_answers {GIT} {DEV} {GIT} {DEV} && echo "$PINGS" """
+    done = subprocess.run(
+        ["bash", "-c", program],
+        input=printed,
+        text=True,
+        capture_output=True,
+        check=True,
+        cwd=ENTRYPOINT.parent,
+    )
+    assert sorted(done.stdout.strip().split("\t")) == sorted(
+        [
+            first,
+            second,
+            f'{{"IP":"{GIT}","Err":"probe failed: unreadable answer"}}',
+            f'{{"IP":"{DEV}","Err":"no reply within 2 s"}}',
+        ]
+    )
 
 
 def test_without_a_socket_the_cli_is_asked_and_healthz_says_so(new_sidecar: Sidecar) -> None:
