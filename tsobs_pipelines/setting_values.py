@@ -66,6 +66,8 @@ class ShownPart:
         text = value if isinstance(value, str) and self.part != "nothing" else ""
         shown = scheme_and_host(text)
         shown = "" if ":" in shown.partition("://")[0] else shown
+        if self.part == "address" and re.fullmatch(r"[A-Za-z0-9.-]+:\d{1,5}", text, re.ASCII):
+            shown = text  # host and port without a scheme: what follows the colon is too short for a secret
         if self.part == "place" and re.match(r"(?:\.?/(?!/)|~|[^:@?#&;=\\]*$)", text):
             shown = text
         if self.part == "source" and not shown:
