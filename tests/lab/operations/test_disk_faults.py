@@ -135,6 +135,8 @@ def test_nothing_starts_afresh_beside_a_damaged_file(tmp_path: Path, name: str) 
     damaged = tmp_path / "var" / name
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(os.urandom(64 * 1024))
+    # What tells an instance from somebody else's directory.
+    (tmp_path / "var" / "start_date").write_text("2026-11-01\n")
     content = damaged.read_bytes()
     command = [sys.executable, "-m", "tsobs_pipelines", "up"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
