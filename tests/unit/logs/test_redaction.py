@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -22,9 +23,9 @@ def redactor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Redactor:
     (tmp_path / "token").write_text("sidecar-token-1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", BOT_TOKEN)
-    monkeypatch.setenv("INFLUXDB_V2_TOKEN", PASSWORD)
+    monkeypatch.setenv("INFLUXDB_V2_TOKEN", "influxsecret9")
     monkeypatch.setenv("TSOBS_SIDECAR_TOKEN_FILE", str(tmp_path / "token"))
-    monkeypatch.setenv("TSOBS_DATABASE_URL", "postgresql://tsobs:pgsecret9@db/tsobs")
+    monkeypatch.setenv("TSOBS_DATABASE_URL", f"postgresql://tsobs:{quote(PASSWORD, safe='')}@db/tsobs")
     return Redactor.of(Settings())
 
 
@@ -33,7 +34,7 @@ def line_of(redactor: Redactor, message: str, **extra: object) -> str:
     return JSONFormatter(redactor=redactor).format(record)
 
 
-@pytest.mark.parametrize("secret", [BOT_TOKEN, PASSWORD, "sidecar-token-1", "pgsecret9"])
+@pytest.mark.parametrize("secret", [BOT_TOKEN, PASSWORD, "sidecar-token-1", "influxsecret9"])
 def test_known_values_are_masked_wherever_they_are(redactor: Redactor, secret: str) -> None:
     logger = logging.getLogger("tests.redaction")
     try:
