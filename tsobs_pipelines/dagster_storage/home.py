@@ -176,7 +176,8 @@ def _keep_start_date(state: Path, today: date) -> None:
     fd, name = tempfile.mkstemp(prefix=_NEW_DATE, dir=state)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(f"{today - HISTORY:%Y-%m-%d}\n")
-    Path(name).replace(start)
+    # The name is absolute: by a relative one the same directory may be reached through another mount.
+    (state / Path(name).name).replace(start)
 
 
 def _take_directory(state: Path) -> None:
