@@ -82,10 +82,7 @@ def remote_address(url: str) -> SecretUrl:
         raise SettingsError(f"--url {shown_value(masked(url))}: expected {expected}")
     try:
         address: SecretUrl = TypeAdapter(HttpUrl).validate_python(url)
-        host = httpx.URL(address.get_secret_value()).host  # decodes names of other alphabets
-        if ":" not in host:
-            host.encode("idna")  # as the resolver will
-    except (ValidationError, httpx.InvalidURL, UnicodeError):
+    except ValidationError:
         raise SettingsError(f"--url {shown_value(url)}: expected {expected}") from None
     return address
 
