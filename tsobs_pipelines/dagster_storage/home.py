@@ -29,7 +29,7 @@ from tsobs_pipelines.setting_values import shown_value
 from tsobs_pipelines.settings import START_DATE_FILE, Settings, SettingsError
 from tsobs_pipelines.temporary import remove_left_behind, temporary_directory
 from tsobs_pipelines.terminal import waiting
-from tsobs_pipelines.upkeep.copying import UNFINISHED
+from tsobs_pipelines.upkeep.copying import OF_VOLUMES, UNFINISHED
 from tsobs_pipelines.upkeep.integrity import check_present, check_whole, dagster_files
 
 BASE = Path(__file__).parents[2] / "dagster.yaml"
@@ -209,7 +209,7 @@ def _take_directory(state: Path) -> None:
 
 def _is_of_a_new_one(name: str) -> bool:
     """Whether an empty volume has it, or a first start that ended before it was done."""
-    return name in {"lost+found", _PROBE} or name.startswith(_NEW_DATE)
+    return name in {*OF_VOLUMES, _PROBE} or name.startswith(_NEW_DATE)
 
 
 def _is_own(state: Path, names: set[str]) -> bool:

@@ -31,14 +31,11 @@ from tsobs_pipelines.upkeep.copying import (
     quiet,
     shown,
 )
+from tsobs_pipelines.upkeep.integrity import dagster_files
 from tsobs_pipelines.upkeep.manifest import write_manifest
 
-_DATABASES = (
-    "dagster/storage/history/runs/index.db",
-    "dagster/storage/history/runs.db",
-    "dagster/storage/schedules/schedules.db",
-)
-_SHARDS = "dagster/storage/history/runs"
+_STORAGE = "dagster/storage"
+_SHARDS = f"{_STORAGE}/history/runs"
 _PLAIN = ("start_date", "dagster/initialised")
 _PAGES_AT_ONCE = 4096
 
@@ -95,9 +92,9 @@ def _check_target(target: Path, places: Places) -> None:
 def _copy_state(places: Places, target: Path, copied: Advance) -> None:
     state = places.state
     target.mkdir(mode=0o700)
-    for name in _DATABASES:
-        if (state / name).is_file():
-            _copy_database(state / name, target / name, copied)
+    for path in dagster_files(state / _STORAGE):
+        if path.is_file():
+            _copy_database(path, target / path.relative_to(state), copied)
     if places.database is not None and places.database.is_file():
         _copy_database(places.database, target / DATABASE, copied)
     for name in (*_PLAIN, *_below(state, "logs")):

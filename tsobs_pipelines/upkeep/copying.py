@@ -22,7 +22,7 @@ Advance = Callable[[int], None]
 """Is called with the number of bytes that were copied or read since its last call."""
 
 _BLOCK_BYTES = 1 << 20
-_OF_VOLUMES = frozenset({"lost+found"})
+OF_VOLUMES = frozenset({"lost+found"})
 """What is in the root of an empty volume."""
 
 
@@ -91,7 +91,7 @@ def is_empty(folder: Path) -> bool:
         OSError: it is something else, or can't be read.
     """
     try:
-        return {path.name for path in folder.iterdir()} <= _OF_VOLUMES
+        return {path.name for path in folder.iterdir()} <= OF_VOLUMES
     except FileNotFoundError:
         return not folder.is_symlink()
 

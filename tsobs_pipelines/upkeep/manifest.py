@@ -12,7 +12,6 @@ from tsobs_pipelines.upkeep.copying import MODELS, STATE, Advance, BackupError, 
 
 MANIFEST = "manifest.json"
 _VERSION = 1
-_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
