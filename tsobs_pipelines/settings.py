@@ -9,7 +9,7 @@ value (never that of a secret) and what was expected; :func:`unknown_names` find
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +28,7 @@ from pydantic_settings import (
 from tsobs_pipelines.dotenv_file import read_dotenv
 from tsobs_pipelines.price_sources import source_forms
 from tsobs_pipelines.secret_url import SecretUrl
+from tsobs_pipelines.secrets_directory import misspelt_files, secrets_directory
 from tsobs_pipelines.setting_values import (
     Country,
     DatabaseUrl,
@@ -85,9 +86,6 @@ def _tailnets_of_file(value: object) -> object:
     check_home(value)
     return further_tailnets(Path(value))
 
-
-MAX_SECRET_BYTES = 64 * 2**10
-"""Of the file of a secret."""
 
 _MAX_DATE_BYTES = 64
 
@@ -397,12 +395,13 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> SecretUrl:
         """SQLAlchemy URL of the SQL database."""
-        file = self.database_file
+        file, given = self.database_file, self.database_url_override
+        if given is not None:
+            own = file is not None and file.is_relative_to(self.state_dir.absolute())
+            return StateFileUrl(given.get_secret_value()) if own else given
         # What the library would decode, or take for the beginning of a query.
         path = str(file).replace("%", "%25").replace("?", "%3F")
-        url = self.database_url_override or SecretUrl(f"sqlite:///{path}")
-        own = file is not None and file.is_relative_to(self.state_dir.absolute())
-        return StateFileUrl(url.get_secret_value()) if own else url
+        return StateFileUrl(f"sqlite:///{path}")
 
     @property
     def dagster_url(self) -> str:
@@ -493,39 +492,13 @@ def _dotenv() -> dict[str, str | None]:
 
 
 def _secrets_directory(dotenv: Mapping[str, str | None]) -> Path | None:
-    """Where secrets are files: Docker's and Kubernetes' mounts, and systemd's credentials, look like that."""
     value = os.environ.get("TSOBS_SECRETS_DIR") or dotenv.get("TSOBS_SECRETS_DIR")
     if not value:
         return None
     try:
-        check_home(value)
+        return secrets_directory(value, known_names())
     except ValueError as error:
         raise SettingsError(f"TSOBS_SECRETS_DIR={shown_value(value)}: {error}") from None
-    try:
-        found = sorted(path for path in Path(value).iterdir() if path.name.upper() in known_names())
-    except (OSError, ValueError):
-        raise SettingsError(
-            f"TSOBS_SECRETS_DIR={shown_value(value)}: expected a directory that can be read"
-        ) from None
-    for path in found:
-        if (reason := _why_no_secret(path)) is not None:
-            raise SettingsError(f"TSOBS_SECRETS_DIR={shown_value(value)}: {path.name} {reason}")
-    return Path(value)
-
-
-def _why_no_secret(path: Path) -> str | None:
-    """Why this file of the directory of secrets can't be used; ``None`` when it can."""
-    if not path.is_file():
-        return "is not a file"
-    try:
-        if path.stat().st_size > MAX_SECRET_BYTES:
-            return f"has more than {MAX_SECRET_BYTES} bytes"
-        path.read_text("utf-8")
-    except OSError:
-        return f"can't be read by user {os.getuid()}"
-    except UnicodeDecodeError:
-        return "is not UTF-8"
-    return None
 
 
 def known_names() -> tuple[str, ...]:
@@ -546,19 +519,5 @@ def unknown_names() -> dict[str, str | None]:
     unknown = {name for name in (*os.environ, *dotenv) if name.startswith("TSOBS_") and name not in known}
     found = {name: next(iter(get_close_matches(name, known, n=1)), None) for name in unknown}
     if (directory := _secrets_directory(dotenv)) is not None:
-        found |= _misspelt_files(path.name for path in directory.iterdir())
+        found |= misspelt_files(directory, known)
     return dict(sorted(found.items()))
-
-
-def _misspelt_files(names: Iterable[str]) -> dict[str, str | None]:
-    """Others have their secrets in the same directory: what looks like no setting is theirs."""
-    known = known_names()
-    found: dict[str, str | None] = {}
-    for name in names:
-        upper = name.upper()
-        if upper in known or name.startswith("."):
-            continue
-        close = get_close_matches(upper.partition(".")[0], known, n=1, cutoff=0.9)
-        if close or upper.startswith("TSOBS_"):
-            found[name] = next(iter(close or get_close_matches(upper, known, n=1)), None)
-    return found
