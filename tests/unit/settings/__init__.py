@@ -1,0 +1,1 @@
+"""Tests of the settings: values, addresses, files and the file of tailnets."""
