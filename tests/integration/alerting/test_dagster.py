@@ -331,6 +331,30 @@ def test_a_failed_run_is_told_and_its_success_resolves(watch: Watch) -> None:
     assert [incident.topic for incident in firing(watch.engine)] == []
 
 
+@pytest.mark.parametrize(("will_retry", "told"), [("true", 0), ("false", 1), (None, 1)])
+def test_a_failed_run_is_not_told_before_dagster_says_whether_it_is_retried(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, will_retry: str | None, told: int
+) -> None:
+    @dg.op
+    def work() -> None:
+        raise RuntimeError("no good")
+
+    @dg.job
+    def nightly() -> None:
+        work()
+
+    run_id = nightly.execute_in_process(instance=watch.instance, raise_on_error=False).run_id
+    monkeypatch.setattr(type(watch.instance), "run_retries_enabled", True)
+    watch.now = datetime.now(DAY.tzinfo) + timedelta(seconds=1)
+    watch.tick("run_failure_sensor")
+    assert watch.bot.texts == []
+    if will_retry is not None:
+        watch.instance.add_run_tags(run_id, {"dagster/will_retry": will_retry})
+    watch.now += timedelta(minutes=1)
+    watch.tick("run_failure_sensor")
+    assert len(watch.bot.texts) == told
+
+
 def evaluation(watch: Watch, minute: float, mae: float, day: str = "2026-11-24") -> None:
     end = DAY + minute * MINUTE
     watch.instance.report_runless_asset_event(

@@ -37,6 +37,8 @@ INTERVAL_S = 60
 HEARTBEAT_TIMEOUT_S = 5.0
 _OVERLAP = timedelta(minutes=2)
 _WILL_RETRY_TAG = "dagster/will_retry"
+_TAGGED_WITHIN = timedelta(seconds=10)
+"""Dagster writes that tag some milliseconds after the run's status."""
 _BY_HAND = "__ASSET_JOB"
 _MOST_RUNS = 500
 
@@ -135,23 +137,36 @@ def observe_runs(
             ascending=True,
         )
         until = records[-1].update_timestamp.astimezone(UTC) if len(records) == _MOST_RUNS else now
-        ends = list(_run_ends(instance, settings, records))
+        ends = list(_run_ends(instance, settings, records, now))
         return Observed(start, max(start, until), evidence.signals(ends))
 
     return observe
 
 
 def _run_ends(
-    instance: dg.DagsterInstance, settings: Settings, records: Iterable[dg.RunRecord]
+    instance: dg.DagsterInstance, settings: Settings, records: Iterable[dg.RunRecord], now: datetime
 ) -> Iterable[RunEnd]:
     for record in records:
         run = record.dagster_run
+        if record.end_time is None:
+            continue
+        ended = datetime.fromtimestamp(record.end_time, UTC)
         succeeded = run.status is dg.DagsterRunStatus.SUCCESS
-        if record.end_time is None or (not succeeded and run.tags.get(_WILL_RETRY_TAG) == "true"):
+        if not succeeded and not _failed_for_good(instance, run, ended, now):
             continue
         job = "started_by_hand" if run.job_name == _BY_HAND else run.job_name
         reason = "" if succeeded else _why(instance, settings, run.run_id)
-        yield RunEnd(job, datetime.fromtimestamp(record.end_time, UTC), succeeded, reason)
+        yield RunEnd(job, ended, succeeded, reason)
+
+
+def _failed_for_good(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, ended: datetime, now: datetime
+) -> bool:
+    """Whether Dagster leaves this failed run at that; not yet while that may still be written."""
+    will_retry = run.tags.get(_WILL_RETRY_TAG)
+    if will_retry is None and instance.run_retries_enabled:
+        return now - ended >= _TAGGED_WITHIN
+    return will_retry != "true"
 
 
 def _why(instance: dg.DagsterInstance, settings: Settings, run_id: str) -> str:
