@@ -70,9 +70,11 @@ def simulate(first: date, days: int, real: int) -> Iterator[Sample]:
     """Day after day; a sample at each night."""
     import dagster as dg  # noqa: PLC0415 - after the environment
 
-    from tsobs_pipelines.dagster_storage.home import initialise_instance, prepare_state, write_home  # noqa: PLC0415
+    from tsobs_pipelines.dagster_storage.configuration import write_home  # noqa: PLC0415
+    from tsobs_pipelines.dagster_storage.initialise import initialise_instance  # noqa: PLC0415
     from tsobs_pipelines.definitions import build_defs  # noqa: PLC0415
     from tsobs_pipelines.settings import load_settings  # noqa: PLC0415
+    from tsobs_pipelines.state_directory import prepare_state  # noqa: PLC0415
     from tsobs_pipelines.timeseries.open import open_store  # noqa: PLC0415
 
     settings = load_settings()

@@ -1,6 +1,6 @@
 """The tick's schedule, and tags of jobs: priorities, concurrency limits and timeouts of their runs.
 
-The limits that go with them are in Dagster's configuration (``dagster_storage/home.py``).
+The limits that go with them are in Dagster's configuration (``dagster_storage/configuration.py``).
 """
 
 from __future__ import annotations

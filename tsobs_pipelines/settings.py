@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from datetime import date
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -482,6 +483,22 @@ def load_settings() -> Settings:
         field = next((f for f in Settings.model_fields.values() if f.validation_alias == name), None)
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(f"{name}{shown_of(field, first['input'])}: {message[:MAX_MESSAGE]}") from None
+
+
+def settings_of_process() -> Settings:
+    """The settings as this process read them first; a fork reads them anew, and so does a new environment.
+
+    For what is made again and again, such as the log handlers that Dagster makes twice a run.
+
+    Raises:
+        SettingsError: a value can't be used.
+    """
+    return _read_once(os.getpid(), frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=1)
+def _read_once(_pid: int, _environment: frozenset[tuple[str, str]]) -> Settings:
+    return load_settings()
 
 
 def _dotenv() -> dict[str, str | None]:

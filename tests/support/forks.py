@@ -13,15 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.running import ROOT, eventually, up_environment
-from tsobs_pipelines.dagster_storage.home import (
-    dagster_environment,
-    dagster_home,
-    initialise_instance,
-    prepare_state,
-    write_home,
-)
+from tsobs_pipelines.dagster_storage.configuration import write_home
+from tsobs_pipelines.dagster_storage.home import dagster_environment, dagster_home
+from tsobs_pipelines.dagster_storage.initialise import initialise_instance
 from tsobs_pipelines.processes.up import FEW_THREADS
 from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.state_directory import prepare_state
 
 
 @dataclass

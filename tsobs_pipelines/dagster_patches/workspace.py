@@ -3,6 +3,8 @@
 Dagster's daemon asks the code server every second whether it is still the same one, and reads the whole
 location anew every minute, with all that was worked out from it. Here it asks once a minute, and reads when
 the server is another one. A server that is away needs no watch: each tick says so by itself until it is back.
+
+The webserver, which asks every second as well, asks every ten.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ from dagster._core.remote_representation.code_location import GrpcServerCodeLoca
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.workspace import CodeLocationEntry
 from dagster._daemon import controller
+from dagster._grpc import server_watcher
+
+WATCH_EVERY_S = 10
+"""A server that was started again is asked meanwhile as the one before: its definitions are the same."""
 
 
 def apply() -> None:
-    """Use :class:`Workspace` in the daemon."""
+    """Use :class:`Workspace` in the daemon, and let the webserver's watch rest longer."""
+    server_watcher.WATCH_INTERVAL = WATCH_EVERY_S
     controller.WorkspaceProcessContext = Workspace  # type: ignore[attr-defined]
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tsobs_pipelines.logs.encoding import LineEncoder
 from tsobs_pipelines.logs.formatter import JSONFormatter, default_redactor, instant_of
-from tsobs_pipelines.settings import load_settings
+from tsobs_pipelines.settings import settings_of_process
 
 COMPLAIN_EVERY_S = 60.0
 _FILED = "_tsobs_filed"
@@ -163,7 +163,7 @@ class DayFileHandler(logging.Handler):
     ) -> None:
         super().__init__(level)
         if directory is None:
-            directory = log_directory(load_settings().state_dir)
+            directory = log_directory(settings_of_process().state_dir)
         self._files = day_files(Path(directory), suffix)
         self._mark = f"{_FILED}_{id(self._files)}"
         self._lost = 0

@@ -31,7 +31,7 @@ from tsobs_pipelines.logs.plain import (
     type_name,
 )
 from tsobs_pipelines.logs.redact import Redactor
-from tsobs_pipelines.settings import SettingsError, load_settings
+from tsobs_pipelines.settings import SettingsError, settings_of_process
 
 _DAGSTER_META = "dagster_meta"
 _OWN_MARK = "_tsobs_"
@@ -57,7 +57,7 @@ class _AssetKey(Protocol):
 def default_redactor() -> Redactor:
     """A redactor for the settings of this process; without known values where they can't be read."""
     try:
-        return Redactor.of(load_settings())
+        return Redactor.of(settings_of_process())
     except SettingsError:
         return Redactor()
 

@@ -10,13 +10,9 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from tsobs_pipelines.dagster_storage.home import (
-    Home,
-    dagster_environment,
-    initialise_instance,
-    prepare_state,
-    write_home,
-)
+from tsobs_pipelines.dagster_storage.configuration import write_home
+from tsobs_pipelines.dagster_storage.home import Home, dagster_environment
+from tsobs_pipelines.dagster_storage.initialise import initialise_instance
 from tsobs_pipelines.forecasting.model_files import check_models_dir
 from tsobs_pipelines.processes.children import READY_TIMEOUT_S
 from tsobs_pipelines.processes.forking import call, name_process
@@ -25,6 +21,7 @@ from tsobs_pipelines.processes.probes import accepts_connections
 from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.processes.up import become_supervisor, check_notify_urls
 from tsobs_pipelines.settings import Settings, SettingsError
+from tsobs_pipelines.state_directory import prepare_state
 from tsobs_pipelines.upkeep.integrity import check_whole
 
 WORKER = "worker"

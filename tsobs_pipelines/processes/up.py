@@ -14,12 +14,9 @@ import click
 
 from tsobs_pipelines.alerting.channels import channel_names
 from tsobs_pipelines.alerting.notify import UnusableAddressError, check_address
-from tsobs_pipelines.dagster_storage.home import (
-    dagster_environment,
-    initialise_instance,
-    prepare_state,
-    write_home,
-)
+from tsobs_pipelines.dagster_storage.configuration import write_home
+from tsobs_pipelines.dagster_storage.home import dagster_environment
+from tsobs_pipelines.dagster_storage.initialise import initialise_instance
 from tsobs_pipelines.forecasting.delivery import market_of
 from tsobs_pipelines.forecasting.model_files import check_models_dir
 from tsobs_pipelines.forecasting.prices.open import open_price_source
@@ -32,6 +29,7 @@ from tsobs_pipelines.processes.supervisor import Plan
 from tsobs_pipelines.secret_url import masked
 from tsobs_pipelines.serving.listening import ABOUT_THE_PORT, why_not_free
 from tsobs_pipelines.settings import Settings, SettingsError, unknown_names
+from tsobs_pipelines.state_directory import prepare_state
 from tsobs_pipelines.tailnet.userspace import REMEDY, WARNING, userspace_daemon_here
 from tsobs_pipelines.upkeep.integrity import check_whole
 

@@ -27,7 +27,8 @@ import tsobs_pipelines.processes.code_server
 import tsobs_pipelines.processes.daemon
 import tsobs_pipelines.webserver.serve  # noqa: F401 - all of these are the parts
 from tsobs_pipelines.dagster_patches import apply_all
-from tsobs_pipelines.dagster_storage.home import dagster_home, instance_configuration
+from tsobs_pipelines.dagster_storage.configuration import instance_configuration
+from tsobs_pipelines.dagster_storage.home import dagster_home
 from tsobs_pipelines.database import close_engines, forget_engines
 from tsobs_pipelines.definitions import defs
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG, tick_job

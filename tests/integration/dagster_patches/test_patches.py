@@ -6,6 +6,7 @@ The modules beside this one show what it then does.
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock, create_autospec
 
 import dagster as dg
 import pytest
@@ -19,7 +20,8 @@ from dagster._daemon import controller
 from dagster._daemon.auto_run_reexecution import auto_run_reexecution
 from dagster._daemon.daemon import IntervalDaemon, SensorDaemon
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
-from dagster._grpc import server
+from dagster._grpc import server, server_watcher
+from dagster._grpc.client import DagsterGrpcClient
 
 from tests.support.running import ROOT
 from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, queue, retries, workspace
@@ -27,6 +29,7 @@ from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, que
 PATCHED = (
     (ScriptDirectory, "from_config"),
     (controller, "WorkspaceProcessContext"),
+    (server_watcher, "WATCH_INTERVAL"),
     (QueuedRunCoordinator, "dequeue_interval_seconds"),
     (auto_run_reexecution, "retry_run"),
     (utils, "raise_execution_interrupts"),
@@ -68,6 +71,35 @@ def test_the_daemon_has_our_workspace(tmp_path: Path) -> None:
         ) as made,
     ):
         assert isinstance(made._workspace_process_context, workspace.Workspace)
+
+
+@pytest.mark.usefixtures("patched")
+def test_the_webserver_watches_the_code_server_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float | None] = []
+    client = create_autospec(DagsterGrpcClient, instance=True)
+    client.get_server_id.return_value = "1"
+    nothing = Mock()
+    ended, thread = server_watcher.create_grpc_watch_thread(
+        "code",
+        client,
+        get_location_entry=lambda _: None,
+        refresh_code_location=nothing,
+        on_disconnect=nothing,
+        on_reconnected=nothing,
+        on_updated=nothing,
+        on_error=nothing,
+    )
+
+    def wait(seconds: float | None = None) -> bool:
+        waited.append(seconds)
+        ended.set()
+        return True
+
+    monkeypatch.setattr(ended, "wait", wait)
+    thread.start()
+    thread.join(30)
+    assert waited == [workspace.WATCH_EVERY_S]
+    client.get_server_id.assert_called_once()
 
 
 @pytest.mark.usefixtures("patched")

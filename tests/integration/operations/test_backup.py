@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 from tests.support import history_contract as contract
 from tsobs_pipelines.cli.main import main
-from tsobs_pipelines.dagster_storage.home import initialise_instance, prepare_state, write_home
+from tsobs_pipelines.dagster_storage.configuration import write_home
+from tsobs_pipelines.dagster_storage.initialise import initialise_instance
 from tsobs_pipelines.settings import known_names, load_settings
+from tsobs_pipelines.state_directory import prepare_state
 from tsobs_pipelines.timeseries.schema import CONNECTIONS, Value
 from tsobs_pipelines.timeseries.sql import SqlStore
 

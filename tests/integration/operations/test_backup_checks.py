@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from tsobs_pipelines.cli.main import main
-from tsobs_pipelines.dagster_storage.home import prepare_state
 from tsobs_pipelines.settings import SettingsError, known_names, load_settings
+from tsobs_pipelines.state_directory import prepare_state
 from tsobs_pipelines.upkeep import copying
 from tsobs_pipelines.upkeep import restore as restoring
 

@@ -10,13 +10,11 @@ import yaml
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_k8s import K8sRunLauncher
 
-from tsobs_pipelines.dagster_storage.home import (
-    dagster_environment,
-    initialise_instance,
-    prepare_state,
-    write_home,
-)
+from tsobs_pipelines.dagster_storage.configuration import write_home
+from tsobs_pipelines.dagster_storage.home import dagster_environment
+from tsobs_pipelines.dagster_storage.initialise import initialise_instance
 from tsobs_pipelines.settings import SettingsError, load_settings
+from tsobs_pipelines.state_directory import prepare_state
 
 KUBECONFIG = {
     "apiVersion": "v1",

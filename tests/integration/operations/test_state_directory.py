@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from tests.support.api_world import settings_of
 from tsobs_pipelines.api.app import create_app
 from tsobs_pipelines.cli.main import main
-from tsobs_pipelines.dagster_storage.home import prepare_state
 from tsobs_pipelines.settings import SettingsError
+from tsobs_pipelines.state_directory import prepare_state
 from tsobs_pipelines.timeseries.store import StoreError
 from tsobs_pipelines.upkeep.integrity import check_whole
 

@@ -10,17 +10,12 @@ from functools import lru_cache
 import dagster as dg
 
 from tsobs_pipelines.demo.embedded import simulated_url
-from tsobs_pipelines.settings import Settings, load_settings
+from tsobs_pipelines.settings import Settings, settings_of_process
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
 from tsobs_pipelines.tailnet.open import open_sidecar
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.open import open_store
 from tsobs_pipelines.timeseries.store import TimeSeriesStore
-
-
-@lru_cache(maxsize=1)
-def _read_settings(_pid: int) -> Settings:
-    return load_settings()
 
 
 @lru_cache(maxsize=1)
@@ -42,7 +37,7 @@ class Opened:
 
     def settings(self) -> Settings:
         """The settings of this process."""
-        return _read_settings(os.getpid())
+        return settings_of_process()
 
     def store(self) -> TimeSeriesStore:
         """The store that they choose."""

@@ -1,7 +1,9 @@
 """Jobs, schedules and the healing sensor of the forecast assets."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Self
 
 import dagster as dg
 
@@ -30,10 +32,42 @@ REREAD_HOUR_UTC = 5
 HEALING_INTERVAL_S = 45
 """A first filling takes three looks: prices, then forecasts, then evaluations."""
 
+REST = timedelta(minutes=5)
+"""After a look that found nothing lacking: a look reads the whole history."""
+
+NOTHING_LACKS = "Every due delivery day has its prices, forecast and evaluation."
+
 LONG_SPAN = timedelta(days=100)
 """Of prices, which come a month a request, in no time, and of evaluations, which follow from one another."""
 
 MIDNIGHT_GRACE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A pause of the healing sensor: to a time, or until prices or a forecast are newer than ``newest``."""
+
+    until: datetime
+    newest: int
+
+    def holds(self, newest: int, now: datetime) -> bool:
+        """Whether there is still nothing to look for."""
+        # A clock that was set back does not make the pause longer.
+        return newest == self.newest and self.until - REST <= now < self.until
+
+    def written(self) -> str:
+        """The pause as a cursor."""
+        return f"{self.until.isoformat()} {self.newest}"
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Self | None:
+        """The pause that a cursor holds; ``None`` for what is no pause."""
+        until, _, newest = (cursor or "").partition(" ")
+        try:
+            rest = cls(datetime.fromisoformat(until), int(newest))
+        except ValueError:
+            return None
+        return rest if rest.until.tzinfo is not None else None
 
 
 def forecast_jobs(days: DeliveryDays, model_names: Sequence[str]) -> dg.Definitions:
@@ -201,7 +235,10 @@ def _poll_schedule(job: AssetJob) -> dg.ScheduleDefinition:
 def _healing_sensor(
     model_name: str, suffix: str, days: DeliveryDays, jobs: Sequence[AssetJob]
 ) -> dg.SensorDefinition:
-    """Evaluated every 45 seconds, on by default; skips while a run makes what it would request."""
+    """Evaluated every 45 seconds, on by default; skips while a run makes what it would request.
+
+    The cursor is the :class:`Rest` after a look that found nothing.
+    """
     keys = ForecastKeys.of(model_name)
     made = {PRICES_KEY, keys.model, keys.forecast, keys.evaluation}
 
@@ -215,9 +252,12 @@ def _healing_sensor(
     def sensor(
         context: dg.SensorEvaluationContext, settings: SettingsResource, store: StoreResource
     ) -> dg.SensorResult | dg.SkipReason:
+        now, newest = utc_now(), _newest(context.instance, [PRICES_KEY, keys.forecast])
+        rest = Rest.read(context.cursor)
+        if rest is not None and rest.holds(newest, now):
+            return dg.SkipReason(f"{NOTHING_LACKS} Looks again at {rest.until:%H:%M:%S} UTC.")
         if (busy := at_work(context.instance, [job.name for job in jobs], made)) is not None:
             return dg.SkipReason(f"Under way: {busy}.")
-        now = utc_now()
         config = settings.get()
         try:
             found = find_gaps(
@@ -230,7 +270,13 @@ def _healing_sensor(
         except (StoreUnavailableError, HistoryError) as error:
             return dg.SkipReason(f"Can't see what is lacking: {error}")
         if not found:
-            return dg.SkipReason("Every due delivery day has its prices, forecast and evaluation.")
-        return dg.SensorResult(run_requests=healing_requests(found, jobs, now))
+            return dg.SensorResult(skip_reason=NOTHING_LACKS, cursor=Rest(now + REST, newest).written())
+        return dg.SensorResult(run_requests=healing_requests(found, jobs, now), cursor="")
 
     return sensor
+
+
+def _newest(instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey]) -> int:
+    """The storage id of the newest materialisation of these assets; 0 without one."""
+    records = instance.get_asset_records(keys)
+    return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
