@@ -5,6 +5,7 @@ The modules beside this one show what it then does.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock, create_autospec
 
@@ -14,6 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dagster._core.execution.plan import utils
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon import controller
@@ -31,6 +33,7 @@ PATCHED = (
     (controller, "WorkspaceProcessContext"),
     (server_watcher, "WATCH_INTERVAL"),
     (QueuedRunCoordinator, "dequeue_interval_seconds"),
+    (QueuedRunCoordinatorDaemon, "_get_runs_to_dequeue"),
     (auto_run_reexecution, "retry_run"),
     (utils, "raise_execution_interrupts"),
     (server, "DagsterApiServer"),
@@ -111,6 +114,29 @@ def test_the_daemon_looks_into_the_queue_twice_a_second(tmp_path: Path) -> None:
         made = controller.create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
         assert isinstance(made, IntervalDaemon)
     assert made.interval_seconds == queue.INTERVAL_S
+
+
+@pytest.mark.usefixtures("patched")
+def test_runs_in_progress_are_read_only_beside_queued_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"}
+    overrides = {"run_coordinator": coordinator, "telemetry": {"enabled": False}}
+    in_progress = Mock(return_value=[])
+    monkeypatch.setattr(QueuedRunCoordinatorDaemon, "_get_in_progress_run_records", in_progress)
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path), overrides=overrides)) as instance:
+        daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
+        choose = partial(daemon._get_runs_to_dequeue, instance, instance.get_concurrency_config(), None)
+        assert choose() == []
+        in_progress.assert_not_called()
+        code = GrpcServerCodeLocationOrigin(
+            "localhost", socket=str(tmp_path / "code.sock"), location_name="code"
+        )
+        origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, "__repository__"), "nothing")
+        waiting = dg.DagsterRun("nothing", status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
+        instance.add_run(waiting)
+        assert [run.run_id for run in choose()] == [waiting.run_id]
+        in_progress.assert_called_once()
 
 
 @pytest.mark.usefixtures("patched")
