@@ -16,7 +16,7 @@ from tests.support.running import ROOT, eventually, up_environment
 from tsobs_pipelines.dagster_storage.configuration import write_home
 from tsobs_pipelines.dagster_storage.home import dagster_environment, dagster_home
 from tsobs_pipelines.dagster_storage.initialise import initialise_instance
-from tsobs_pipelines.processes.up import FEW_THREADS
+from tsobs_pipelines.processes.up import FORK_ENVIRONMENT
 from tsobs_pipelines.settings import load_settings
 from tsobs_pipelines.state_directory import prepare_state
 
@@ -53,7 +53,7 @@ def forked(place: Path, function: str, argument: str) -> Iterator[Family]:
         prepare_state(settings, settings.start_date)
         write_home(settings)
         initialise_instance(settings)
-        for name, value in (dagster_environment(settings) | FEW_THREADS).items():
+        for name, value in (dagster_environment(settings) | FORK_ENVIRONMENT).items():
             patch.setenv(name, value)
         command = [sys.executable, "-m", "tests.support.fork_parent", str(dagster_home(settings).fork_socket)]
         # As by a shell's background job: SIGINT is ignored, and would stay so.

@@ -54,12 +54,12 @@ def main(*arguments: str) -> int:
 
     from tsobs_pipelines.processes.warm import warm_up  # noqa: PLC0415 - imports all of tsobs and Dagster
 
-    # A collection would look at each object in vain, and copy the page that it is on in a child.
-    gc.freeze()
+    gc.freeze()  # else the collection below would look at each object that was imported, for nothing
     warm_up()
     sys.stdout.flush()
     gc.enable()
     gc.collect()
+    # A collection in a child would write to each object's header, and copy the page that it is on.
     gc.freeze()
     os.write(ready, READY)
     os.close(ready)

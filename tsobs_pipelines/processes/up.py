@@ -86,7 +86,7 @@ def check_notify_urls(settings: Settings) -> None:
             raise SettingsError(f"TSOBS_NOTIFY_URLS: entry {position} ({target}): {error}") from None
 
 
-FEW_THREADS = {
+FORK_ENVIRONMENT = {
     # glibc gives many threads a heap each, needless where one runs at a time.
     "MALLOC_ARENA_MAX": "2",
     # It also keeps freed memory, the more the larger it was: 4 MB in the code server.
@@ -95,7 +95,7 @@ FEW_THREADS = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
 }
-"""For the fork server and all that is forked from it."""
+"""Fewer threads and less memory, for the fork server and all that is forked from it."""
 
 
 def banner(settings: Settings) -> str:
@@ -159,7 +159,7 @@ def run_up(settings: Settings) -> NoReturn:
 def become_supervisor(settings: Settings, plan: Plan, more: Mapping[str, str]) -> NoReturn:
     """Replace this process, and all that it has imported, with the supervisor of this plan."""
     environment = {
-        **FEW_THREADS,
+        **FORK_ENVIRONMENT,
         **os.environ,
         **dagster_environment(settings),
         **more,

@@ -50,6 +50,13 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     apply_all()
 
 
+def queueing_instance(place: Path) -> dg.DagsterInstance:
+    """An instance whose runs are queued."""
+    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"}
+    overrides = {"run_coordinator": coordinator, "telemetry": {"enabled": False}}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(place), overrides=overrides))
+
+
 def test_each_patch_replaces_a_name_that_dagster_has(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: getattr(owner, name) for owner, name in PATCHED}
     for owner, name in PATCHED:
@@ -107,10 +114,7 @@ def test_the_webserver_watches_the_code_server_every_ten_seconds(monkeypatch: py
 
 @pytest.mark.usefixtures("patched")
 def test_the_daemon_looks_into_the_queue_twice_a_second(tmp_path: Path) -> None:
-    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"}
-    overrides = {"run_coordinator": coordinator, "telemetry": {"enabled": False}}
-    ref = InstanceRef.from_dir(str(tmp_path), overrides=overrides)
-    with dg.DagsterInstance.from_ref(ref) as instance:
+    with queueing_instance(tmp_path) as instance:
         made = controller.create_daemon_of_type(QueuedRunCoordinatorDaemon.daemon_type(), instance)
         assert isinstance(made, IntervalDaemon)
     assert made.interval_seconds == queue.INTERVAL_S
@@ -120,18 +124,14 @@ def test_the_daemon_looks_into_the_queue_twice_a_second(tmp_path: Path) -> None:
 def test_runs_in_progress_are_read_only_beside_queued_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    coordinator = {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"}
-    overrides = {"run_coordinator": coordinator, "telemetry": {"enabled": False}}
     in_progress = Mock(return_value=[])
     monkeypatch.setattr(QueuedRunCoordinatorDaemon, "_get_in_progress_run_records", in_progress)
-    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(tmp_path), overrides=overrides)) as instance:
+    with queueing_instance(tmp_path) as instance:
         daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
         choose = partial(daemon._get_runs_to_dequeue, instance, instance.get_concurrency_config(), None)
         assert choose() == []
         in_progress.assert_not_called()
-        code = GrpcServerCodeLocationOrigin(
-            "localhost", socket=str(tmp_path / "code.sock"), location_name="code"
-        )
+        code = GrpcServerCodeLocationOrigin("localhost", port=1, location_name="code")
         origin = RemoteJobOrigin(RemoteRepositoryOrigin(code, "__repository__"), "nothing")
         waiting = dg.DagsterRun("nothing", status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
         instance.add_run(waiting)
