@@ -55,7 +55,7 @@ def test_a_newcomer_sees_thirty_days_and_ends_it_with_one_key(directory: Path) -
         assert "DEMO tailnet" in tsobs.printed()
         assert httpx.get(f"http://127.0.0.1:{tsobs.dagster_port}/server_info").status_code == 200
         assert httpx.get(f"http://127.0.0.1:{tsobs.api_port}/vpn.html").status_code == 200
-        eventually(lambda: materialised(tsobs) >= 31, 120, "31 partitions are filled")
+        eventually(lambda: materialised(tsobs) >= 31, 200, "31 partitions are filled")
         days = rounds_by_day(tsobs)
         yesterday = str((datetime.now(UTC) - timedelta(days=1)).date())
         assert days[yesterday] == 1440
