@@ -15,13 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
-from alembic.script import ScriptDirectory
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 
 from bench.harness import machine, table
-from tsobs_pipelines.dagster_patches import migrations
 from tsobs_pipelines.dagster_patches.workspace import Workspace
 
 TIMES = 30
@@ -76,15 +74,6 @@ def measure() -> dict[str, tuple[float, float]]:
 
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        read = ScriptDirectory.from_config
-        for patched in (False, True):
-            if patched:
-                migrations.apply()
-            with instance_in(place / "migrations", stock(place / "migrations")) as instance:
-                note(
-                    "migrations: a run's file of events",
-                    lambda: nothing.execute_in_process(instance=instance),
-                )
         for storage in (stock, ours):
             where = place / "storage"
             with instance_in(where, storage(where)) as instance:
@@ -93,7 +82,6 @@ def measure() -> dict[str, tuple[float, float]]:
                     "storage: ten questions for runs", lambda: [instance.get_runs(limit=1) for _ in range(10)]
                 )
             note("storage: the instance opened", partial(reopen, where, storage(where)))
-        ScriptDirectory.from_config = read  # type: ignore[method-assign]
         with ExitStack() as stack:
             instance = stack.enter_context(instance_in(place / "workspace", ours(place / "workspace")))
             target = ModuleTarget("tsobs_pipelines.definitions", None, str(Path.cwd()), "tsobs")

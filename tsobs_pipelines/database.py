@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import ENOENT
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool, PoolProxiedConnection, QueuePool
+from sqlalchemy.util import LRUCache
 
 from tsobs_pipelines.secret_url import SecretUrl, clear
 from tsobs_pipelines.settings import StateFileUrl
@@ -29,6 +31,9 @@ CONNECT_TIMEOUT_S = 10
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _DEFERRED = "tsobs_deferred"
 _FILE = "tsobs_file"
+
+_compiled: LRUCache[tuple[object, ...], object] = LRUCache(1000)
+"""What SQLAlchemy has compiled for any SQLite file, by dialect and statement."""
 
 _engines: list[Engine] = []
 _kept: list[Engine] = []
@@ -92,11 +97,34 @@ def _sqlite_engine(url: URL, *, makes_directory: bool) -> Engine:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not folder.is_dir():
             raise FileNotFoundError(ENOENT, f"{folder} is not there")
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = sqlite_engine(url, BUSY_TIMEOUT_S)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "checkout", _notice_replaced_file)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def sqlite_engine(url: URL, timeout_s: float, pool: Callable[..., Pool] = QueuePool) -> Engine:
+    """An engine for a SQLite file, which shares with all others what SQLAlchemy has compiled.
+
+    ``create_engine`` makes a dialect for each engine, and what is compiled for one dialect is compiled again
+    for the next: in each run, although the fork server has executed the same statements before.
+    """
+    dialect = _sqlite_dialect()
+    words, options = dialect.create_connect_args(url)
+    options["timeout"] = timeout_s
+    opened = pool(lambda: dialect.connect(*words, **options), dialect=dialect)
+    return Engine(opened, dialect, url, execution_options={"compiled_cache": _compiled})
+
+
+@cache
+def _sqlite_dialect() -> Dialect:
+    """SQLAlchemy's dialect of SQLite, after it has looked at what this SQLite can do."""
+    engine = create_engine("sqlite://")
+    with engine.connect():
+        pass
+    engine.dispose()
+    return engine.dialect
 
 
 @cache
@@ -124,7 +152,7 @@ def kept_sqlite(url: str, timeout_s: float) -> Engine:
     file in WAL mode folds the log into the file and removes it, and the next one makes it anew: that costs
     more than what is asked. More connections than one live for a transaction each.
     """
-    engine = create_engine(url, connect_args={"timeout": timeout_s}, pool_size=1, max_overflow=-1)
+    engine = sqlite_engine(make_url(url), timeout_s, partial(QueuePool, pool_size=1, max_overflow=-1))
     event.listen(engine, "connect", _remember_file)
     event.listen(engine, "checkout", _notice_replaced_file)
     _kept.append(engine)

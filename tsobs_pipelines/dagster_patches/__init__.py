@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tsobs_pipelines.dagster_patches import code_server, interrupts, migrations, queue, retries, workspace
+from tsobs_pipelines.dagster_patches import code_server, interrupts, queue, retries, workspace
 
-PATCHES = (migrations, workspace, queue, retries, interrupts, code_server)
+PATCHES = (workspace, queue, retries, interrupts, code_server)
 """Modules with an ``apply()``, which changes Dagster in this process and in its forks."""
 
 

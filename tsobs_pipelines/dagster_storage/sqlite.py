@@ -7,9 +7,11 @@ sensor tick makes a dozen such calls, and reopens the whole storage in the code 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import cache, lru_cache
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -19,10 +21,11 @@ from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from tsobs_pipelines.database import kept_sqlite
+from tsobs_pipelines.database import kept_sqlite, sqlite_engine
 
 
 class RunStorage(SqliteRunStorage):
@@ -41,6 +44,8 @@ class EventLogStorage(SqliteEventLogStorage):
     keeps_runs_open: ClassVar[bool] = False
     """Whether the files of runs stay open until ``close_engines``: so in a process that executes a run."""
 
+    _made_by: ClassVar[list[str]] = []
+
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._initialized_dbs.add(INDEX_SHARD_NAME)
@@ -52,10 +57,38 @@ class EventLogStorage(SqliteEventLogStorage):
         engine = _engine(url) if kept else _engine_of_run(url)
         with self._db_lock:
             if shard not in self._initialized_dbs:
-                self._initdb(engine)
+                self._make(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def _make(self, engine: Engine) -> None:
+        """Make the file of a run, unless it is there: with what Dagster's own way leads to, all at once.
+
+        Dagster's way takes 40 ms of CPU for each run, most of it for SQLAlchemy's and alembic's Python.
+        """
+        with engine.connect() as connection:
+            if _is_made(connection):
+                return
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
+                for statement in self._statements():
+                    connection.exec_driver_sql(statement)
+                connection.commit()
+                return
+        # Made meanwhile, or half made by a process without this class that was killed.
+        self._initdb(engine)
+
+    def _statements(self) -> Sequence[str]:
+        """The SQL that makes of a new file what Dagster's own way makes; worked out once for each process."""
+        if not EventLogStorage._made_by:
+            with TemporaryDirectory(prefix="tsobs-events-") as place:
+                file = f"{place}/run.db"
+                self._initdb(create_engine(f"sqlite:///{file}", poolclass=NullPool))
+                with closing(sqlite3.connect(file)) as connection:
+                    _begin, *EventLogStorage._made_by, _commit = connection.iterdump()
+        return EventLogStorage._made_by
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has this table."""
@@ -126,6 +159,14 @@ def _files(base_dir: str) -> tuple[str, str, str]:
     )
 
 
+def _is_made(connection: Connection) -> bool:
+    """Whether the file has all its tables: this one is the last that is filled."""
+    try:
+        return connection.exec_driver_sql("SELECT 1 FROM alembic_version").first() is not None
+    except OperationalError:
+        return False
+
+
 def _engine(url: str) -> Engine:
     return kept_sqlite(url, SQLITE_BUSY_TIMEOUT_SECONDS)
 
@@ -133,4 +174,4 @@ def _engine(url: str) -> Engine:
 @lru_cache(maxsize=16)
 def _engine_of_run(url: str) -> Engine:
     # Without a pool: other processes read many runs, and housekeeping removes these files.
-    return create_engine(url, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    return sqlite_engine(make_url(url), SQLITE_BUSY_TIMEOUT_SECONDS, NullPool)

@@ -11,8 +11,6 @@ from unittest.mock import Mock, create_autospec
 
 import dagster as dg
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from dagster._core.execution.plan import utils
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
@@ -29,7 +27,6 @@ from tests.support.running import ROOT
 from tsobs_pipelines.dagster_patches import PATCHES, apply_all, code_server, queue, retries, workspace
 
 PATCHED = (
-    (ScriptDirectory, "from_config"),
     (controller, "WorkspaceProcessContext"),
     (server_watcher, "WATCH_INTERVAL"),
     (QueuedRunCoordinator, "dequeue_interval_seconds"),
@@ -69,7 +66,7 @@ def test_the_readme_has_each_patch() -> None:
     readme = (ROOT / "tsobs_pipelines" / "dagster_patches" / "README.md").read_text("utf-8")
     modules = [path.name for path in (ROOT / "tsobs_pipelines" / "dagster_patches").glob("[a-z]*.py")]
     assert not [name for name in modules if f"`{name}`" not in readme]
-    assert len(PATCHES) == 6
+    assert len(PATCHES) == 5
 
 
 @pytest.mark.usefixtures("patched")
@@ -137,14 +134,6 @@ def test_runs_in_progress_are_read_only_beside_queued_ones(
         instance.add_run(waiting)
         assert [run.run_id for run in choose()] == [waiting.run_id]
         in_progress.assert_called_once()
-
-
-@pytest.mark.usefixtures("patched")
-def test_migrations_are_read_once(tmp_path: Path) -> None:
-    (tmp_path / "migrations").mkdir()
-    config = Config()
-    config.set_main_option("script_location", str(tmp_path / "migrations"))
-    assert ScriptDirectory.from_config(config) is ScriptDirectory.from_config(config)
 
 
 @pytest.mark.usefixtures("patched")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -23,12 +26,14 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
-from sqlalchemy import Engine, create_engine, event
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import URL, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from tsobs_pipelines.dagster_storage.sqlite import EventLogStorage
-from tsobs_pipelines.database import close_engines
+from tsobs_pipelines.database import close_engines, sqlite_engine
 
 
 @dg.job
@@ -149,14 +154,81 @@ def test_the_storage_is_made_once_for_a_process(tmp_path: Path) -> None:
 def test_the_events_of_a_run_are_one_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def counted(url: str, **options: object) -> Engine:
-        made.append(url)
-        return create_engine(url, **options)
+    def counted(url: URL, timeout_s: float, pool: type[Pool]) -> Engine:
+        made.append(Path(url.database or "").stem)
+        return sqlite_engine(url, timeout_s, pool)
 
-    monkeypatch.setattr("tsobs_pipelines.dagster_storage.sqlite.create_engine", counted)
+    monkeypatch.setattr("tsobs_pipelines.dagster_storage.sqlite.sqlite_engine", counted)
     with opened(tmp_path, ours(tmp_path)) as instance:
         run = empty_job.execute_in_process(instance=instance)
-    assert [Path(url).stem for url in made] == [run.run_id]
+    assert made == [run.run_id]
+
+
+def test_the_file_of_a_run_is_as_dagster_makes_it(tmp_path: Path) -> None:
+    stock_log, our_log = SqliteEventLogStorage(str(tmp_path)), EventLogStorage(str(tmp_path))
+    with stock_log.run_connection("stock"), our_log.run_connection("ours"):
+        pass
+    one, other = (content(stock_log.path_for_shard(name)) for name in ("stock", "ours"))
+    assert other == one
+    assert "PRAGMA journal_mode: wal" in one
+
+
+def test_a_file_that_was_left_half_made_is_completed(tmp_path: Path) -> None:
+    log = EventLogStorage(str(tmp_path))
+    with log.run_connection("whole"):
+        pass
+    with closing(sqlite3.connect(log.path_for_shard("half"))) as half:
+        half.execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY)")
+    with closing(sqlite3.connect(log.path_for_shard("nearly"))) as nearly:
+        nearly.executescript("\n".join(content(log.path_for_shard("whole"))[1:]))
+        nearly.execute("DELETE FROM alembic_version")
+        nearly.commit()
+    for name in ("half", "nearly"):
+        with log.run_connection(name) as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
+
+
+def test_processes_that_make_the_same_file_at_once_make_it_once(tmp_path: Path) -> None:
+    logs = [EventLogStorage(str(tmp_path)) for _ in range(8)]
+
+    def write(log: EventLogStorage) -> None:
+        with log.run_connection("shared") as connection:
+            connection.exec_driver_sql("INSERT INTO event_logs (run_id, event) VALUES ('shared', '{}')")
+
+    with ThreadPoolExecutor(len(logs)) as pool:
+        list(pool.map(write, logs))
+    with logs[0].run_connection("shared") as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar() == len(logs)
+        assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
+
+
+def test_what_was_compiled_for_one_file_is_compiled_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    with opened(one, ours(one)) as instance:
+        empty_job.execute_in_process(instance=instance)
+    compiled: list[object] = []
+    init = SQLCompiler.__init__
+
+    def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - SQLAlchemy's
+        compiled.append(args[1])
+        init(self, *args, **kwargs)
+
+    with opened(two, ours(two)) as instance:
+        instance.get_runs()
+        monkeypatch.setattr(SQLCompiler, "__init__", noted)
+        empty_job.execute_in_process(instance=instance)
+    assert compiled == []
+
+
+def content(path: str) -> list[str]:
+    """What a SQLite file has: how it keeps its journal, then the SQL that would make it."""
+    with closing(sqlite3.connect(path)) as connection:
+        (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+        return [f"PRAGMA journal_mode: {mode}", *connection.iterdump()]
 
 
 def test_where_a_run_is_executed_its_file_stays_open_to_the_end(
