@@ -153,7 +153,8 @@ def stock(place: Path) -> Iterator[Side]:
             yield Side("dagster dev, stock", ask, "bench.stock", measured)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # once in a while it does not end
+                process.wait(60)
             for pid in (measured.group / "cgroup.procs").read_text().split():
                 os.kill(int(pid), signal.SIGKILL)
             eventually(lambda: not (measured.group / "cgroup.procs").read_text(), 20, "all of it has ended")
@@ -169,6 +170,7 @@ def main() -> None:
             place.mkdir()
             with side_of(place) as side:
                 costs.append((side.name, measure(side, times)))
+                print(*costs[-1], flush=True)
     rows = [
         (name, f"{c.cpu:.2f}", f"{c.whole:.2f}", f"{c.run:.2f}", f"{c.idle_a_minute:.2f}")
         for name, c in costs
