@@ -9,12 +9,14 @@ import contextlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
-from tsobs_pipelines.dagster_storage.home import dagster_environment, dagster_home
+from tsobs_pipelines.dagster_storage.home import Home, dagster_environment, dagster_home
 from tsobs_pipelines.settings import Settings, SettingsError
 from tsobs_pipelines.terminal import waiting
 from tsobs_pipelines.upkeep.integrity import check_present, check_whole, dagster_files
@@ -39,7 +41,7 @@ def initialise_instance(settings: Settings) -> None:
     if done.exists() and done.read_text("utf-8").endswith(state.partition(" on ")[2]):
         check_present(files, done)
     check_whole(files)
-    if done.exists() and done.read_text("utf-8") == state:
+    if done.exists() and done.read_text("utf-8") == state and home.pristine.is_dir():
         return
     what = f"preparing Dagster's storage for version {version('dagster')}"
     # In a process of its own: the supervisor lives for months, and needs none of what this imports.
@@ -63,7 +65,11 @@ def initialise_instance(settings: Settings) -> None:
 def _initialise() -> None:
     """Open every part of the storage once, in a process whose environment says which."""
     import dagster as dg  # noqa: PLC0415 - only here
+    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage  # noqa: PLC0415
 
+    pristine = Home(Path(os.environ["DAGSTER_HOME"])).pristine
+    shutil.rmtree(pristine, ignore_errors=True)
+    DagsterSqliteStorage.from_local(str(pristine))
     url = os.environ.get("TSOBS_DAGSTER_DATABASE_URL")
     with _one_at_a_time(url), dg.DagsterInstance.get() as instance:
         with contextlib.redirect_stdout(io.StringIO()):

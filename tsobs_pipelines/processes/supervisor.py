@@ -38,7 +38,7 @@ PLAN = "_TSOBS_PLAN"
 LOGS_GRACE_S = 2.0
 MOST_FAILURES = 4
 """So many times in a row may something die before it serves, while not everything has served yet."""
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 SERVER = "fork server"
 SUPERVISOR = "supervisor"
 LOGGER = "tsobs_pipelines.processes.supervisor"

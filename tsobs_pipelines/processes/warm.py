@@ -7,6 +7,7 @@ done here is done in every fork. Nothing of it stays open: one thread, no channe
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -32,12 +33,15 @@ from tsobs_pipelines.dagster_storage.home import dagster_home
 from tsobs_pipelines.database import close_engines, forget_engines
 from tsobs_pipelines.definitions import defs
 from tsobs_pipelines.defs.tailnet.assets import SCHEDULED_TAG, tick_job
-from tsobs_pipelines.demo.server import DemoServer
+from tsobs_pipelines.demo.server import Clock, DemoServer
 from tsobs_pipelines.settings import Settings, load_settings
 from tsobs_pipelines.tailnet.client import TailscaleHealthService
+from tsobs_pipelines.tailnet.collection import Collector
 from tsobs_pipelines.tailnet_settings import Tailnet
 from tsobs_pipelines.timeseries.sql import SqlStore
-from tsobs_pipelines.timeseries.store import TimeSeriesStore
+from tsobs_pipelines.timeseries.store import TimeSeriesStore, Window
+
+TICK = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -83,19 +87,24 @@ def warm_up() -> None:
 
 
 def rehearse(settings: Settings) -> None:
-    """Execute the tick's job on an instance, a store and a simulated tailnet of its own."""
-    tailnet, now = settings.first_tailnet, datetime.now(UTC)
+    """Execute the tick's job on an instance, a store and a simulated tailnet of its own.
+
+    It is the second tick of a day: the store has five minutes of the day, and it collects the next five.
+    """
+    tailnet, now = settings.first_tailnet, Window.of_day(datetime.now(UTC).date()).start + TICK
     job = defs.get_repository_def().get_job(tick_job(tailnet).name)
     with (
         tempfile.TemporaryDirectory(prefix="tsobs-warm-") as place,
         _instance(Path(place), settings) as instance,
-        simulated_sidecar() as url,
+        simulated_sidecar(lambda: now) as url,
         TailscaleHealthService(url, None, tailnet.critical_nodes) as sidecar,
     ):
         parts = WarmParts(SqlStore(f"sqlite:///{place}/tsobs.db"), sidecar)
+        Collector(sidecar, parts.store, tailnet.critical_nodes, tailnet.name).collect_day(now.date())
+        now += TICK
         job.execute_in_process(
             instance=instance,
-            partition_key=f"{now:%Y-%m-%d}",
+            partition_key=now.date().isoformat(),
             tags={SCHEDULED_TAG: now.isoformat()},
             resources={"store": parts, "sidecar": parts},
         )
@@ -108,16 +117,18 @@ def _instance(place: Path, settings: Settings) -> Iterator[dg.DagsterInstance]:
     configuration = {key: value for key, value in instance_configuration(own).items() if key != "python_logs"}
     home = dagster_home(own).root
     home.mkdir()
+    if (pristine := dagster_home(settings).pristine).is_dir():
+        shutil.copytree(pristine, home / "storage")
     (home / "dagster.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 
 
 @contextmanager
-def simulated_sidecar() -> Iterator[str]:
+def simulated_sidecar(clock: Clock) -> Iterator[str]:
     """The URL of the demo tailnet, served by threads that have ended when the block has."""
     before = threading.active_count()
-    with DemoServer(0) as server:
+    with DemoServer(0, clock=clock) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         try:
             yield server.url
