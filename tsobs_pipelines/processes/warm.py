@@ -1,7 +1,7 @@
 """Warms up the fork server: imports everything, and executes the tick's job once.
 
-A first run imports late, has SQLAlchemy compile its statements and alembic read its migrations; what has been
-done here is done in every fork. Nothing of it stays open: one thread, no channel, no database.
+A first run imports late, and has SQLAlchemy compile its statements; what has been done here is done in every
+fork. Nothing of it stays open: one thread, no channel, no database.
 """
 
 from __future__ import annotations
