@@ -188,7 +188,7 @@ def test_a_file_that_was_left_half_made_is_completed(tmp_path: Path) -> None:
             assert connection.exec_driver_sql("SELECT count(*) FROM alembic_version").scalar() == 1
 
 
-def test_processes_that_make_the_same_file_at_once_make_it_once(tmp_path: Path) -> None:
+def test_writers_that_make_the_same_file_at_once_make_it_once(tmp_path: Path) -> None:
     logs = [EventLogStorage(str(tmp_path)) for _ in range(8)]
 
     def write(log: EventLogStorage) -> None:
