@@ -136,7 +136,7 @@ def _storage(settings: Settings) -> dict[str, object]:
     if settings.dagster_database_url is not None:
         # By its name in the environment: the configuration file holds no password.
         return {"postgres": {"postgres_url": {"env": "TSOBS_DAGSTER_DATABASE_URL"}}}
-    place = {"base_dir": str(dagster_home(settings).root / "storage")}
+    place = {"base_dir": str(dagster_home(settings).storage)}
     if settings.dagster_patches == "off":
         return {"sqlite": place}
     kept = {"module": "tsobs_pipelines.dagster_storage.sqlite", "class": "SqliteStorage", "config": place}

@@ -27,6 +27,11 @@ class Home:
         return self.root / "fork.sock"
 
     @property
+    def storage(self) -> Path:
+        """Dagster's SQLite files."""
+        return self.root / "storage"
+
+    @property
     def pristine(self) -> Path:
         """Dagster's SQLite files as they are when nothing is written yet: making them takes 0.5 s of CPU."""
         return self.root / "pristine"

@@ -37,7 +37,7 @@ def initialise_instance(settings: Settings) -> None:
     done = home.root / "initialised"
     postgres = settings.dagster_database_url is not None
     state = f"dagster {version('dagster')} on {'Postgres' if postgres else 'SQLite'}\n"
-    files = () if postgres else dagster_files(home.root / "storage")
+    files = () if postgres else dagster_files(home.storage)
     if done.exists() and done.read_text("utf-8").endswith(state.partition(" on ")[2]):
         check_present(files, done)
     check_whole(files)
@@ -65,12 +65,11 @@ def initialise_instance(settings: Settings) -> None:
 def _initialise() -> None:
     """Open every part of the storage once, in a process whose environment says which."""
     import dagster as dg  # noqa: PLC0415 - only here
-    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage  # noqa: PLC0415
 
-    pristine = Home(Path(os.environ["DAGSTER_HOME"])).pristine
-    shutil.rmtree(pristine, ignore_errors=True)
-    DagsterSqliteStorage.from_local(str(pristine))
-    url = os.environ.get("TSOBS_DAGSTER_DATABASE_URL")
+    home, url = Home(Path(os.environ["DAGSTER_HOME"])), os.environ.get("TSOBS_DAGSTER_DATABASE_URL")
+    _make_pristine(home.pristine)
+    if url is None:
+        _make_sqlite(home.storage)
     with _one_at_a_time(url), dg.DagsterInstance.get() as instance:
         with contextlib.redirect_stdout(io.StringIO()):
             instance.upgrade()
@@ -81,6 +80,24 @@ def _initialise() -> None:
             _ = instance.run_launcher
         except dg.DagsterInvalidConfigError as error:
             sys.exit("; ".join(one.message for one in error.errors))
+
+
+def _make_pristine(place: Path) -> None:
+    """Make empty SQLite files there, whole or not at all."""
+    new = place.with_suffix(".new")
+    for directory in (place, new):
+        shutil.rmtree(directory, ignore_errors=True)
+    _make_sqlite(new)
+    new.rename(place)
+
+
+def _make_sqlite(place: Path) -> None:
+    """Have Dagster make the SQLite files there, and complete what a start that was killed left half made."""
+    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage  # noqa: PLC0415 - only here
+
+    storage = DagsterSqliteStorage.from_local(str(place))
+    with storage.event_log_storage.index_connection():  # type: ignore[attr-defined]
+        pass
 
 
 @contextlib.contextmanager

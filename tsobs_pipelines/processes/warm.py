@@ -115,12 +115,12 @@ def _instance(place: Path, settings: Settings) -> Iterator[dg.DagsterInstance]:
     own = settings.model_copy(update={"state_dir": place, "dagster_database_url": None})
     # Without the handlers that write the logs of runs: this run is not a user's.
     configuration = {key: value for key, value in instance_configuration(own).items() if key != "python_logs"}
-    home = dagster_home(own).root
-    home.mkdir()
+    home = dagster_home(own)
+    home.root.mkdir()
     if (pristine := dagster_home(settings).pristine).is_dir():
-        shutil.copytree(pristine, home / "storage")
-    (home / "dagster.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+        shutil.copytree(pristine, home.storage)
+    (home.root / "dagster.yaml").write_text(yaml.safe_dump(configuration), "utf-8")
+    with dg.DagsterInstance.from_config(str(home.root)) as instance:
         yield instance
 
 
